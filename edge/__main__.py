@@ -1,0 +1,59 @@
+"""The command line: parses, calls, exits. Each command is a module of `edge.commands`, loaded only when called."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from edge import __version__
+from edge.errors import GoldlineError
+
+# In the order a new user meets them.
+COMMANDS = {
+    "check": "validate the configuration, the recipes and the reference sets; needs no hardware",
+    "teach": "build a product's reference set from photographs of good parts",
+    "inspect": "judge images, and show why",
+    "evaluate": "measure false calls and escapes on labelled images",
+    "run": "run the station",
+    "tail": "print the station's events as they come",
+    "trigger": "ask a software-triggered camera for a picture",
+    "bench": "measure this machine: the graph alone, the plain loop, the running station",
+}
+EXIT_CANNOT_RUN = 2
+EXIT_INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; a command's own arguments come from its module."""
+    top = argparse.ArgumentParser(
+        prog="goldline",
+        description="Visual inspection at the edge: compares every part with what good parts look like.",
+        epilog="Example: goldline teach trunk --good photographs/ && goldline run",
+    )
+    top.add_argument("--version", action="version", version=f"goldline {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.add_argument("--config", type=Path, help="the station's config.toml (default: the one in this folder)")
+        if name == chosen:
+            importlib.import_module(f"edge.commands.{name}").add_arguments(command)
+    return top
+
+
+def main() -> int:
+    """Run one command; a user's mistake is one line on stderr and exit code 2."""
+    arguments = parser().parse_args()
+    try:
+        return importlib.import_module(f"edge.commands.{arguments.command}").run(arguments)
+    except GoldlineError as problem:
+        print(f"goldline: {problem}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
+    except BrokenPipeError:  # the reader of our output has gone
+        return EXIT_CANNOT_RUN
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

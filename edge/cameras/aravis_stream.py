@@ -1,0 +1,117 @@
+"""A GigE Vision stream by libaravis: frames received straight into the caller's memory."""
+
+import os
+import socket
+import weakref
+from enum import IntEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cameras.aravis import Library
+
+# Linux's SO_RCVBUFFORCE, which the socket module does not name: beyond net.core.rmem_max, with CAP_NET_ADMIN.
+_SO_RCVBUFFORCE = 33
+
+
+class BufferStatus(IntEnum):
+    """ArvBufferStatus: anything but SUCCESS is a frame that is not whole."""
+
+    SUCCESS = 0
+    ABORTED = 7
+
+
+class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
+    """A buffer the stream gave back. `frame_id` is the device's own; `arrival_utc_ns` is the host's wall clock at the
+    frame's first packet; `device_timestamp_ns` counts from wherever the device counts."""
+
+    index: int
+    status: int
+    frame_id: int
+    arrival_utc_ns: int
+    device_timestamp_ns: int
+
+
+class Stream:
+    """Frames into the caller's memory. The memory must outlive the start of `close()`."""
+
+    def __init__(self, library: Library, stream: int) -> None:
+        self._library = library
+        self._stream = stream
+        # Also at exit by an exception: a thread that writes to memory that is gone is a SIGSEGV.
+        self._let_go = weakref.finalize(self, library, "g_object_unref", stream)
+        self._buffers: list[int] = []
+        self._memory: list[NDArray[np.uint8]] = []
+        self._index_of: dict[int, int] = {}
+
+    def enlarge_receive_buffer(self, size_bytes: int) -> int:
+        """Asks the kernel for that much room for packets and returns what it gave. Before the first packet only:
+        the library itself asks when the first frame has begun, and that frame is then often lost."""
+        port = self._library("arv_gv_stream_get_port", self._stream)
+        granted = [_enlarge(int(entry), port, size_bytes) for entry in os.listdir("/proc/self/fd")]
+        return max((size for size in granted if size is not None), default=0)
+
+    def lend(self, memory: list[NDArray[np.uint8]], frame_bytes: int) -> None:
+        """Lends arrays of at least `frame_bytes`; their positions are the indices used from here on."""
+        self._memory = memory
+        self._buffers = [self._library("arv_buffer_new", frame_bytes, array.ctypes.data) for array in memory]
+        self._index_of = {buffer: index for index, buffer in enumerate(self._buffers)}
+        for index in range(len(memory)):
+            self.push(index)
+
+    def push(self, index: int) -> None:
+        """Lets the stream fill this buffer."""
+        self._library("arv_stream_push_buffer", self._stream, self._buffers[index])
+
+    def pop(self, timeout_s: float) -> FilledBuffer | None:
+        """The oldest filled buffer, now the caller's; None after `timeout_s` (0 does not wait)."""
+        if timeout_s > 0:
+            buffer = self._library("arv_stream_timeout_pop_buffer", self._stream, int(timeout_s * 1e6))
+        else:
+            buffer = self._library("arv_stream_try_pop_buffer", self._stream)
+        if not buffer:
+            return None
+        return FilledBuffer(
+            index=self._index_of[buffer],
+            status=self._library("arv_buffer_get_status", buffer),
+            frame_id=self._library("arv_buffer_get_frame_id", buffer),
+            arrival_utc_ns=self._library("arv_buffer_get_system_timestamp", buffer),
+            device_timestamp_ns=self._library("arv_buffer_get_timestamp", buffer),
+        )
+
+    def close(self, held: set[int]) -> None:
+        """Ends the receiving thread, then tells the device, then lets the buffers go, `held` being those popped.
+
+        The thread ends within milliseconds. With the device gone the telling takes 2.5 s, but writes no memory.
+        """
+        self._let_go()
+        for index in held:
+            self._library("g_object_unref", self._buffers[index])
+        self._memory = []
+
+
+def _enlarge(descriptor: int, port: int, size_bytes: int) -> int | None:
+    """The receive buffer's size after enlarging it, or None when the descriptor is not the UDP socket of `port`."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as own:
+            if own.type != socket.SOCK_DGRAM or own.family != socket.AF_INET or own.getsockname()[1] != port:
+                return None
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+            if _room(own) < size_bytes:
+                _force(own, size_bytes)
+            return _room(own)
+    except OSError:  # not a socket, or closed since it was listed
+        return None
+
+
+def _room(own: socket.socket) -> int:
+    # Linux doubles what it is asked for, for its own bookkeeping (socket(7)).
+    return own.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def _force(own: socket.socket, size_bytes: int) -> None:
+    try:
+        own.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size_bytes)
+    except PermissionError:
+        return  # without the capability the caller says that the buffer is small

@@ -1,0 +1,289 @@
+"""PROCESS camera → ring, one a camera.
+
+It lends the ring's slots to its camera, opens a trigger for each frame it hands over (free-running) or pairs frames
+with the triggers it is told to fire (software), and answers for whatever does not get as far as inspection. Who has
+which slot is in `handover.py`, what was promised to the ledger in `promises.py`, the camera's thread in `grabber.py`.
+"""
+
+import os
+import socket
+import time
+from collections import deque
+from dataclasses import replace
+
+import structlog
+
+from edge.cameras.camera import Camera, CameraError, CameraInfo, CapturedFrame
+from edge.channel import Channel
+from edge.config import CameraConfig, FolderCamera, GigeCamera, SimulatedCamera, runtime_directory
+from edge.errors import GoldlineError
+from edge.grabber import Down, Grabber, Streaming
+from edge.handover import Handover
+from edge.messages import Grant, Link, Stop, WantRing
+from edge.metrics import State
+from edge.poller import Poller
+from edge.promises import Promises
+from edge.records import Reason, Trigger
+from edge.ring import Ring
+from edge.trigger_log import OpenedLog, opened_path
+from edge.worker import WorkerContext
+
+# No call of a camera lasts longer (Aravis takes 2.5 s to give up on one); beyond, the process is restarted.
+CAMERA_CALL_S = 6.0
+# After a ring was granted, inspection's link follows at once if inspection is alive.
+LINK_GRACE_S = 0.2
+POLL_S = 0.2
+
+
+def make_camera(name: str, config: CameraConfig) -> Camera:
+    """The camera a section of `config.toml` describes. Its library is loaded only here."""
+    match config:
+        case SimulatedCamera():
+            from edge.cameras import simulated
+
+            return simulated.SimulatedCamera(name, config, config.trigger)
+        case FolderCamera():
+            from edge.cameras import folder
+
+            return folder.FolderCamera(name, config, config.trigger)
+        case GigeCamera():
+            from edge.cameras import gige
+
+            return gige.GigeCamera(name, config, config.trigger)
+
+
+def run(context: WorkerContext) -> None:
+    """The process: set up, loop, tear down."""
+    capture = Capture(context)
+    capture.loop()
+    capture.finish()
+
+
+class Capture:
+    """One camera and the triggers that wait for it."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._camera, self._page, self._control = context.camera, context.page, context.control
+        self._config = context.station.cameras[context.camera]
+        self._logger = structlog.get_logger()
+        log = OpenedLog.create_or_resume(opened_path(runtime_directory(context.station), self._camera), self._camera)
+        self._promises = Promises(log, self._camera, self._config.trigger.deadline_ms, self._accept)
+        self._grabber = Grabber(lambda: make_camera(self._camera, self._config))
+        self._handover: Handover | None = None
+        self._inspection: Channel | None = None
+        self._asked_for_ring = self._has_streamed = self._stopping = False
+        self._granted_s = 0.0
+        self._last_frame_id: int | None = None
+        # The camera's steps: open and waiting for buffers; streaming.
+        self._opened: CameraInfo | None = None
+        self._is_streaming = False
+        # Triggers told to fire: waiting for the camera, and the one whose picture is being taken.
+        self._to_fire: deque[Trigger] = deque()
+        self._exposing: Trigger | None = None
+        self._poller = Poller()
+        self._poller.listen(self._control.fileno(), self._hear_supervisor)
+        self._poller.listen(self._grabber.wake, self._see_camera)
+
+    def loop(self) -> None:
+        """Until told to stop."""
+        self._grabber.start()
+        while not self._stopping:
+            lent = self._handover.lent if self._handover else 0
+            self._page.beat(State.BUSY if lent else State.IDLE, time.monotonic_ns(), in_flight=lent)
+            self._poller.turn(POLL_S)
+            self._look_after(time.monotonic_ns())
+
+    def _look_after(self, now_ns: int) -> None:
+        """What time brings: a camera that hangs, a picture that never came, words that could not be said."""
+        hangs = self._is_streaming and now_ns - self._grabber.progress_ns > CAMERA_CALL_S * 1e9
+        if hangs or not self._grabber.is_alive():
+            raise RuntimeError("the camera's thread hangs or has failed")
+        if self._exposing is not None and now_ns > self._exposing.deadline_ns:
+            # The picture may still come, and would be taken for the next trigger's: start the stream afresh.
+            self._logger.warning("no picture for a trigger", trigger_id=self._exposing.trigger_id)
+            self._exposing = None
+            self._grabber.reopen()
+        self._promises.keep_up()
+        self._lend_ring()
+        if self._handover is not None:
+            self._handover.show()
+
+    # --- what the others say
+
+    def _hear_supervisor(self) -> None:
+        while (heard := self._control.receive_with_descriptor()) is not None:
+            match heard:
+                case Stop(), _:
+                    self._stopping = True
+                case Grant() as grant, int(descriptor):
+                    self._take_ring(grant, descriptor)
+                case Link(peer="inspection"), int(descriptor):
+                    self._link_inspection(Channel(socket.socket(fileno=descriptor)))
+                case Link(peer="publish"), int(descriptor):
+                    self._link_publish(Channel(socket.socket(fileno=descriptor)))
+                case message, _:
+                    raise RuntimeError(f"unexpected {message}")
+
+    def _take_ring(self, grant: Grant, descriptor: int) -> None:
+        ring = Ring(descriptor, grant.slots, grant.slot_bytes)
+        os.close(descriptor)
+        self._asked_for_ring, self._granted_s = False, time.monotonic()
+        self._handover = Handover(
+            self._camera,
+            ring,
+            self._promises,
+            self._page,
+            latest_wins=self._config.trigger.mode == "free",
+            release=self._grabber.release,
+        )
+
+    def _link_inspection(self, channel: Channel) -> None:
+        assert self._handover is not None, "the ring is granted before its link"
+        self._unlink_inspection()
+        self._inspection = channel
+        self._handover.connect(channel)
+        self._poller.listen(channel.fileno(), self._hear_inspection)
+
+    def _hear_inspection(self) -> None:
+        assert self._handover is not None
+        if not self._handover.hear():
+            self._unlink_inspection()
+        self._fire()
+
+    def _unlink_inspection(self) -> None:
+        if self._inspection is not None and self._handover is not None:
+            self._poller.forget(self._inspection.fileno())
+            self._inspection.close()
+            self._inspection = None
+            self._handover.reclaim()
+
+    def _link_publish(self, channel: Channel) -> None:
+        self._unlink(self._promises.connect(channel))
+        self._poller.listen(channel.fileno(), self._hear_publish)
+        self._promises.keep_up()
+
+    def _hear_publish(self) -> None:
+        if not self._promises.hear():
+            self._unlink(self._promises.connect(None))
+        self._fire()
+
+    def _unlink(self, channel: Channel | None) -> None:
+        if channel is not None:
+            self._poller.forget(channel.fileno())
+            channel.close()
+
+    # --- the camera
+
+    def _see_camera(self) -> None:
+        for happening in self._grabber.happenings():
+            match happening:
+                case CameraInfo():
+                    self._opened = happening
+                    self._logger.info("camera open", model=happening.model, serial=happening.serial)
+                case Streaming():
+                    self._set_streaming()
+                case CapturedFrame():
+                    self._take(happening)
+                case Down():
+                    self._camera_is_down(happening)
+        self._lend_ring()
+
+    def _set_streaming(self) -> None:
+        if self._has_streamed:
+            self._page.counter("goldline_camera_reconnects_total", camera=self._camera, cause="lost").inc()
+        self._is_streaming = self._has_streamed = True
+        self._last_frame_id = None
+        self._page.gauge("goldline_camera_up", camera=self._camera).set(1)
+
+    def _camera_is_down(self, down: Down) -> None:
+        if down.fatal and not self._has_streamed:
+            raise GoldlineError(str(down.cause))
+        self._logger.warning("camera down", problem=str(down.cause))
+        self._is_streaming, self._opened = False, None
+        self._page.gauge("goldline_camera_up", camera=self._camera).set(0)
+        self._drop_triggers(Reason.CAMERA_DOWN)
+
+    def _lend_ring(self) -> None:
+        """Give an open camera its buffers, once there is a ring of its size and inspection holds nothing of it."""
+        if self._opened is None or (self._handover is not None and not self._handover.is_settled):
+            return
+        if self._handover is None or self._handover.ring.slot_bytes != self._opened.frame_bytes:
+            if not self._asked_for_ring:
+                self._asked_for_ring = True
+                self._control.send(WantRing(slot_bytes=self._opened.frame_bytes))
+        elif self._inspection is not None or time.monotonic() - self._granted_s > LINK_GRACE_S:
+            self._handover.begin(self._opened)
+            self._grabber.lend(self._handover.ring.buffers)
+            self._opened = None
+
+    # --- frames and triggers
+
+    def _take(self, captured: CapturedFrame) -> None:
+        """A frame arrived: find its trigger, and put it before inspection."""
+        assert self._handover is not None
+        self._count(captured)
+        waiting = replace(self._handover.take(captured), trigger=self._exposing)
+        self._exposing = None
+        if waiting.trigger is None and self._config.trigger.mode != "free":
+            self._handover.drop(waiting, Reason.STALE)  # nobody asked for it, or the answer was given up
+        elif captured.complete:
+            self._handover.put(waiting)
+        else:
+            self._page.counter("goldline_camera_incomplete_frames_total", camera=self._camera).inc()
+            if (trigger := waiting.trigger or self._promises.open(captured)) is not None:
+                self._promises.opened(trigger)
+                self._promises.unjudged(trigger.trigger_id, Reason.INCOMPLETE, "the camera's frame is incomplete")
+            self._handover.drop(waiting, Reason.INCOMPLETE)
+        self._fire()
+
+    def _count(self, captured: CapturedFrame) -> None:
+        """Captured, and lost: the ids the camera counted past."""
+        self._page.counter("goldline_frames_captured_total", camera=self._camera).inc()
+        seconds = captured.host_timestamp_utc_ns / 1e9
+        self._page.gauge("goldline_camera_last_frame_timestamp_seconds", camera=self._camera).set(seconds)
+        lost = 0 if self._last_frame_id is None else captured.frame_id - self._last_frame_id - 1
+        self._last_frame_id = captured.frame_id
+        if lost > 0:
+            drops = self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="camera", reason="lost")
+            drops.inc(lost)
+
+    def _accept(self, trigger: Trigger) -> None:
+        """Queue a trigger for the camera, or say at once why there will be no picture."""
+        if not self._is_streaming:
+            self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, "the camera is not streaming")
+        elif len(self._to_fire) >= self._config.trigger.queue_depth or not self._promises.write(trigger):
+            detail = "triggers come faster than the camera takes pictures"
+            self._promises.unjudged(trigger.trigger_id, Reason.OVERRUN, detail)
+        else:
+            self._to_fire.append(trigger)
+
+    def _fire(self) -> None:
+        """Take the next picture, one at a time: a frame then belongs to the one trigger that is outstanding."""
+        while self._to_fire and self._exposing is None and self._handover is not None:
+            trigger = self._to_fire.popleft()
+            if self._handover.taken >= self._handover.ring.slots:
+                self._promises.unjudged(trigger.trigger_id, Reason.NO_SLOT, "every slot of the ring is in use")
+                continue
+            try:
+                self._grabber.trigger()
+                self._exposing = trigger
+            except CameraError as problem:
+                self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, str(problem))
+
+    def _drop_triggers(self, reason: Reason) -> None:
+        """Answer for every trigger that has no picture yet."""
+        exposing = [] if self._exposing is None else [self._exposing]
+        for trigger in (*exposing, *self._to_fire):
+            self._promises.unjudged(trigger.trigger_id, reason, "no picture was taken")
+        self._exposing = None
+        self._to_fire.clear()
+
+    def finish(self) -> None:
+        """Hand over what can still be judged, answer for the rest, let the camera go."""
+        self._page.beat(State.STOPPING, time.monotonic_ns())
+        if self._handover is not None:
+            self._handover.hand_over()
+            self._handover.abandon(Reason.SHUTDOWN)
+        self._drop_triggers(Reason.SHUTDOWN)
+        self._grabber.stop(timeout_s=1.5)
+        self._promises.close(clean=True)

@@ -1,0 +1,160 @@
+"""One worker as its parent sees it: exec'd, told things, watched by its page, and waited for by its pidfd."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import structlog
+
+from edge.channel import Channel, ChannelClosed, ChannelFull, pair
+from edge.config import Station
+from edge.messages import Grant, Link, Stop
+from edge.metrics import Page, State, page_size
+from edge.topology import Process
+
+# Restart at once after the first death, then ever slower; a minute of health clears the record.
+BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 60.0
+# A worker that hangs gets SIGABRT, which prints its stacks, and this long to print them.
+ABORT_GRACE_S = 1.0
+
+
+class Child:
+    """A row of the table, alive or waiting to be started again. Its page outlives it, so counters never go back."""
+
+    def __init__(self, process: Process, station: Station, generation: int) -> None:
+        cameras = tuple(station.cameras)
+        self.process, self.name = process, process.name
+        self._station, self._generation = station, generation
+        self._log = structlog.get_logger().bind(child=process.name)
+        self._page_descriptor = os.memfd_create(f"goldline-page-{process.name}", os.MFD_CLOEXEC)
+        os.posix_fallocate(self._page_descriptor, 0, page_size(process.name, cameras))
+        self.page = Page(self._page_descriptor, process.name, cameras)
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.control: Channel | None = None
+        self.pidfd = -1
+        self.restarts: dict[str, int] = {"exit": 0, "signal": 0, "stall": 0}
+        self._failures = 0
+        self._started_s = self._start_at_s = 0.0
+        self._aborted_at_s: float | None = None
+
+    # --- life
+
+    def is_due(self, now_s: float) -> bool:
+        """True when it is not running and its pause is over."""
+        return self.popen is None and now_s >= self._start_at_s
+
+    def start(self, now_s: float) -> None:
+        """Exec it, with descriptors of its station, its page and its control socket."""
+        ours, theirs = pair()
+        station = self._station_descriptor()
+        self.page.beat(State.STARTING, time.monotonic_ns())
+        descriptors = {"station": station, "page": self._page_descriptor, "control": theirs.fileno()}
+        birth = json.dumps({**descriptors, "generation": self._generation})
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "edge.worker", self.name, birth],
+            pass_fds=tuple(descriptors.values()),
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        os.close(station)
+        self.control, self.pidfd = Channel(ours), os.pidfd_open(self.popen.pid)
+        self._started_s, self._aborted_at_s = now_s, None
+        self._set_oom_score(self.popen.pid)
+        self._log.debug("started", pid=self.popen.pid)
+
+    def _station_descriptor(self) -> int:
+        descriptor = os.memfd_create("goldline-station", os.MFD_CLOEXEC)
+        os.write(descriptor, self._station.model_dump_json().encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def _set_oom_score(self, pid: int) -> None:
+        try:
+            with open(f"/proc/{pid}/oom_score_adj", "w") as handle:
+                handle.write(str(self.process.role.oom_score))
+        except OSError:  # lowering needs CAP_SYS_RESOURCE; without it the kernel's own order holds
+            return
+
+    def reap(self, now_s: float) -> None:
+        """Collect it after its death, and set when it starts again. Its control socket must have been read out."""
+        if self.popen is None:
+            return
+        code = self.popen.wait()
+        cause = "stall" if self._aborted_at_s is not None else "signal" if code < 0 else "exit"
+        os.close(self.pidfd)
+        self.hang_up()
+        self.popen, self.pidfd = None, -1
+        self.restarts[cause] += 1
+        self._failures = 0 if now_s - self._started_s > HEALTHY_AFTER_S else self._failures + 1
+        pause_s = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2.0 ** (self._failures - 1)) if self._failures > 1 else 0.0
+        # Jitter, so that workers that fell together do not rise together.
+        self._start_at_s = now_s + pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        self._log.warning("worker died", code=code, cause=cause, restart_in_s=round(pause_s, 2))
+
+    def hang_up(self) -> None:
+        """Close the control socket."""
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal, if there is anybody to send it to."""
+        if self.popen is not None:
+            self.popen.send_signal(number)
+
+    # --- talk
+
+    def tell(self, message: Link | Grant | Stop, descriptor: int | None = None) -> None:
+        """Send over the control socket. A worker that does not read it is killed; its pidfd tells the rest."""
+        if self.control is None:
+            return
+        try:
+            self.control.send(message, descriptor=descriptor)
+        except ChannelClosed:
+            return
+        except ChannelFull:
+            self._log.error("does not read its control socket")
+            self.kill()
+
+    # --- health
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process, or None."""
+        return None if self.popen is None else self.popen.pid
+
+    @property
+    def silent_s(self) -> float:
+        """Since its last beat."""
+        return time.monotonic() - self.page.beat_ns / 1e9
+
+    @property
+    def is_running(self) -> bool:
+        """Started, warm, and beating or not."""
+        return self.popen is not None and self.page.state in (State.IDLE, State.BUSY)
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may be silent in its present state."""
+        role = self.process.role
+        return {State.STARTING: role.starting_s, State.WARMUP: role.warmup_s}.get(self.page.state, role.running_s)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Beating in time, or in its declared pause before a restart."""
+        return self.popen is None or self.silent_s <= self.patience_s
+
+    def watch(self, now_s: float) -> None:
+        """Ask a silent worker where it hangs, then kill it."""
+        if self.popen is None:
+            return
+        if self._aborted_at_s is None and not self.is_healthy:
+            self._log.error("worker hangs", state=self.page.state.name, silent_s=round(self.silent_s, 1))
+            self.kill(signal.SIGABRT)
+            self._aborted_at_s = now_s
+        elif self._aborted_at_s is not None and now_s - self._aborted_at_s > ABORT_GRACE_S:
+            self.kill()

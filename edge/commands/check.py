@@ -1,0 +1,91 @@
+"""Say whether this station's files are right: configuration, recipes, reference sets. Touches no hardware."""
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.config import ConfigError, Station, load_station
+from edge.errors import GoldlineError
+from edge.recipe import LoadedRecipe, load_recipe, products, unmatched_roles
+
+EPILOG = """\
+example:
+  goldline check                      ./config.toml, every recipe, every active reference set
+  goldline check trunk --json         the same for one product, for a program to read
+
+exit code: 0 all is right, 1 something is not, 2 the configuration file cannot be read
+"""
+
+
+@dataclass
+class Findings:
+    """What was looked at and is right, what is worth knowing, and what is wrong: a line each."""
+
+    checked: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `goldline check`."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("product", nargs="?", help="one product instead of every one that has a recipe")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; 0 where all is right, else 1."""
+    findings = examine(arguments.config, arguments.product)
+    if arguments.json:
+        print(json.dumps({"ok": not findings.problems, **vars(findings)}))
+    else:
+        for mark, lines in (("ok  ", findings.checked), ("note", findings.notes), ("NO  ", findings.problems)):
+            for line in lines:
+                print(f"{mark} {line}")
+    return 1 if findings.problems else 0
+
+
+def examine(config: Path | None, product: str | None) -> Findings:
+    """Look at everything, whatever is wrong with some of it. Raises GoldlineError where the file cannot be read."""
+    findings = Findings()
+    try:
+        station = load_station(config)
+    except ConfigError as refusal:
+        findings.problems += refusal.problems
+        return findings
+    findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s)")
+    # The station's own product is looked at even where it has no recipe: that is a problem then.
+    names = [product] if product else sorted({*products(station), *([station.product] if station.product else [])})
+    for name in names:
+        _examine_product(station, name, findings)
+    return findings
+
+
+def _examine_product(station: Station, product: str, findings: Findings) -> None:
+    try:
+        loaded = load_recipe(station, product)
+    except GoldlineError as refusal:
+        findings.problems += str(refusal).splitlines()
+        return
+    unmatched = unmatched_roles(station, loaded) if product == station.product and station.cameras else []
+    findings.problems += unmatched
+    if not unmatched:
+        findings.checked.append(f"{loaded.path}: {len(loaded.recipe.regions)} region(s)")
+    _examine_reference_set(station, loaded, findings)
+
+
+def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Findings) -> None:
+    from edge.references import Store
+
+    store = Store(station.state_dir, loaded.product)
+    if store.active() is None:
+        findings.notes.append(f"{loaded.product}: not taught yet: goldline teach {loaded.product} --good DIR")
+        return
+    try:
+        found = store.load()
+    except GoldlineError as refusal:
+        findings.problems.append(str(refusal))
+        return
+    findings.checked.append(f"{found.directory}: {len(found.manifest.references)} references")

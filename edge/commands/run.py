@@ -1,0 +1,155 @@
+"""goldline run: the station, in the foreground or under systemd."""
+
+import argparse
+import fcntl
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from edge import exposition, log, vitals
+from edge.config import Station, load_station, runtime_directory
+from edge.errors import GoldlineError
+from edge.metrics import Page
+from edge.recipe import load_recipe
+from edge.sd_notify import Notifier
+from edge.supervisor import Supervisor
+
+# A start that is not over by then has failed; the longest one builds a TensorRT engine.
+START_WITHIN_S = 1200.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `goldline run`."""
+    parser.description = "Run the station until SIGTERM or Ctrl-C; then print what it did."
+    parser.epilog = "example:\n  goldline run --for 20"
+    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end by itself after this long")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start, watch, stop, sum up."""
+    station = load_station(arguments.config)
+    log.setup(station.log, "supervisor")
+    refuse_the_incomplete(station)
+    with only_one(runtime_directory(station)):
+        supervisor = Supervisor(station)
+        try:
+            watch(supervisor, station, arguments.seconds)
+        finally:
+            supervisor.close()
+    summary = sum_up(supervisor.children["publish"].page)
+    print(json.dumps(summary) if arguments.json else in_words(summary))
+    return 0
+
+
+def refuse_the_incomplete(station: Station) -> None:
+    """What cannot work is said before anything starts. Raises GoldlineError."""
+    if not station.cameras:
+        raise GoldlineError("config.toml: [cameras]: this station has no camera")
+    if station.product is None:
+        raise GoldlineError("config.toml: product: name the product this station inspects")
+    load_recipe(station, station.product)
+
+
+@contextmanager
+def only_one(runtime: Path) -> Iterator[None]:
+    """Refuse a second station on the same runtime directory: two would write the same trigger logs."""
+    runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(runtime / "lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GoldlineError(f"{runtime}: another goldline run uses this runtime directory") from None
+        yield
+
+
+@contextmanager
+def told_to_stop() -> Iterator[list[int]]:
+    """Signals received, as they come."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> None:
+    """Turn until told to stop, feeding systemd's watchdog only while every worker is well."""
+    registry = CollectorRegistry()
+    registry.register(exposition.Collector({name: child.page for name, child in supervisor.children.items()}))
+    registry.register(vitals.Vitals(supervisor.children))
+    notifier, logger = Notifier(), structlog.get_logger()
+    children = supervisor.children
+    server = exposition.serve(
+        station.metrics.host, station.metrics.port, registry, lambda: vitals.healthy(children), lambda: vitals.ready(children)
+    )
+
+    def feed() -> None:
+        if supervisor.is_healthy:
+            notifier.send("WATCHDOG=1")
+
+    with server, told_to_stop() as received:
+        started_s, ready_s = time.monotonic(), None
+        while not received and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
+            supervisor.turn()
+            feed()
+            if ready_s is None and supervisor.is_ready:
+                ready_s = time.monotonic()
+                notifier.send("READY=1", f"STATUS=inspecting {station.product}")
+                logger.info("ready", after_s=round(ready_s - started_s, 2), product=station.product)
+            elif ready_s is None and time.monotonic() - started_s > START_WITHIN_S:
+                raise GoldlineError(f"not ready after {START_WITHIN_S:.0f} s")
+        notifier.send("STOPPING=1")
+        supervisor.stop(feed)
+    notifier.close()
+
+
+def sum_up(page: Page) -> dict[str, object]:
+    """Triggers, verdicts and latency of this run, from the page publish left behind."""
+    totals: dict[str, float] = {}
+    verdicts: dict[str, int] = {}
+    counts: list[float] = []
+    bounds: tuple[float, ...] = ()
+    for series, values in page.read():
+        name = series.metric.name
+        totals[name] = totals.get(name, 0) + values[0]
+        if name == "goldline_verdicts_total":
+            verdict = series.labels[1]
+            verdicts[verdict] = verdicts.get(verdict, 0) + int(values[0])
+        if name == "goldline_capture_to_event_seconds":
+            bounds = series.metric.buckets
+            counts = [a + b for a, b in zip(counts or [0.0] * len(values[:-1]), values[:-1], strict=True)]
+    quantiles = {f"p{share * 100:.0f}": vitals.quantile_s(counts, bounds, share) for share in (0.5, 0.99)}
+    return {
+        "triggers": int(totals["goldline_triggers_total"]),
+        "verdicts": verdicts,
+        "in_flight": int(totals["goldline_triggers_in_flight"]),
+        "late": int(totals["goldline_deadline_missed_total"]),
+        "capture_to_event_ms": {name: None if s is None else round(s * 1e3, 1) for name, s in quantiles.items()},
+    }
+
+
+def in_words(summary: dict[str, object]) -> str:
+    """The summary on one line."""
+    verdicts = summary["verdicts"]
+    latency = summary["capture_to_event_ms"]
+    assert isinstance(verdicts, dict) and isinstance(latency, dict)
+    kinds = " · ".join(f"{kind} {count}" for kind, count in verdicts.items())
+    times = " ".join(f"{name} {ms} ms" for name, ms in latency.items() if ms is not None)
+    return (
+        f"triggers {summary['triggers']} · {kinds} · in flight {summary['in_flight']} · late {summary['late']} · "
+        f"frame to event {times or 'no event'}"
+    )

@@ -1,0 +1,56 @@
+"""Where a part deviates: boxes round the connected places of a map that lie above a limit."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.records import Defect
+
+# A part with more deviations than this is not understood better by more boxes, and the event stays small.
+MOST_DEFECTS = 16
+
+Box = tuple[int, int, int, int]
+
+
+class Place(NamedTuple):
+    """A connected place in a map: x, y, width, height in cells, and its worst value."""
+
+    box: Box
+    value: float
+
+
+def places(deviation: NDArray[np.float32], threshold: float) -> list[Place]:
+    """The connected places of `deviation` [h, w] at or above `threshold`, worst first."""
+    mask = (deviation >= threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    peaks = np.full(count, -np.inf, np.float32)
+    np.maximum.at(peaks, labels.ravel(), deviation.ravel())
+    found = [
+        Place((int(x), int(y), int(width), int(height)), float(peaks[index]))
+        for index, (x, y, width, height, _) in enumerate(stats)
+        if index > 0
+    ]
+    return sorted(found, key=lambda place: -place.value)
+
+
+def worst_place(deviation: NDArray[np.float32]) -> Place:
+    """The single worst cell of a map [h, w]."""
+    row, column = np.unravel_index(int(np.argmax(deviation)), deviation.shape)
+    return Place((int(column), int(row), 1, 1), float(deviation[row, column]))
+
+
+def defects(
+    check: str,
+    deviation: NDArray[np.float32],
+    threshold: float,
+    to_image: Callable[[Box], Box],
+    least_area_px: int,
+) -> list[Defect]:
+    """The boxes of one failed check, in image pixels, worst first; at least one."""
+    found = places(deviation, threshold) or [worst_place(deviation)]
+    boxed = [Defect(check=check, bbox=to_image(place.box), score=place.value) for place in found]
+    large = [defect for defect in boxed if defect.bbox[2] * defect.bbox[3] >= least_area_px]
+    return (large or boxed[:1])[:MOST_DEFECTS]

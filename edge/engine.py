@@ -1,0 +1,118 @@
+"""The accelerator's thread: prepared frames in, verdicts out, one batch at a time.
+
+While it runs the graph, the inspection loop registers the next frames: two stages, one batch between them, so that
+neither waits for the other and nothing queues where its age is not seen.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from edge.batcher import Queued
+from edge.inspector import Inspector, Prepared
+from edge.records import Reason, Timing, Verdict, error
+
+# A batch that takes longer than this many times its calibrated time, and at least this long, hangs.
+HANG_FACTOR, HANG_AT_LEAST_S = 10, 5.0
+# One batch in the graph and one prepared.
+DEPTH = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch on its way; `prepared[i]` belongs to `frames[i]`."""
+
+    frames: tuple[Queued, ...]
+    prepared: tuple[Prepared, ...]
+    queue_ms: tuple[float, ...]
+    register_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One frame's verdict and where its time went."""
+
+    queued: Queued
+    verdict: Verdict
+    timing: Timing
+    batch_size: int
+
+
+class Engine:
+    """Runs jobs in order. `done` is called on the engine's thread, once for every frame of every job."""
+
+    def __init__(self, inspector: Inspector, done: Callable[[Done], None], is_intact: Callable[[Queued], bool]) -> None:
+        self._inspector, self._done, self._is_intact = inspector, done, is_intact
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._started_ns = 0
+        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        """True when another batch should be prepared."""
+        return self._pending < DEPTH
+
+    @property
+    def pending(self) -> int:
+        """Batches submitted and not done."""
+        return self._pending
+
+    def is_alive(self, now_ns: int) -> bool:
+        """False once the thread failed or a batch hangs."""
+        hangs = self._started_ns > 0 and now_ns - self._started_ns > HANG_AT_LEAST_S * 1e9
+        return self._thread.is_alive() and not hangs
+
+    def submit(self, job: Job) -> None:
+        """Hand over one batch."""
+        with self._lock:
+            self._pending += 1
+        self._jobs.put(job)
+
+    def awake(self) -> None:
+        """Take note of the wake-up."""
+        try:
+            os.eventfd_read(self.wake)
+        except BlockingIOError:
+            return
+
+    def stop(self) -> None:
+        """Finish what was submitted and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._started_ns = time.monotonic_ns()
+            for done in self._judge(job):
+                self._done(done)
+            self._started_ns = 0
+            with self._lock:
+                self._pending -= 1
+            os.eventfd_write(self.wake, 1)
+
+    def _judge(self, job: Job) -> list[Done]:
+        started = time.perf_counter()
+        scores = self._inspector.score(job.prepared)
+        scored = time.perf_counter()
+        results: list[Done] = []
+        for index, queued in enumerate(job.frames):
+            before = time.perf_counter()
+            verdict = self._inspector.judge(job.prepared[index], scores[index], queued.frame.expect)
+            # The slot was read while registering; a frame that was overwritten meanwhile is not the one asked about.
+            if not self._is_intact(queued):
+                verdict = error(Reason.TORN, "the frame was overwritten while it was read")
+            timing = Timing(
+                queue_ms=job.queue_ms[index],
+                register_ms=job.register_ms[index],
+                graph_ms=(scored - started) * 1e3,
+                judge_ms=(time.perf_counter() - before) * 1e3,
+            )
+            results.append(Done(queued, verdict, timing, len(job.frames)))
+        return results

@@ -1,0 +1,298 @@
+"""What leaves the station: the event (CloudEvents 1.0, JSON), its binary header and its topic.
+
+The wire is its own contract, apart from the values inside the station: within version 1 fields are only added, and a
+reader ignores what it does not know. `docs/events.md` describes it, `docs/schema/` holds the schema made from here.
+"""
+
+import struct
+from datetime import UTC, datetime, timedelta
+from enum import IntFlag
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from edge.ledger import Decision, Origin
+from edge.records import Outcome, Reason
+
+VERSION = 1
+CODEC_JSON = 1
+RESULT_TYPE = "goldline.result.v1"
+# What stands in a topic or a source for a name that does not apply.
+NONE = "-"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the event. A number that is not finite is null."""
+
+
+class Limits(Wire, frozen=True):
+    """PASS below `review`; FAIL to look at again up to `fail`; FAIL from `fail` on."""
+
+    review: float | None
+    fail: float | None
+
+
+class Check(Wire, frozen=True):
+    """One check's score (higher is worse) and the limits it was held against."""
+
+    score: float | None
+    limits: Limits
+
+
+class Defect(Wire, frozen=True):
+    """A place that deviates; `bbox` is x, y, width, height in pixels of the camera's image."""
+
+    check: str
+    bbox: tuple[int, int, int, int]
+    score: float | None
+
+
+class Pose(Wire, frozen=True):
+    """Maps the golden template to the image: x right, y down, angle clockwise about the image centre."""
+
+    dx_px: float
+    dy_px: float
+    angle_deg: float
+
+
+class Latency(Wire, frozen=True):
+    """Where the time of a judged frame went. `capture_to_verdict_ms` is from frame complete to decided."""
+
+    queue_ms: float
+    register_ms: float
+    graph_ms: float
+    judge_ms: float
+    capture_to_verdict_ms: float
+
+
+class IdRange(Wire, frozen=True):
+    """Trigger ids `first` to `last`, included."""
+
+    camera: str
+    first: int
+    last: int
+
+
+class Result(Wire, frozen=True):
+    """The one answer to a trigger, or what was lost with the power (`reason` interrupted, no `trigger_id`).
+
+    What produced the verdict (`product` to `model_sha256`) is null for what was never judged.
+    """
+
+    station: str
+    camera: str
+    trigger_id: int | None
+    verdict: Outcome
+    reason: Reason | None = None
+    detail: str | None = None
+    review: bool = False
+    trigger_source: str | None = None
+    unit_identifier: str | None = None
+    expect: dict[str, str] = {}
+    product: str | None = None
+    configuration: int | None = None
+    recipe_sha256: str | None = None
+    reference_set: str | None = None
+    model_sha256: str | None = None
+    score: float | None = None
+    limits: Limits | None = None
+    checks: dict[str, Check] = {}
+    defects: tuple[Defect, ...] = ()
+    pose: Pose | None = None
+    closest_reference: str | None = None
+    triggered: datetime | None = None
+    captured: datetime | None = None
+    decided: datetime
+    frame_id: int | None = None
+    device_timestamp_ns: int | None = None
+    deadline_ms: float | None = None
+    on_time: bool = True
+    is_simulated: bool = False
+    latency: Latency | None = None
+    interrupted: tuple[IdRange, ...] = ()
+
+
+class Event(Wire, frozen=True):
+    """CloudEvents 1.0 attributes and the result. `id` is stream/sequence: what a reader removes duplicates by.
+
+    `sequence` is decimal, 20 digits, so that it sorts as text; 0 while the event is not in the outbox.
+    """
+
+    specversion: str = "1.0"
+    type: str = RESULT_TYPE
+    source: str
+    id: str = ""
+    time: datetime
+    subject: str
+    datacontenttype: str = "application/json"
+    sequence: str = "0"
+    data: Result
+
+
+class Head(Wire, frozen=True):
+    """The heartbeat's body: the newest and the oldest sequence number in the outbox."""
+
+    stream: str
+    head: int
+    low: int
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Event).decode
+decode_head = msgspec.json.Decoder(Head).decode
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of an event."""
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Goldline event, version 1"}
+    return {**title, **msgspec.json.schema(Event)}
+
+
+def sealed(event: Event, stream: UUID, sequence: int) -> Event:
+    """The event with its place in the stream."""
+    return msgspec.structs.replace(event, id=f"{stream}/{sequence}", sequence=f"{sequence:020d}")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events come from: the station's place in the plant."""
+
+    site: str
+    line: str
+    station: str
+
+    @property
+    def urn(self) -> str:
+        """The CloudEvents source."""
+        return f"urn:goldline:{self.site}:{self.line}:{self.station}"
+
+    def topic(self, camera: str, kind: str) -> str:
+        """The topic; it ends in a dot so that a prefix matches whole words only."""
+        return f"goldline.v{VERSION}.{self.site}.{self.line}.{self.station}.{camera}.{kind}."
+
+
+def result_event(source: Source, decision: Decision, *, is_simulated: bool) -> Event:
+    """The event of a decision. Wall-clock labels count from the trigger's, so a clock step cannot disorder them."""
+    trigger, verdict = decision.trigger, decision.verdict
+    decided = utc(trigger.opened_utc_ns + decision.decided_ns - trigger.opened_ns)
+    result = Result(
+        station=source.station,
+        camera=trigger.camera,
+        trigger_id=trigger.trigger_id,
+        verdict=verdict.outcome,
+        reason=verdict.reason,
+        detail=verdict.detail,
+        review=verdict.review,
+        trigger_source=trigger.source,
+        unit_identifier=trigger.unit_identifier,
+        expect=trigger.expect,
+        score=verdict.score,
+        limits=_convert(verdict.limits, Limits | None),
+        checks=_convert(verdict.checks, dict[str, Check]),
+        defects=_convert(verdict.defects, tuple[Defect, ...]),
+        pose=_convert(verdict.pose, Pose | None),
+        closest_reference=verdict.closest_reference,
+        triggered=utc(trigger.opened_utc_ns),
+        decided=decided,
+        deadline_ms=(trigger.deadline_ns - trigger.opened_ns) / 1e6,
+        on_time=decision.on_time,
+        is_simulated=is_simulated,
+        **_origin_fields(decision.origin, decision.decided_ns),
+    )
+    subject = trigger.unit_identifier or f"trigger/{trigger.trigger_id}"
+    return Event(source=source.urn, time=decided, subject=subject, data=result)
+
+
+def interrupted_event(source: Source, ranges: tuple[IdRange, ...], now_utc_ns: int) -> Event:
+    """The one event for the triggers that a power cut took with it: they may have been among these ids."""
+    result = Result(
+        station=source.station,
+        camera=NONE,
+        trigger_id=None,
+        verdict=Outcome.ERROR,
+        reason=Reason.INTERRUPTED,
+        detail="the power failed: triggers among these ids have no record",
+        decided=utc(now_utc_ns),
+        on_time=False,
+        interrupted=ranges,
+    )
+    return Event(source=source.urn, time=result.decided, subject="interrupted", data=result)
+
+
+def utc(utc_ns: int) -> datetime:
+    """Nanoseconds since 1970 as a time of day, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=utc_ns // 1000)
+
+
+def _convert(value: object, kind: Any) -> Any:
+    return msgspec.convert(value, kind, from_attributes=True)
+
+
+def _origin_fields(origin: Origin | None, decided_ns: int) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    frame, timing = origin.frame, origin.timing
+    return {
+        **msgspec.structs.asdict(origin.provenance),
+        "captured": utc(frame.host_timestamp_utc_ns),
+        "frame_id": frame.frame_id,
+        "device_timestamp_ns": frame.device_timestamp_ns,
+        "latency": Latency(
+            **msgspec.structs.asdict(timing), capture_to_verdict_ms=(decided_ns - frame.host_timestamp_ns) / 1e6
+        ),
+    }
+
+
+class Flag(IntFlag):
+    """Bits of the header."""
+
+    DURABLE = 1
+    REPLAY = 2
+    SIMULATED = 4
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The second frame of a message. `previous` is the sequence number of the event before on the same topic.
+
+    A heartbeat carries the newest sequence number and 0.
+    """
+
+    flags: Flag
+    stream: UUID
+    sequence: int
+    previous: int
+    verdict_utc_ns: int
+
+
+# Big-endian: version u8, flags u8, codec u8, stream 16 bytes, sequence u64, previous u64, verdict_utc_ns i64.
+_HEADER = struct.Struct(">BBB16sQQq")
+
+
+def encode_header(header: Header) -> bytes:
+    """43 bytes."""
+    return _HEADER.pack(
+        VERSION,
+        header.flags,
+        CODEC_JSON,
+        header.stream.bytes,
+        header.sequence,
+        header.previous,
+        header.verdict_utc_ns,
+    )
+
+
+def decode_header(data: bytes) -> Header:
+    """Raises ValueError for another version, codec or length."""
+    if len(data) != _HEADER.size:
+        raise ValueError(f"header of {len(data)} bytes, expected {_HEADER.size}")
+    version, flags, codec, stream, sequence, previous, verdict_utc_ns = _HEADER.unpack(data)
+    if (version, codec) != (VERSION, CODEC_JSON):
+        raise ValueError(f"header of version {version} and codec {codec}, expected {VERSION} and {CODEC_JSON}")
+    return Header(
+        flags=Flag(flags),
+        stream=UUID(bytes=stream),
+        sequence=sequence,
+        previous=previous,
+        verdict_utc_ns=verdict_utc_ns,
+    )

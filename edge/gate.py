@@ -1,0 +1,63 @@
+"""The frame gate: a picture that no check can judge is said to be so before any check sees it.
+
+Held against what the good pictures were: how much of it is black or saturated, and how sharp it is. The margins are
+wide, because a missing or foreign object is the checks' business and must come through.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+# Grey levels that hold no picture: sensor noise below, clipping above.
+_BLACK, _WHITE = 10, 250
+# A part may cover most of what is not black in a good picture, and only a cover or a dead lamp leaves less than this.
+_DARK_MARGIN = 0.95
+# Glare that blinds leaves less than this share of what was not saturated; a bright object leaves more.
+_BRIGHT_MARGIN = 0.9
+# Blur that hides small defects takes away most of the fine contrast; a missing object takes its own share only.
+_SHARPNESS_MARGIN = 0.15
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """Shares of black and of saturated pixels not to exceed, and the least sharpness; see `_measure`."""
+
+    black: float
+    saturated: float
+    sharpness: float
+
+
+def learn(stack: Image) -> GateLimits:
+    """Limits from good pictures of one region, [n, height, width, 3] with n >= 1."""
+    measured = np.array([_measure(image) for image in stack])
+    black, saturated = measured[:, :2].max(axis=0)
+    return GateLimits(
+        black=float(1 - (1 - black) * (1 - _DARK_MARGIN)),
+        saturated=float(1 - (1 - saturated) * (1 - _BRIGHT_MARGIN)),
+        sharpness=float(measured[:, 2].min() * _SHARPNESS_MARGIN),
+    )
+
+
+def check(limits: GateLimits, region: Image) -> str | None:
+    """Why this picture, [height, width, 3], cannot be judged; None when it can."""
+    black, saturated, sharpness = _measure(region)
+    if black > limits.black:
+        return f"too dark: {black:.0%} of the picture is black, {limits.black:.0%} is the limit"
+    if saturated > limits.saturated:
+        return f"too bright: {saturated:.0%} of the picture is saturated, {limits.saturated:.0%} is the limit"
+    if sharpness < limits.sharpness:
+        return f"blurred: sharpness {sharpness:.2f}, at least {limits.sharpness:.2f} is needed"
+    return None
+
+
+def _measure(image: Image) -> tuple[float, float, float]:
+    """Shares of black and saturated pixels, and the fine contrast left: mean |Laplacian| in grey levels."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    black = np.count_nonzero(grey < _BLACK) / grey.size
+    saturated = np.count_nonzero(grey > _WHITE) / grey.size
+    sharpness = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L1) / grey.size
+    return black, saturated, sharpness

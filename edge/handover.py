@@ -1,0 +1,181 @@
+"""Who has which slot of the ring: the camera, inspection, or this process in between.
+
+Free-running: the latest frame wins, and inspection has at most two of a camera, one in the graph and one being
+registered; an older one that waits is dropped and counted, before anything was promised for it. Triggered: first
+in, first out, and every frame has its trigger already.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.cameras.camera import CameraInfo, CapturedFrame
+from edge.channel import Channel, ChannelClosed
+from edge.messages import Frame, Hello, Release
+from edge.metrics import Page
+from edge.promises import Promises
+from edge.records import FrameRef, Reason, Trigger
+from edge.ring import Ring
+
+# Frames of one free-running camera that inspection may hold: one in the graph, one being registered.
+FREE_RUNNING_LENT = 2
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A whole frame in a slot of ours. Free-running frames get their trigger when they are handed over."""
+
+    captured: CapturedFrame
+    generation: int
+    trigger: Trigger | None
+
+
+class Handover:
+    """The slots of one ring. `release` lends one back to the camera."""
+
+    def __init__(
+        self, camera: str, ring: Ring, promises: Promises, page: Page, *, latest_wins: bool, release: Callable[[int], None]
+    ) -> None:
+        self._camera, self.ring, self._promises, self._page = camera, ring, promises, page
+        self._latest_wins, self._release = latest_wins, release
+        self._most_lent = FREE_RUNNING_LENT if latest_wins else ring.slots
+        self._info: CameraInfo | None = None
+        self._inspection: Channel | None = None
+        self._said_hello = False
+        # Slots with inspection and the triggers they answer; None: lent by an earlier incarnation of this process.
+        self._lent: dict[int, int | None] = {}
+        self._mailbox: deque[Waiting] = deque()
+        self._handed = page.counter("goldline_frames_handed_total", camera=camera)
+        self._gauges = {
+            state: page.gauge("goldline_ring_slots", camera=camera, state=state) for state in ("free", "lent")
+        }
+
+    # --- the camera's side
+
+    @property
+    def taken(self) -> int:
+        """Slots the camera does not have."""
+        return len(self._lent) + len(self._mailbox)
+
+    @property
+    def lent(self) -> int:
+        """Slots inspection has."""
+        return len(self._lent)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is with inspection, and inspection, if it is there, has said so."""
+        return not self._lent and (self._inspection is None or self._said_hello)
+
+    def begin(self, info: CameraInfo) -> None:
+        """The camera is about to get every slot; nothing may be lent."""
+        assert not self._lent
+        self._info = info
+        self.abandon(Reason.CAMERA_DOWN)
+        for slot in range(self.ring.slots):
+            self.ring.begin(slot)
+
+    def take(self, captured: CapturedFrame) -> Waiting:
+        """A filled slot is ours."""
+        return Waiting(captured, self.ring.commit(captured.slot), None)
+
+    def put(self, waiting: Waiting) -> None:
+        """Before inspection with it."""
+        if self._latest_wins and self._mailbox:
+            self.drop(self._mailbox.popleft(), "superseded")
+        self._mailbox.append(waiting)
+        self.hand_over()
+
+    def drop(self, waiting: Waiting, reason: str) -> None:
+        """Count it and give its slot back."""
+        self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="capture", reason=reason).inc()
+        self._give_back(waiting.captured.slot)
+
+    def abandon(self, reason: Reason) -> None:
+        """Give up what waits, and answer for it."""
+        while self._mailbox:
+            waiting = self._mailbox.popleft()
+            if waiting.trigger is not None:
+                self._promises.unjudged(waiting.trigger.trigger_id, reason, "the frame could not be handed over")
+            self.drop(waiting, reason)
+
+    def _give_back(self, slot: int) -> None:
+        self.ring.begin(slot)
+        self._release(slot)
+
+    def show(self) -> None:
+        """Set the gauges."""
+        self._gauges["lent"].set(len(self._lent))
+        self._gauges["free"].set(self.ring.slots - self.taken)
+
+    # --- inspection's side
+
+    def connect(self, channel: Channel | None) -> None:
+        """Another incarnation of inspection, which will say what it holds; None: it died."""
+        self._inspection, self._said_hello = channel, False
+
+    def hear(self) -> bool:
+        """Take what inspection said. Returns False when it has gone."""
+        assert self._inspection is not None
+        try:
+            for message in self._inspection.drain():
+                match message:
+                    case Hello(held=held):
+                        self._said_hello = True
+                        self._lent.update({slot: None for slot in held if slot not in self._lent})
+                    case Release(slot=slot):
+                        if self._lent.pop(slot, -1) != -1:
+                            self._give_back(slot)
+                    case _:
+                        raise RuntimeError(f"unexpected {message}")
+        except ChannelClosed:
+            return False
+        self.hand_over()
+        return True
+
+    def reclaim(self) -> None:
+        """Inspection died: answer for what it held and take its slots back."""
+        self.connect(None)
+        for slot, trigger_id in self._lent.items():
+            if trigger_id is not None:
+                self._promises.unjudged(trigger_id, Reason.WORKER_CRASH, "inspection died holding the frame")
+            self._give_back(slot)
+        self._lent.clear()
+
+    def hand_over(self) -> None:
+        """Lend inspection what it may have now."""
+        while self._mailbox and self._inspection is not None and self._said_hello and len(self._lent) < self._most_lent:
+            waiting = self._mailbox.popleft()
+            trigger = waiting.trigger or self._promises.open(waiting.captured)
+            if trigger is None:
+                self.drop(waiting, Reason.OVERRUN)
+                continue
+            self._lent[waiting.captured.slot] = trigger.trigger_id
+            self._promises.handed(trigger)
+            try:
+                self._inspection.send(Frame(frame=self._reference(waiting, trigger)))
+            except ChannelClosed:
+                return  # its end of file is on the way, and with it the answer for this frame
+            self._handed.inc()
+            self._promises.opened(trigger)
+
+    def _reference(self, waiting: Waiting, trigger: Trigger) -> FrameRef:
+        assert self._info is not None
+        captured = waiting.captured
+        return FrameRef(
+            camera=self._camera,
+            slot=captured.slot,
+            generation=waiting.generation,
+            frame_id=captured.frame_id,
+            trigger_id=trigger.trigger_id,
+            host_timestamp_ns=captured.host_timestamp_ns,
+            host_timestamp_utc_ns=captured.host_timestamp_utc_ns,
+            device_timestamp_ns=captured.device_timestamp_ns,
+            deadline_ns=trigger.deadline_ns,
+            width=self._info.width,
+            height=self._info.height,
+            pixel_format=self._info.pixel_format,
+            handed_ns=time.monotonic_ns(),
+            expect=trigger.expect,
+        )

@@ -1,0 +1,171 @@
+"""Pictures from files and from camera buffers, always as uint8 [height, width, 3] in B, G, R order.
+
+A file that is not whole is refused: OpenCV fills what is missing with grey and says nothing. That is also why only
+formats whose end can be checked are read. 16 bits a channel are scaled to 8 (65535 becomes 255; a warning says so),
+grey becomes three equal channels, and transparency is refused, because what lies under it is anybody's guess. The
+orientation a JPEG was tagged with is applied, as viewers do.
+"""
+
+import logging
+import re
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import GoldlineError
+
+Image = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
+
+# Any JPEG marker but a stuffed zero, a fill byte and the restart markers, which occur inside the coded data.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_JPEG_END = b"\xff\xd9"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# GenICam names the first two pixels of the first row, as these names of OpenCV do.
+_CONVERSIONS = {
+    "Mono8": cv2.COLOR_GRAY2BGR,
+    "RGB8": cv2.COLOR_RGB2BGR,
+    "BayerRG8": cv2.COLOR_BayerRGGB2BGR,
+    "BayerGB8": cv2.COLOR_BayerGBRG2BGR,
+    "BayerGR8": cv2.COLOR_BayerGRBG2BGR,
+    "BayerBG8": cv2.COLOR_BayerBGGR2BGR,
+}
+PIXEL_FORMATS = ("BGR8", *_CONVERSIONS)
+_THREE_CHANNELS = frozenset({"BGR8", "RGB8"})
+
+_log = logging.getLogger("goldline.images")
+
+
+class ImageError(GoldlineError):
+    """A picture that cannot be used; the message names the file and why."""
+
+
+def read_image(path: Path) -> Image:
+    """The picture in a JPEG, PNG or BMP file, [height, width, 3] BGR. Raises ImageError."""
+    try:
+        decoded = _decode(_bytes_of(path))
+        if decoded.dtype == np.uint16:
+            _log.warning("%s: 16 bits a channel, scaled to 8", path)
+        return _three_channels(_eight_bits(decoded))
+    except ImageError as problem:
+        raise ImageError(f"{path}: {problem}") from None
+
+
+def list_images(directory: Path) -> list[Path]:
+    """The picture files directly in a folder, by name; hidden ones are left out. Raises ImageError when none."""
+    if not directory.is_dir():
+        raise ImageError(f"{directory}: not a folder")
+    images = sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not images:
+        raise ImageError(f"{directory}: no images in it ({' '.join(sorted(SUFFIXES))})")
+    return images
+
+
+def frame_bytes(width: int, height: int, pixel_format: str) -> int:
+    """Bytes of one frame as the camera delivers it. Raises ImageError for a format not in PIXEL_FORMATS."""
+    if pixel_format not in PIXEL_FORMATS:
+        raise ImageError(f"pixel format {pixel_format} is not one of {' '.join(PIXEL_FORMATS)}")
+    return width * height * (3 if pixel_format in _THREE_CHANNELS else 1)
+
+
+def as_bgr(buffer: Image, width: int, height: int, pixel_format: str) -> Image:
+    """A camera's flat buffer as [height, width, 3] BGR.
+
+    Bytes after the frame are ignored (a ring slot may be larger). BGR8 is a view: it changes with the buffer, so
+    copy it to keep it. Raises ImageError for an unknown format or a buffer that is too short.
+    """
+    needed = frame_bytes(width, height, pixel_format)
+    if buffer.size < needed:
+        raise ImageError(f"{buffer.size} bytes are too few for {width}x{height} {pixel_format}, which takes {needed}")
+    frame = buffer[:needed]
+    if pixel_format == "BGR8":
+        return frame.reshape(height, width, 3)
+    shape = (height, width, 3) if pixel_format in _THREE_CHANNELS else (height, width)
+    return np.asarray(cv2.cvtColor(frame.reshape(shape), _CONVERSIONS[pixel_format]), np.uint8)
+
+
+def _decode(data: bytes) -> NDArray[np.generic]:
+    """As stored: 8 or 16 bits, one to four channels. Only JPEG is oriented and made colour by the decoder."""
+    flags = cv2.IMREAD_COLOR if _check_whole(data) == "JPEG" else cv2.IMREAD_UNCHANGED
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as problem:
+        raise ImageError(f"cannot be decoded ({problem.err})") from None
+    if decoded is None:
+        raise ImageError("damaged: it cannot be decoded")
+    return np.asarray(decoded)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise ImageError(problem.strerror or "cannot be read") from None
+    if not data:
+        raise ImageError("an empty file")
+    return data
+
+
+def _check_whole(data: bytes) -> str:
+    """The kind of picture file this is. Raises ImageError when it is none, or has lost its end."""
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(data)
+        return "JPEG"
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data)
+        return "PNG"
+    if data.startswith(b"BM"):
+        if len(data) < int.from_bytes(data[2:6], "little"):
+            raise ImageError("a truncated BMP: shorter than it says")
+        return "BMP"
+    raise ImageError("not a JPEG, PNG or BMP image")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Walk the segments to the end-of-image marker: a thumbnail inside one has an end marker of its own."""
+    position = 2
+    while marker := _JPEG_MARKER.search(data, position):
+        if marker[0] == _JPEG_END:
+            return
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    raise ImageError("a truncated JPEG: it has no end-of-image marker")
+
+
+def _check_png(data: bytes) -> None:
+    """Walk the chunks to IEND and hold each against its checksum."""
+    position = len(_PNG_SIGNATURE)
+    while position + 12 <= len(data):  # length, type and checksum: 4 bytes each
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if int.from_bytes(data[end : end + 4], "big") != zlib.crc32(memoryview(data)[position + 4 : end]):
+            break
+        if data[position + 4 : position + 8] == b"IEND":
+            return
+        position = end + 4
+    raise ImageError("a truncated or damaged PNG: its chunks do not reach IEND with their checksums")
+
+
+def _eight_bits(decoded: NDArray[np.generic]) -> Image:
+    if decoded.dtype == np.uint8:
+        return decoded.view(np.uint8)
+    if decoded.dtype == np.uint16:
+        return (decoded.astype(np.float32) / 257 + 0.5).astype(np.uint8)
+    raise ImageError(f"pixels of type {decoded.dtype}; 8 or 16 bits a channel are wanted")
+
+
+def _three_channels(decoded: Image) -> Image:
+    if decoded.ndim == 2:
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_GRAY2BGR), np.uint8)
+    if decoded.shape[2] == 3:
+        return decoded
+    if decoded.shape[2] == 4 and decoded[..., 3].min() == 255:
+        return np.ascontiguousarray(decoded[..., :3])
+    raise ImageError("has transparent pixels; save it without an alpha channel")

@@ -1,0 +1,220 @@
+"""One ONNX Runtime session: the provider asked for is the one that runs, warmed, with its batch sizes measured."""
+
+import hashlib
+import importlib
+import os
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import GoldlineError
+
+ProviderName = Literal["cpu", "cuda", "tensorrt"]
+PROVIDERS: Mapping[ProviderName, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+# The only batch sizes that are run, so that an accelerator never meets a shape it has not compiled.
+BATCH_SIZES = (1, 2, 4, 8)
+# A larger batch must cut each picture's share to this, or it buys latency with nothing.
+WORTHWHILE = 0.9
+# Runs of a batch size before it is timed: the first few allocate memory and choose kernels.
+WARM_RUNS = 3
+# ONNX Runtime's scale, 0 to 4: errors. Its warnings are about how graphs are written.
+LOG_ERRORS = 3
+# How ONNX Runtime says that a model cannot be loaded.
+LOAD_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+
+Images = NDArray[np.uint8]
+Outputs = dict[str, NDArray[np.float32]]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Median time of every batch size that was tried, ms, and the largest that is worth its latency."""
+
+    service_ms: dict[int, float]
+    max_batch: int
+
+
+class Session:
+    """A loaded graph. `provider` is the one that runs; `fell_back` says that another was asked for.
+
+    Raises GoldlineError where the model cannot be read, and where the provider asked for does not start, unless
+    `allow_fallback`. `threads` 0 takes every core this process may use. `device` names the accelerator and
+    `engine_cache` is the folder for compiled engines; TensorRT alone needs them.
+    """
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        provider: ProviderName = "cpu",
+        threads: int = 0,
+        allow_fallback: bool = False,
+        device: str = "",
+        engine_cache: Path | None = None,
+    ) -> None:
+        loader = _Loader(model, threads)
+        options = loader.tensorrt_options(device, engine_cache) if provider == "tensorrt" else OPTIONS[provider]
+        session = loader.start(provider, options)
+        self.fell_back = session is None
+        if session is None and not allow_fallback:
+            raise GoldlineError(loader.refusal(provider))
+        self._session = session or loader.start("cpu", OPTIONS["cpu"])
+        self.provider: ProviderName = "cpu" if self.fell_back else provider
+        self.sha256 = loader.sha256
+        self.picture = image_shape(self._session)
+        self._names: list[str] = [output.name for output in self._session.get_outputs()]
+
+    def run(self, images: Images) -> Outputs:
+        """Every output of the graph for uint8 `images` [n, h, w, 3], n of any size; the rows keep their order."""
+        if images.shape[1:] != self.picture or not len(images):
+            raise ValueError(f"pictures {images.shape} do not fit the graph's [n, {self.picture}]")
+        largest = BATCH_SIZES[-1]
+        parts = [self._run(images[start : start + largest]) for start in range(0, len(images), largest)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
+
+    def calibrate(self, runs: int = 20, allowed: Sequence[int] = BATCH_SIZES, budget_ms: float = 0) -> Calibration:
+        """Times every allowed batch size on noise, which also warms it. `budget_ms` 0 is without a bound."""
+        service_ms = {size: self._time(size, runs) for size in allowed}
+        return Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
+
+    def _run(self, images: Images) -> Outputs:
+        count = len(images)
+        padding = next(size for size in BATCH_SIZES if size >= count) - count
+        if padding:
+            images = np.concatenate([images, np.repeat(images[-1:], padding, 0)])
+        values: list[Any] = self._session.run(self._names, {"image": images})
+        return {name: value[:count] for name, value in zip(self._names, values, strict=True)}
+
+    def _time(self, size: int, runs: int) -> float:
+        images = np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
+        spans: list[float] = []
+        for _ in range(WARM_RUNS + runs):
+            started = time.perf_counter()
+            self._session.run(self._names, {"image": images})
+            spans.append((time.perf_counter() - started) * 1e3)
+        return statistics.median(spans[WARM_RUNS:])
+
+
+# Provider options. CUDA: grow memory by what is asked, and pick convolution kernels by rule, not by minutes of trial.
+OPTIONS: Mapping[ProviderName, dict[str, str]] = {
+    "cpu": {},
+    "cuda": {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"},
+}
+
+
+def choose_batch(service_ms: Mapping[int, float], budget_ms: float = 0) -> int:
+    """The largest batch inside the budget of which each step up was worthwhile; never less than the smallest."""
+    sizes = sorted(service_ms)
+    chosen = sizes[0]
+    for size in sizes[1:]:
+        share, before = service_ms[size] / size, service_ms[chosen] / chosen
+        if (budget_ms and service_ms[size] > budget_ms) or share > WORTHWHILE * before:
+            break
+        chosen = size
+    return chosen
+
+
+def engine_cache_key(model_sha256: str, runtime: str, tensorrt: str, device: str, shapes: Sequence[str]) -> str:
+    """Names a compiled engine by all that it depends on: one built for anything else is never loaded."""
+    return hashlib.sha256("\n".join((model_sha256, runtime, tensorrt, device, *shapes)).encode()).hexdigest()
+
+
+def image_shape(session: Any) -> tuple[int, int, int]:
+    """Height, width and channels of a graph's `image`."""
+    (image,) = session.get_inputs()
+    return tuple(image.shape[1:])
+
+
+class _Loader:
+    """Starts one model on one provider or another."""
+
+    def __init__(self, model: bytes | Path, threads: int) -> None:
+        # ONNX Runtime declares no types.
+        self.runtime: Any = importlib.import_module("onnxruntime")
+        state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        self.errors: tuple[type[Exception], ...] = tuple(getattr(state, name) for name in LOAD_ERRORS)
+        self.name = "model" if isinstance(model, bytes) else str(model)
+        self.content = _read(model)
+        self.sha256 = hashlib.sha256(self.content).hexdigest()
+        self.threads = threads or len(os.sched_getaffinity(0))
+
+    def start(self, provider: ProviderName, options: Mapping[str, str]) -> Any:
+        """A session on this provider; None where it does not start. Raises GoldlineError for a broken model."""
+        wanted = PROVIDERS[provider]
+        if wanted not in self.runtime.get_available_providers():
+            return None
+        # What TensorRT does not know runs on CUDA beside it.
+        beside = [(PROVIDERS["cuda"], OPTIONS["cuda"])] if provider == "tensorrt" else []
+        try:
+            session = self.runtime.InferenceSession(
+                self.content, self._session_options(), providers=[(wanted, options), *beside]
+            )
+        except self.errors as error:
+            reason = str(error).rpartition(" : ")[2].strip()
+            raise GoldlineError(f"{self.name}: this model cannot be loaded: {reason}") from error
+        return session if session.get_providers()[0] == wanted else None
+
+    def refusal(self, provider: ProviderName) -> str:
+        """Why the provider did not start, as far as this side of ONNX Runtime can know."""
+        present = ", ".join(self.runtime.get_available_providers())
+        if PROVIDERS[provider] not in present:
+            reason = f"this onnxruntime has only {present}; install goldline[gpu]"
+        else:
+            reason = "it did not start; are its driver and libraries installed?"
+        return f"inference.provider: {provider}: {reason}, or set inference.allow_fallback = true to run on the CPU"
+
+    def tensorrt_options(self, device: str, engine_cache: Path | None) -> dict[str, str]:
+        """Fixed shapes, and engines kept where only the same model, versions, device and shapes find them."""
+        ends = [f"image:{size}x" + "x".join(map(str, self._picture())) for size in (BATCH_SIZES[0], BATCH_SIZES[-1])]
+        options = {
+            "trt_profile_min_shapes": ends[0],
+            "trt_profile_opt_shapes": ends[0],
+            "trt_profile_max_shapes": ends[1],
+        }
+        if engine_cache is not None:
+            key = engine_cache_key(self.sha256, self.runtime.__version__, _tensorrt_version(), device, ends)
+            folder = engine_cache / key
+            folder.mkdir(parents=True, exist_ok=True)
+            options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+            options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
+        return options
+
+    def _picture(self) -> tuple[int, int, int]:
+        return image_shape(self.start("cpu", OPTIONS["cpu"]))
+
+    def _session_options(self) -> Any:
+        options = self.runtime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = LOG_ERRORS
+        # Threads that spin between runs take the cores from registration and from other processes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+
+def _read(model: bytes | Path) -> bytes:
+    if isinstance(model, bytes):
+        return model
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise GoldlineError(f"{model}: this model cannot be read: {error.strerror}") from error
+
+
+def _tensorrt_version() -> str:
+    """The installed TensorRT's version; empty where its Python package is absent, as on a Jetson's own image."""
+    try:
+        return str(importlib.import_module("tensorrt").__version__)
+    except ImportError:
+        return ""

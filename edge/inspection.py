@@ -1,0 +1,259 @@
+"""PROCESS ring → batch → register → graph → judge → verdict, one an accelerator.
+
+The loop receives frames, lets the batcher choose, and registers them; the engine's thread runs the graph and judges.
+A verdict goes to the ledger first and the slot back to capture after, so a death in between costs an answer given
+twice, of which the first stands, and never a lost one. Verdicts the ledger may not have read before it died are said
+again when it is back.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+
+import structlog
+
+from edge.batcher import Batch, Batcher, Queued
+from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.engine import Done, Engine, Job
+from edge.errors import GoldlineError
+from edge.images import as_bgr
+from edge.inspector import Inspector, Prepared
+from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
+from edge.metrics import State
+from edge.poller import Poller
+from edge.records import FrameRef, Provenance, Reason, Timing, Verdict, error
+from edge.ring import Ring, TornFrame
+from edge.worker import WorkerContext
+
+# Verdicts kept to be said again: more than the socket to publish can hold unread.
+REMEMBERED = 1024
+POLL_S = 0.2
+# With words unsaid (the ledger is away, or its socket full) the loop looks again this soon.
+UNSAID_POLL_S = 0.01
+# Frames still waiting when told to stop are judged for so long.
+DRAIN_S = 2.0
+
+
+def run(context: WorkerContext) -> None:
+    """The process: load and warm up, loop, tear down."""
+    product = context.station.product
+    if product is None:
+        raise GoldlineError("config.toml: product: name the product this station inspects")
+    context.page.beat(State.WARMUP, time.monotonic_ns())
+    inspector = Inspector.load(context.station, product)
+    inspector.warm_up()
+    Inspection(context, inspector).loop()
+
+
+class Mouth:
+    """Says verdicts to the ledger, from both threads, and remembers the last ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel: Channel | None = None
+        self._unsaid: deque[Judged] = deque()
+        self._remembered: deque[Judged] = deque(maxlen=REMEMBERED)
+
+    @property
+    def has_unsaid(self) -> bool:
+        """True while a verdict waits for the ledger."""
+        return bool(self._unsaid)
+
+    def say(self, judged: Judged | None = None) -> None:
+        """Send this and whatever waits, as far as the socket takes it."""
+        with self._lock:
+            if judged is not None:
+                self._unsaid.append(judged)
+            while self._unsaid and self._channel is not None:
+                try:
+                    self._channel.send(self._unsaid[0])
+                except (ChannelFull, ChannelClosed):
+                    return
+                self._remembered.append(self._unsaid.popleft())
+
+    def connect(self, channel: Channel | None) -> None:
+        """A new ledger hears the remembered verdicts again; it knows which it has decided already."""
+        with self._lock:
+            self._channel = channel
+            if channel is not None:
+                self._unsaid.extendleft(reversed(self._remembered))
+                self._remembered.clear()
+        self.say()
+
+
+class Inspection:
+    """The loop around the engine."""
+
+    def __init__(self, context: WorkerContext, inspector: Inspector) -> None:
+        self._control, self._page = context.control, context.page
+        self._cameras = context.station.cameras
+        self._log = structlog.get_logger()
+        self._inspector = inspector
+        self._provenance: Provenance = inspector.provenance(context.generation)
+        self._batcher = Batcher()
+        self._engine = Engine(inspector, self._done, self._is_intact)
+        self._mouth = Mouth()
+        self._publish: Channel | None = None
+        self._rings: dict[str, Ring] = {}
+        self._captures: dict[str, Channel] = {}
+        # Frames by camera and slot that are ours, with the ring they lie in.
+        self._held: dict[tuple[str, int], tuple[FrameRef, Ring]] = {}
+        self._stopping = False
+        self._poller = Poller()
+        self._poller.listen(self._control.fileno(), self._hear_supervisor)
+        self._poller.listen(self._engine.wake, self._engine.awake)
+
+    def loop(self) -> None:
+        """Until told to stop and nothing is in hand, or the time for that is over."""
+        stop_by_s = float("inf")
+        while time.monotonic() < stop_by_s and not (self._stopping and not self._held and not self._mouth.has_unsaid):
+            self._beat()
+            self._poller.turn(UNSAID_POLL_S if self._mouth.has_unsaid else POLL_S)
+            self._mouth.say()
+            while self._engine.has_room and len(self._batcher):
+                self._feed(self._batcher.take(time.monotonic_ns(), self._inspector.max_batch))
+            if self._stopping and stop_by_s == float("inf"):
+                stop_by_s = time.monotonic() + DRAIN_S
+
+    def _beat(self) -> None:
+        now_ns = time.monotonic_ns()
+        if not self._engine.is_alive(now_ns):
+            raise RuntimeError("the engine's thread hangs or has failed")
+        self._page.beat(State.BUSY if self._held else State.IDLE, now_ns, in_flight=len(self._held))
+
+    def _hang_up(self, channel: Channel) -> None:
+        self._poller.forget(channel.fileno())
+        channel.close()
+
+    # --- what the supervisor says
+
+    def _hear_supervisor(self) -> None:
+        while (heard := self._control.receive_with_descriptor()) is not None:
+            match heard:
+                case Stop(), _:
+                    self._stopping = True
+                case Grant(camera=camera, slots=slots, slot_bytes=slot_bytes), int(descriptor):
+                    self._rings[camera] = Ring(descriptor, slots, slot_bytes)
+                    os.close(descriptor)
+                case Link(peer="publish"), int(descriptor):
+                    self._link_publish(Channel(socket.socket(fileno=descriptor)))
+                case Link(peer=peer), int(descriptor):
+                    self._link_capture(peer.partition("@")[2], Channel(socket.socket(fileno=descriptor)))
+                case message, _:
+                    raise RuntimeError(f"unexpected {message}")
+
+    def _link_publish(self, channel: Channel) -> None:
+        self._unlink_publish()
+        self._publish = channel
+        self._poller.listen(channel.fileno(), self._hear_publish)
+        self._mouth.connect(channel)
+
+    def _hear_publish(self) -> None:
+        """Publish says nothing here: readable means it has gone."""
+        assert self._publish is not None
+        try:
+            for message in self._publish.drain():
+                raise RuntimeError(f"unexpected {message}")
+        except ChannelClosed:
+            self._unlink_publish()
+
+    def _unlink_publish(self) -> None:
+        if self._publish is not None:
+            self._mouth.connect(None)
+            self._hang_up(self._publish)
+            self._publish = None
+
+    def _link_capture(self, camera: str, channel: Channel) -> None:
+        if camera in self._captures:
+            self._hang_up(self._captures.pop(camera))
+        self._captures[camera] = channel
+        self._poller.listen(channel.fileno(), lambda: self._hear_capture(camera))
+        held = tuple(slot for holder, slot in tuple(self._held) if holder == camera)
+        self._tell_capture(camera, Hello(held=held))
+
+    def _tell_capture(self, camera: str, message: Hello | Release) -> None:
+        channel = self._captures.get(camera)
+        if channel is None:
+            return
+        try:
+            channel.send(message)
+        except ChannelClosed:
+            return  # its end of file is on the way
+
+    # --- frames
+
+    def _hear_capture(self, camera: str) -> None:
+        channel = self._captures[camera]
+        try:
+            for message in channel.drain():
+                match message:
+                    case Frame(frame=frame):
+                        self._held[camera, frame.slot] = (frame, self._rings[camera])
+                        self._batcher.add(Queued(frame=frame, graph=self._cameras[camera].role))
+                    case _:
+                        raise RuntimeError(f"unexpected {message}")
+        except ChannelClosed:
+            # What it lent stays ours: its verdicts are still owed, and its successor is told which slots.
+            self._hang_up(channel)
+            self._captures.pop(camera, None)
+
+    def _feed(self, batch: Batch) -> None:
+        """Register a batch and submit it; refuse what is late."""
+        for queued in batch.late:
+            self._page.counter(
+                "goldline_frames_dropped_total", camera=queued.frame.camera, stage="inspection", reason=Reason.DEADLINE
+            ).inc()
+            self._answer(queued.frame, error(Reason.DEADLINE, "waited for inspection past its deadline"), NO_TIME)
+        prepared: list[Prepared] = []
+        frames: list[Queued] = []
+        queue_ms: list[float] = []
+        register_ms: list[float] = []
+        for queued in batch.frames:
+            started_ns = time.monotonic_ns()
+            try:
+                prepared.append(self._prepare(queued))
+            except TornFrame as torn:
+                self._torn(queued.frame, str(torn))
+                continue
+            frames.append(queued)
+            queue_ms.append((started_ns - queued.frame.host_timestamp_ns) / 1e6)
+            register_ms.append((time.monotonic_ns() - started_ns) / 1e6)
+        if frames:
+            self._engine.submit(Job(tuple(frames), tuple(prepared), tuple(queue_ms), tuple(register_ms)))
+
+    def _prepare(self, queued: Queued) -> Prepared:
+        frame, ring = self._held[queued.frame.camera, queued.frame.slot]
+        buffer = ring.read(frame.slot, frame.generation)
+        picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format)
+        return self._inspector.prepare(picture, queued.graph)
+
+    def _is_intact(self, queued: Queued) -> bool:
+        frame, ring = self._held[queued.frame.camera, queued.frame.slot]
+        return ring.is_intact(frame.slot, frame.generation)
+
+    def _torn(self, frame: FrameRef, detail: str) -> None:
+        self._page.counter("goldline_frames_torn_total", camera=frame.camera).inc()
+        self._answer(frame, error(Reason.TORN, detail), NO_TIME)
+
+    # --- verdicts
+
+    def _done(self, done: Done) -> None:
+        """On the engine's thread: count, answer."""
+        camera, timing = done.queued.frame.camera, done.timing
+        stages = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
+        for stage, ms in zip(("queue", "register", "graph", "judge"), stages, strict=True):
+            self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage).observe(ms / 1e3)
+        self._page.counter("goldline_frames_judged_total", camera=camera).inc()
+        self._page.histogram("goldline_batch_size").observe(done.batch_size)
+        self._answer(done.queued.frame, done.verdict, timing)
+
+    def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
+        """The verdict to the ledger, then the slot to capture."""
+        self._mouth.say(Judged(frame=frame, verdict=verdict, provenance=self._provenance, timing=timing))
+        self._held.pop((frame.camera, frame.slot), None)
+        self._tell_capture(frame.camera, Release(slot=frame.slot, generation=frame.generation))
+
+
+NO_TIME = Timing(queue_ms=0.0, register_ms=0.0, graph_ms=0.0, judge_ms=0.0)

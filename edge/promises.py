@@ -1,0 +1,109 @@
+"""What capture has promised the ledger: triggers it opened, and those it must answer for itself.
+
+The trigger log comes first: a trigger stands there before anybody is told, so a word lost to a full or dead socket
+costs time, not a trigger.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from edge.cameras.camera import CapturedFrame
+from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.messages import Fire, Ids, Opened, Unjudged, WantIds
+from edge.records import Reason, Trigger
+from edge.trigger_log import Full, OpenedLog
+
+
+class Promises:
+    """One camera's trigger log, and the talk with publish. `accept` is called with each trigger to fire."""
+
+    def __init__(self, log: OpenedLog, camera: str, deadline_ms: float, accept: Callable[[Trigger], None]) -> None:
+        self._log, self._camera, self._accept = log, camera, accept
+        self._deadline_ns = round(deadline_ms * 1e6)
+        self._publish: Channel | None = None
+        self._asked_for_ids = False
+        self._unsaid: deque[Unjudged] = deque()
+
+    # --- publish
+
+    def connect(self, channel: Channel | None) -> Channel | None:
+        """Talk over this from now on; returns the channel it replaces."""
+        old, self._publish, self._asked_for_ids = self._publish, channel, False
+        return old
+
+    def hear(self) -> bool:
+        """Take what publish said. Returns False when publish has gone."""
+        assert self._publish is not None
+        try:
+            for message in self._publish.drain():
+                match message:
+                    case Ids(first=first, last=last):
+                        self._log.add_ids(first, last)
+                        self._asked_for_ids = False
+                    case Fire(trigger=trigger):
+                        self._accept(trigger)
+                    case _:
+                        raise RuntimeError(f"unexpected {message}")
+        except ChannelClosed:
+            return False
+        return True
+
+    def _say(self, message: Opened | Unjudged | WantIds) -> bool:
+        try:
+            if self._publish is not None:
+                self._publish.send(message)
+        except (ChannelFull, ChannelClosed):
+            return False
+        return self._publish is not None
+
+    def keep_up(self) -> None:
+        """Say what could not be said, and ask for ids in time."""
+        while self._unsaid and self._say(self._unsaid[0]):
+            self._unsaid.popleft()
+        if self._log.wants_ids and not self._asked_for_ids:
+            self._asked_for_ids = self._say(WantIds())
+
+    # --- triggers
+
+    def open(self, captured: CapturedFrame) -> Trigger | None:
+        """Promise an answer for a free-running frame. None: there is no id for it, or no room in the log."""
+        trigger_id = self._log.next_id()
+        if trigger_id is None:
+            return None
+        trigger = Trigger(
+            trigger_id=trigger_id,
+            camera=self._camera,
+            source="free",
+            opened_ns=captured.host_timestamp_ns,
+            opened_utc_ns=captured.host_timestamp_utc_ns,
+            deadline_ns=captured.host_timestamp_ns + self._deadline_ns,
+        )
+        return trigger if self.write(trigger) else None
+
+    def write(self, trigger: Trigger) -> bool:
+        """Into the log; False when the ledger has fallen a whole log behind."""
+        try:
+            self._log.append(trigger)
+        except Full:
+            return False
+        return True
+
+    def handed(self, trigger: Trigger) -> None:
+        """Inspection answers for it from here on. Call before the frame is sent."""
+        self._log.mark_handed(trigger.trigger_id)
+
+    def opened(self, trigger: Trigger) -> None:
+        """Wake the ledger for a trigger opened here."""
+        if trigger.source == "free":
+            self._say(Opened(trigger=trigger))
+
+    def unjudged(self, trigger_id: int, reason: Reason, detail: str) -> None:
+        """Answer for a trigger that inspection will not answer for."""
+        self._unsaid.append(Unjudged(trigger_id=trigger_id, reason=reason, detail=detail))
+        self.keep_up()
+
+    def close(self, *, clean: bool) -> None:
+        """Let the log go; at a clean stop also the ids that were not used."""
+        if clean:
+            self._log.surrender_ids()
+        self._log.close()

@@ -1,0 +1,144 @@
+"""The frozen values that travel along the line, in the order a frame meets them.
+
+Times named `*_ns` are CLOCK_MONOTONIC unless the name says `utc` or `device`; wall-clock times are labels and
+decide nothing. Lengths are pixels of the camera's image, x to the right and y down; angles are degrees, clockwise.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value that is complete at birth and never changes."""
+
+
+class Outcome(StrEnum):
+    """What the line is told about a part."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+
+
+class Reason(StrEnum):
+    """Why a part could not be judged: the closed list behind every ERROR."""
+
+    CAMERA_DOWN = "camera_down"
+    NO_SLOT = "no_slot"
+    OVERRUN = "overrun"
+    INCOMPLETE = "incomplete"
+    STALE = "stale"
+    FROZEN = "frozen"
+    TORN = "torn"
+    MISSING_VIEW = "missing_view"
+    CANNOT_JUDGE = "cannot_judge"
+    WORKER_CRASH = "worker_crash"
+    DEADLINE = "deadline"
+    INTERRUPTED = "interrupted"
+    SHUTDOWN = "shutdown"
+
+
+TriggerSource = Literal["free", "software", "line"]
+
+
+class Trigger(Record):
+    """A promise to answer: opened once, closed once, by `deadline_ns` or marked late."""
+
+    trigger_id: int
+    camera: str
+    source: TriggerSource
+    opened_ns: int
+    opened_utc_ns: int
+    deadline_ns: int
+    unit_identifier: str | None = None
+    expect: dict[str, str] = {}
+
+
+class FrameRef(Record):
+    """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring."""
+
+    camera: str
+    slot: int
+    generation: int
+    frame_id: int
+    trigger_id: int
+    host_timestamp_ns: int
+    host_timestamp_utc_ns: int
+    device_timestamp_ns: int | None
+    deadline_ns: int
+    width: int
+    height: int
+    pixel_format: str
+    handed_ns: int
+    expect: dict[str, str] = {}
+
+
+class Pose(Record):
+    """Where the golden template lies in the image: rotate about the image centre by `angle_deg`, then shift."""
+
+    dx_px: float = 0.0
+    dy_px: float = 0.0
+    angle_deg: float = 0.0
+
+
+class Limits(Record):
+    """PASS below `review`; FAIL with review up to `fail`; FAIL from `fail` on."""
+
+    review: float
+    fail: float
+
+
+class CheckScore(Record):
+    """One check's raw score (higher is worse) beside the limits it was held against."""
+
+    score: float
+    limits: Limits
+
+
+class Defect(Record):
+    """A place that deviates. `bbox` is x, y, width, height in pixels of the camera's image."""
+
+    check: str
+    bbox: tuple[int, int, int, int]
+    score: float
+
+
+class Verdict(Record):
+    """What judge decided about one view of one part; `reason` is set exactly when the outcome is ERROR."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    detail: str | None = None
+    review: bool = False
+    score: float | None = None
+    limits: Limits | None = None
+    checks: dict[str, CheckScore] = {}
+    defects: tuple[Defect, ...] = ()
+    pose: Pose | None = None
+    closest_reference: str | None = None
+
+
+class Provenance(Record):
+    """What produced a verdict: configuration generation and the hashes of recipe, reference set and model."""
+
+    configuration: int
+    product: str
+    recipe_sha256: str
+    reference_set: str
+    model_sha256: str
+
+
+class Timing(Record):
+    """A judged frame's way through the station, each in ms: waiting, registering, the graph, deciding."""
+
+    queue_ms: float
+    register_ms: float
+    graph_ms: float
+    judge_ms: float
+
+
+def error(reason: Reason, detail: str | None = None) -> Verdict:
+    """The verdict for what could not be judged."""
+    return Verdict(outcome=Outcome.ERROR, reason=reason, detail=detail)

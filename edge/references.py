@@ -1,0 +1,256 @@
+"""The store of reference sets: content-addressed, verified at every read, switched atomically, undoable.
+
+    <state_dir>/references/<product>/<id>/manifest.json   what was taught, and the sha256 of every other file
+                                     <id>/<region>.onnx   backbone and memory bank in one graph
+                                     <id>/*.npz           arrays, never pickled
+                                     <id>/references/     the good images, small, to show beside a deviation
+                                     active               symlink to the set in use
+                                     history.json         ids in the order they were activated
+
+A set's id is the sha256 of its manifest, so nothing in it can change under its name.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import GoldlineError
+from edge.judge import Calibration
+from edge.records import Record
+
+# Raised whenever a stored set of the old kind could no longer be judged with; such a set asks to be taught again.
+SCHEMA = 1
+# 64 bits of the digest name a set: readable, and no two sets of one product will ever share them.
+ID_DIGITS = 16
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ReferenceSetError(GoldlineError):
+    """A reference set that is missing, damaged or of another version."""
+
+
+class RegionManifest(Record):
+    """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map."""
+
+    name: str
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    bank: str | None
+    vectors: int
+    template: bool
+
+
+class Manifest(Record):
+    """What a set is. `taught` is the part of the recipe it was taught by; `files` maps path to sha256.
+
+    `any_size` is set where the good images had no common size: frames are scaled to `image_size` before anything else.
+    """
+
+    schema: int
+    product: str
+    camera: str
+    taught: dict[str, Any]
+    recipe_sha256: str
+    model_sha256: str
+    image_size: tuple[int, int]
+    any_size: bool
+    normalised: bool
+    registration: str
+    regions: tuple[RegionManifest, ...]
+    calibration: Calibration
+    references: tuple[str, ...]
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """A verified set on disk."""
+
+    id: str
+    directory: Path
+    manifest: Manifest
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes. Raises ReferenceSetError naming the file when they are not those that were stored."""
+        path = self.directory / name
+        try:
+            content = path.read_bytes()
+        except OSError as failure:
+            raise ReferenceSetError(f"{path}: {failure.strerror}; teach again or `--undo`") from failure
+        if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
+            raise ReferenceSetError(f"{path}: damaged, its sha256 is not the manifest's; teach again or `--undo`")
+        return content
+
+    def arrays(self, name: str) -> Arrays:
+        """The arrays of one stored `.npz`."""
+        with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+
+def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as the bytes of an uncompressed `.npz`; equal arrays give equal bytes."""
+    target = io.BytesIO()
+    np.savez(target, allow_pickle=False, **dict(arrays))
+    return target.getvalue()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    _sync(path)
+
+
+class Store:
+    """The reference sets of one product."""
+
+    def __init__(self, state_dir: Path, product: str) -> None:
+        self.product = product
+        self.root = state_dir / "references" / product
+
+    def save(self, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+        """Store a set, not yet active, and return its id. A set of the same content is kept as it is."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+        document = msgspec.json.encode(msgspec.structs.replace(manifest, files=digests), order="sorted")
+        identity = hashlib.sha256(document).hexdigest()[:ID_DIGITS]
+        with self._locked():
+            for leftover in self.root.glob(".partial-*"):
+                shutil.rmtree(leftover)
+            if not self._is_sound(identity):
+                self._place(identity, {**files, "manifest.json": document})
+        return identity
+
+    def _place(self, identity: str, files: Mapping[str, bytes]) -> None:
+        # 1. write everything under a name no reader looks at  2. reach the disk  3. one rename makes it a set
+        partial = self.root / f".partial-{identity}"
+        for name, content in files.items():
+            _write(partial / name, content)
+        shutil.rmtree(self.root / identity, ignore_errors=True)
+        os.rename(partial, self.root / identity)
+        _sync(self.root)
+
+    def _is_sound(self, identity: str) -> bool:
+        try:
+            self.load(identity)
+        except ReferenceSetError:
+            return False
+        return True
+
+    def load(self, identity: str | None = None) -> ReferenceSet:
+        """The set of that id, or the active one, with every file verified. Raises ReferenceSetError."""
+        identity = identity or self.active()
+        if identity is None:
+            raise ReferenceSetError(f"{self.product} has no reference set: goldline teach {self.product} --good DIR")
+        directory = self.root / identity
+        found = ReferenceSet(id=identity, directory=directory, manifest=_read_manifest(directory, identity))
+        for name in found.manifest.files:
+            found.read(name)
+        return found
+
+    def active(self) -> str | None:
+        """The id of the set in use."""
+        try:
+            return os.readlink(self.root / "active")
+        except OSError:
+            return None
+
+    def identities(self) -> list[str]:
+        """Every stored set's id, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.root.glob("[0-9a-f]*/manifest.json"))
+
+    def find(self, prefix: str) -> str:
+        """The one id that starts so. Raises ReferenceSetError."""
+        matches = [identity for identity in self.identities() if identity.startswith(prefix)]
+        if len(matches) != 1:
+            known = ", ".join(self.identities()) or "none"
+            raise ReferenceSetError(f"{self.product}: {len(matches)} reference sets start with {prefix!r}; stored: {known}")
+        return matches[0]
+
+    def activate(self, identity: str) -> None:
+        """Make a verified set the active one; a set that does not verify changes nothing."""
+        self.load(identity)
+        with self._locked():
+            if self.active() != identity:
+                self._switch([*self._history(), identity])
+
+    def undo(self) -> str:
+        """Go back to the set that was active before, and return its id. Raises ReferenceSetError when there is none."""
+        with self._locked():
+            history = self._history()[:-1]
+            if not history:
+                raise ReferenceSetError(f"{self.product}: no earlier reference set to go back to")
+            self.load(history[-1])
+            self._switch(history)
+            return history[-1]
+
+    def _history(self) -> list[str]:
+        """Ids in the order activated, ending with the active one: the symlink is what counts."""
+        path, active = self.root / "history.json", self.active()
+        recorded: list[str] = json.loads(path.read_text()) if path.exists() else []
+        if active is None:
+            return []
+        if active not in recorded:
+            return [*recorded, active]
+        return recorded[: len(recorded) - recorded[::-1].index(active)]
+
+    def _switch(self, history: list[str]) -> None:
+        # The history first: if the power goes between the two, `_history` cuts it back to the symlink.
+        for name, make in (
+            ("history.json", lambda path: _write(path, json.dumps(history).encode())),
+            ("active", lambda path: os.symlink(history[-1], path)),
+        ):
+            fresh = self.root / f".new-{name}"
+            fresh.unlink(missing_ok=True)
+            make(fresh)
+            os.replace(fresh, self.root / name)
+        _sync(self.root)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as failure:
+                raise ReferenceSetError(f"{self.root}: another teach is writing here") from failure
+            yield
+
+
+def _read_manifest(directory: Path, identity: str) -> Manifest:
+    path = directory / "manifest.json"
+    try:
+        document = path.read_bytes()
+    except OSError as failure:
+        raise ReferenceSetError(f"{path}: {failure.strerror}; teach again or `--undo`") from failure
+    if hashlib.sha256(document).hexdigest()[:ID_DIGITS] != identity:
+        raise ReferenceSetError(f"{path}: damaged, its sha256 is not the set's name; teach again or `--undo`")
+    schema = json.loads(document).get("schema")
+    if schema != SCHEMA:
+        raise ReferenceSetError(f"{path}: schema {schema}, this program reads {SCHEMA}; teach again")
+    try:
+        return msgspec.json.decode(document, type=Manifest)
+    except msgspec.ValidationError as failure:
+        raise ReferenceSetError(f"{path}: {failure}; teach again") from failure

@@ -1,0 +1,181 @@
+"""The pose between two pictures of the same thing, to a fraction of a pixel, in the presence of what does not match.
+
+1. `structure`: lighting is taken out of a grey picture and noise is smoothed away.
+2. `Coarse`: the golden picture, small and turned by a few angles, is matched over the live one (normalised
+   correlation). This brings every later step within reach.
+3. `refine`: inverse compositional Gauss-Newton on half the scale, then on the whole (Baker and Matthews, "Lucas-Kanade
+   20 Years On", 2004), with a gain beside the pose. Each pixel is weighted by how well it fits (Geman and McClure), so
+   a missing or foreign object does not pull the pose. Nothing here can fail: what does not converge is left as it was
+   found, and the caller compares similarities.
+
+Matrices are [3, 3] and map golden to live pixels at the scale of the maps given.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.geometry import Image, Matrix, Size, block_matrix, pose_matrix
+from edge.records import Pose
+
+Map = NDArray[np.float32]
+
+# Noise is smoothed over about a pixel, which also makes the pictures smooth enough to be warped.
+_SMOOTHING_PX = 1.0
+# Lighting changes over more than this share of the picture's long side; structure is finer.
+_LIGHTING_SHARE = 0.25
+# Long side of the coarse maps, px: a part moved by one of them is still within reach of the fine steps.
+_COARSE_PX = 64
+# Share of the golden picture that is matched coarsely; the rest is room to move in.
+_COARSE_SHARE = 0.8
+# A turn by half of this moves the corner of a coarse map by less than a pixel.
+_ANGLE_STEP_DEG = 2.5
+# What lies outside the live picture: far from any structure (whose deviation is 1), so that it gets no weight.
+_OUTSIDE = 1e4
+# Errors beyond this many robust deviations belong to something else than noise and lighting.
+_OUTLIER = 3.0
+# A step that moves nothing by more than this is the last: a tenth of what can be told apart.
+_DONE_PX = 0.005
+
+
+@dataclass(frozen=True)
+class Level:
+    """A golden structure map and how it changes with each pose parameter (dx, dy[, angle]) and with the gain."""
+
+    golden: Map
+    steepest: Map
+
+    @property
+    def size(self) -> Size:
+        """(width, height)."""
+        return self.golden.shape[1], self.golden.shape[0]
+
+
+def structure(grey: Image) -> Map:
+    """A grey picture without lighting, zero on average and with a mean deviation of 1."""
+    sharp = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX)
+    side = int(max(grey.shape) * _LIGHTING_SHARE) | 1
+    detail = sharp - cv2.blur(sharp, (side, side), borderType=cv2.BORDER_REFLECT)
+    # A picture without any structure stays zero: one grey level in a million is nothing.
+    return np.asarray(detail / max(1e-6, float(np.abs(detail).mean())), np.float32)
+
+
+def half(fine: Map) -> Map:
+    """At half the scale; an odd last row or column is dropped."""
+    even = fine[: fine.shape[0] // 2 * 2, : fine.shape[1] // 2 * 2]
+    return np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def level(golden: Map, *, turns: bool) -> Level:
+    """What `refine` needs of the golden picture: [3 or 4, height x width] steepest descent images."""
+    height, width = golden.shape
+    along_x = cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    along_y = cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    images = [along_x, along_y, *([x * along_y - y * along_x] if turns else []), golden]
+    return Level(golden, np.stack(images).reshape(len(images), -1).astype(np.float32))
+
+
+def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
+    """The pose of least robust error near `matrix`, after at most `rounds` steps."""
+    for _ in range(rounds):
+        step = _step(at, live, matrix)
+        matrix = matrix @ np.linalg.inv(step)
+        corner = np.array([at.size[0], at.size[1], 1.0])
+        if float(np.abs(step @ corner - corner).max()) < _DONE_PX:
+            break
+    return matrix
+
+
+def similarity(golden: Map, live: Map, matrix: Matrix) -> float:
+    """Correlation of the golden structure with the live one at a pose, over what lies in both, -1 to 1."""
+    warped = _warp(live, matrix, (golden.shape[1], golden.shape[0]))
+    inside = warped < _OUTSIDE / 2
+    first, second = golden[inside], warped[inside]
+    if first.size < golden.size // 4:  # less than a quarter in common is no alignment
+        return -1.0
+    first, second = first - first.mean(), second - second.mean()
+    product = float(np.dot(first, first)) * float(np.dot(second, second))
+    return float(np.dot(first, second)) / math.sqrt(product) if product > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """The golden picture, small, turned by each angle that is looked for; its middle part only."""
+
+    factor: int
+    size: Size
+    margin: Size
+    room: Size
+    turned: tuple[tuple[float, Map], ...]
+
+    def find(self, live: Map) -> Matrix:
+        """The best whole-pixel pose, at the scale of `live`."""
+        small = cv2.copyMakeBorder(
+            _shrink(live, self.factor), self.room[1], self.room[1], self.room[0], self.room[0], cv2.BORDER_CONSTANT
+        )
+        best, found, angle = -2.0, (0, 0), 0.0
+        for candidate, golden in self.turned:
+            _, value, _, place = cv2.minMaxLoc(cv2.matchTemplate(small, golden, cv2.TM_CCOEFF_NORMED))
+            if value > best:
+                best, found, angle = value, (place[0], place[1]), candidate
+        dx, dy = (found[axis] - self.room[axis] - self.margin[axis] for axis in (0, 1))
+        blocks = block_matrix(self.factor)
+        return np.linalg.inv(blocks) @ pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=angle), self.size) @ blocks
+
+
+def coarse(golden: Map, max_shift: float, max_angle_deg: float) -> Coarse:
+    """Prepare to find the golden map anywhere within `max_shift` (share of each side) and `max_angle_deg`."""
+    factor = max(1, round(max(golden.shape) / _COARSE_PX))
+    small = _shrink(golden, factor)
+    height, width = small.shape
+    margin = tuple(int(side * (1 - _COARSE_SHARE) / 2) for side in (width, height))
+    room = tuple(max(0, math.ceil(side * max_shift) - edge) for side, edge in zip((width, height), margin, strict=True))
+    steps = math.ceil(max_angle_deg / _ANGLE_STEP_DEG)
+    angles = [0.0] if steps == 0 else [max_angle_deg * step / steps for step in range(-steps, steps + 1)]
+    return Coarse(
+        factor=factor,
+        size=(width, height),
+        margin=(margin[0], margin[1]),
+        room=(room[0], room[1]),
+        turned=tuple((angle, _turned(small, angle, margin)) for angle in angles),
+    )
+
+
+def _turned(small: Map, angle: float, margin: tuple[int, ...]) -> Map:
+    height, width = small.shape
+    matrix = pose_matrix(Pose(angle_deg=angle), (width, height))
+    turned = cv2.warpAffine(small, matrix[:2], (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(turned[margin[1] : height - margin[1], margin[0] : width - margin[0]], np.float32)
+
+
+def _shrink(fine: Map, factor: int) -> Map:
+    rows, columns = fine.shape[0] // factor, fine.shape[1] // factor
+    whole = fine[: rows * factor, : columns * factor]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _warp(live: Map, matrix: Matrix, size: Size) -> Map:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(
+        live, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(_OUTSIDE,)
+    )
+    return np.asarray(warped, np.float32)
+
+
+def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
+    """One Gauss-Newton step as a rigid matrix about the centre; the identity when the picture says nothing."""
+    error = (_warp(live, matrix, at.size) - at.golden).ravel()
+    # Median absolute deviation of every eighth pixel: enough to know the scale of thousands.
+    scale = 1.4826 * float(np.median(np.abs(error[::8]))) + 1e-6
+    weights = 1 / np.square(1 + np.square(error * (1 / (_OUTLIER * scale))))
+    weighted = at.steepest * weights
+    hessian = (weighted @ at.steepest.T).astype(np.float64)
+    # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
+    damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
+    parameters = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
+    angle = math.degrees(parameters[2]) if len(parameters) == 4 else 0.0
+    return pose_matrix(Pose(dx_px=parameters[0], dy_px=parameters[1], angle_deg=angle), at.size)

@@ -1,0 +1,126 @@
+"""Deviations drawn into good images, to choose between methods without a single bad part.
+
+What the line will really see is unknown; these stand for its kinds: something in the wrong place, something foreign,
+something gone, a spot, and a thin mark. They choose between methods and never set a limit.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Region = NDArray[np.uint8]
+Maker = Callable[[Region, Region, np.random.Generator], Region]
+
+# Sides of a moved patch as shares of the region's side: from a screw to a cover.
+PATCH_SHARES = (0.08, 0.2)
+# Radius of a spot, and grey levels by which spots and marks differ: visible, not glaring.
+SPOT_SHARES = (0.02, 0.05)
+CONTRASTS = (35.0, 80.0)
+# A patch that changes less than this mean absolute grey level is no deviation; another is tried.
+LEAST_CHANGE = 10.0
+ATTEMPTS = 12
+
+
+def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height, width of a patch inside an image of that shape."""
+    height, width = (max(4, round(side * random.uniform(*PATCH_SHARES))) for side in shape[:2])
+    top, left = int(random.integers(0, shape[0] - height)), int(random.integers(0, shape[1] - width))
+    return top, left, height, width
+
+
+def _blend(region: Region, patch: NDArray[np.floating], mask: NDArray[np.floating]) -> Region:
+    mixed = region * (1 - mask[..., None]) + patch * mask[..., None]
+    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+
+
+def _pasted(region: Region, source: Region, random: np.random.Generator) -> Region:
+    top, left, height, width = _box(region.shape, random)
+    from_top = int(random.integers(0, region.shape[0] - height))
+    from_left = int(random.integers(0, region.shape[1] - width))
+    patch = region.astype(np.float32)
+    patch[top : top + height, left : left + width] = source[from_top : from_top + height, from_left : from_left + width]
+    return _blend(region, patch, _soft_rectangle(region.shape, (top, left, height, width)))
+
+
+def _soft_rectangle(shape: tuple[int, ...], box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    top, left, height, width = box
+    mask = np.zeros(shape[:2], np.float32)
+    mask[top : top + height, left : left + width] = 1
+    return cv2.GaussianBlur(mask, (0, 0), 1.0).astype(np.float32) * mask  # soft inside: no seam to find
+
+
+def moved(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A patch of the part itself, somewhere else on it."""
+    return _pasted(region, region, random)
+
+
+def foreign(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A patch of another part, somewhere else and mirrored."""
+    return _pasted(region, other[:, ::-1], random)
+
+
+def erased(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A patch painted over with what surrounds it."""
+    box = _box(region.shape, random)
+    top, left, height, width = box
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    edge = np.concatenate([region[rows, left], region[rows, left + width], region[top, columns]])
+    patch = np.broadcast_to(np.median(edge, axis=0).astype(np.float32), region.shape)
+    return _blend(region, patch, _soft_rectangle(region.shape, box))
+
+
+def spot(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A round spot, darker or lighter than what it lies on."""
+    height, width = region.shape[:2]
+    radius = max(1.5, min(height, width) * random.uniform(*SPOT_SHARES))
+    y, x = random.uniform(radius, height - radius), random.uniform(radius, width - radius)
+    rows, columns = np.mgrid[:height, :width]
+    mask = np.clip(radius + 0.5 - np.hypot(rows - y, columns - x), 0, 1)
+    return _blend(region, region + _contrast(region, int(y), int(x), random), mask)
+
+
+def mark(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A scratch one or two pixels wide."""
+    height, width = region.shape[:2]
+    start = random.uniform(0.1, 0.9, 2) * (width, height)
+    angle, length = random.uniform(0, np.pi), min(height, width) * random.uniform(0.1, 0.25)
+    end = start + length * np.array([np.cos(angle), np.sin(angle)])
+    mask = np.zeros((height, width), np.uint8)
+    first, last = ((round(float(point[0])), round(float(point[1]))) for point in (start, end))
+    cv2.line(mask, first, last, 255, 1, cv2.LINE_AA)
+    y, x = min(max(first[1], 0), height - 1), min(max(first[0], 0), width - 1)
+    return _blend(region, region + _contrast(region, y, x, random), mask / 255.0)
+
+
+def _contrast(region: Region, y: int, x: int, random: np.random.Generator) -> float:
+    """Away from what is there: bright places get darker, dark ones lighter."""
+    level = float(random.uniform(*CONTRASTS))
+    return -level if region[y, x].mean() > 127 else level
+
+
+KINDS: dict[str, Maker] = {"moved": moved, "foreign": foreign, "erased": erased, "spot": spot, "mark": mark}
+
+
+def deviate(kind: str, region: Region, other: Region, random: np.random.Generator) -> Region | None:
+    """One deviant copy of `region` [h, w, 3]; None when nothing drawn there changes it visibly."""
+    for _ in range(ATTEMPTS):
+        changed = KINDS[kind](region, other, random)
+        difference = cv2.absdiff(changed, region).max(axis=2)
+        touched = difference[difference > 0]
+        if touched.size and touched.mean() >= LEAST_CHANGE:
+            return changed
+    return None
+
+
+def jittered(region: Region, count: int, random: np.random.Generator) -> list[Region]:
+    """Copies shifted by up to a pixel, a little brighter or darker, with noise: a stand-in for more good images."""
+    copies: list[Region] = []
+    for _ in range(count):
+        matrix = np.array([[1, 0, random.uniform(-1, 1)], [0, 1, random.uniform(-1, 1)]])
+        size = (region.shape[1], region.shape[0])
+        shifted = cv2.warpAffine(region, matrix, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        noisy = shifted * random.uniform(0.97, 1.03) + random.normal(0, 2, shifted.shape)
+        copies.append(np.clip(noisy, 0, 255).astype(np.uint8))
+    return copies

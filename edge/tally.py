@@ -1,0 +1,54 @@
+"""What publish shows on its metrics page about triggers and verdicts. The ledger has the numbers; this mirrors them."""
+
+from edge.ledger import Decision, Ledger
+from edge.metrics import Counter, Gauge, Page
+from edge.records import Outcome, Reason
+
+
+class _CameraPage:
+    """The series of one camera."""
+
+    def __init__(self, page: Page, camera: str) -> None:
+        self.triggers: Counter = page.counter("goldline_triggers_total", camera=camera)
+        self.in_flight: Gauge = page.gauge("goldline_triggers_in_flight", camera=camera)
+        self.missed: Counter = page.counter("goldline_deadline_missed_total", camera=camera)
+        self.verdicts = {
+            outcome: page.counter("goldline_verdicts_total", camera=camera, verdict=outcome) for outcome in Outcome
+        }
+        self.errors = {reason: page.counter("goldline_errors_total", camera=camera, reason=reason) for reason in Reason}
+
+
+class Tally:
+    """Counts for the cameras of the configuration; triggers of a camera that has left it go uncounted."""
+
+    def __init__(self, page: Page, cameras: tuple[str, ...]) -> None:
+        """Over the page of a publish worker with these cameras."""
+        self._cameras = {camera: _CameraPage(page, camera) for camera in cameras}
+
+    def restore(self, ledger: Ledger) -> None:
+        """Take up what an earlier publish counted, or died before it could."""
+        for camera, page in self._cameras.items():
+            page.triggers.raise_to(ledger.triggers(camera))
+            page.in_flight.set(ledger.in_flight(camera))
+            for outcome, counter in page.verdicts.items():
+                counter.raise_to(ledger.verdicts(camera, outcome))
+            for reason, counter in page.errors.items():
+                counter.raise_to(ledger.closed[camera, Outcome.ERROR, reason])
+
+    def opened(self, camera: str, in_flight: int) -> None:
+        """A trigger was opened."""
+        if page := self._cameras.get(camera):
+            page.triggers.inc()
+            page.in_flight.set(in_flight)
+
+    def closed(self, decision: Decision, in_flight: int) -> None:
+        """A trigger was closed."""
+        page = self._cameras.get(decision.trigger.camera)
+        if page is None:
+            return
+        page.verdicts[decision.verdict.outcome].inc()
+        if decision.verdict.reason is not None:
+            page.errors[decision.verdict.reason].inc()
+        if not decision.on_time:
+            page.missed.inc()
+        page.in_flight.set(in_flight)

@@ -1,0 +1,63 @@
+"""The running system as one table: which processes there are, who talks to whom, and what each is allowed.
+
+No other file starts a process, and everything the supervisor does derives from here: the order of starting and
+stopping, the links, the watchdog's patience. Rows are in the order data flows; stopping follows it, so that what is
+in hand flows out.
+"""
+
+from dataclasses import dataclass
+
+from edge.config import Station
+
+
+@dataclass(frozen=True)
+class Role:
+    """A kind of process. `stop_s`: how long it may take to hand on what it holds before it is killed."""
+
+    name: str
+    per_camera: bool
+    peers: tuple[str, ...]
+    # Patience with a worker that does not beat, by its state. A model may take long to warm (TensorRT builds an
+    # engine); a loop that runs beats several times a second, and 3 s is a stall even on a busy machine.
+    starting_s: float
+    warmup_s: float
+    running_s: float
+    stop_s: float
+    # Higher dies first when memory runs out.
+    oom_score: int
+
+
+# Stopping takes at most the sum of `stop_s`, inside the 10 s a service is given.
+ROLES = (
+    Role("capture", True, ("inspection", "publish"), 30, 60, 3, 2.0, 0),
+    Role("inspection", False, ("publish",), 30, 1200, 3, 3.0, 300),
+    Role("publish", False, (), 30, 60, 3, 3.0, -800),
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One row of the running station: `capture@left`, `inspection`, `publish`."""
+
+    name: str
+    role: Role
+
+
+def processes(station: Station) -> tuple[Process, ...]:
+    """Every process of this station, in the order data flows."""
+    return tuple(
+        Process(f"{role.name}@{camera}" if role.per_camera else role.name, role)
+        for role in ROLES
+        for camera in (station.cameras if role.per_camera else ("",))
+    )
+
+
+def links(station: Station) -> tuple[tuple[str, str], ...]:
+    """Every pair of processes that talk, upstream first."""
+    rows = processes(station)
+    return tuple((up.name, down.name) for up in rows for down in rows if down.role.name in up.role.peers)
+
+
+def frames_from(link: tuple[str, str]) -> str:
+    """The sender, on links over which frames travel; such a link is made once the camera's ring exists."""
+    return link[0] if link[0].startswith("capture@") and link[1] == "inspection" else ""

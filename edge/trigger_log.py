@@ -1,0 +1,244 @@
+"""The trigger logs: what was promised and what was decided, kept in mapped files across the death of any process.
+
+    triggers/opened-<camera>.log   written by that camera's capture, finished with by publish
+    triggers/commands.log          written by publish, for triggers that came as commands
+    triggers/decided.log           written by publish, finished with once the outbox has committed
+
+Capture, on a line trigger or a free-running frame:
+
+    log = OpenedLog.create_or_resume(opened_path(runtime, camera), camera)   # keeps its ids over a restart
+    if log.wants_ids: channel.send(WantIds())     # at start and on a new link; then once, until Ids comes
+    log.add_ids(ids.first, ids.last)              # on Ids
+    trigger_id = log.next_id()                    # None: no ids yet, so the frame is dropped and counted
+    log.append(trigger)                           # before Opened is sent; raises Full (drop and count)
+    log.mark_handed(trigger_id)                   # before Frame is sent: from here inspection answers for it
+    log.surrender_ids(); log.close()              # at a clean stop
+
+On Fire the trigger is appended in the same way (its id comes with it), so that it can be marked as handed.
+`next_id` hands out an id again if nothing was appended with it before a kill: nobody has seen it.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+from uuid import UUID
+
+import msgspec
+
+from edge.record_log import Full, Located, RecordLog
+from edge.records import Trigger
+
+__all__ = ["DecidedLog", "Entry", "Full", "IdBlock", "OpenedLog", "commands_path", "decided_path", "opened_path"]
+
+# 8192 triggers are over four minutes at 30 a second, far beyond any deadline; 512 bytes hold one with its order.
+OPENED_SLOTS, OPENED_SLOT_BYTES = 8192, 512
+# 16 MiB: a typical event takes two slots, so 8000 events may wait for a disk that stalls.
+DECIDED_SLOTS, DECIDED_SLOT_BYTES = 16_384, 1024
+OPENED, HANDED = 0, 1
+# More blocks than one in use and one in reserve are never needed; what comes on top is let go.
+MAX_BLOCKS = 2
+
+
+def opened_path(runtime: Path, camera: str) -> Path:
+    """Where the capture process of `camera` keeps its opened triggers."""
+    return runtime / "triggers" / f"opened-{camera}.log"
+
+
+def commands_path(runtime: Path) -> Path:
+    """Where publish keeps the triggers that came as commands."""
+    return runtime / "triggers" / "commands.log"
+
+
+def decided_path(runtime: Path) -> Path:
+    """Where publish keeps its decisions until they are in the outbox, and PLC lanes read them."""
+    return runtime / "triggers" / "decided.log"
+
+
+class IdBlock(msgspec.Struct, frozen=True, array_like=True):
+    """Trigger ids `first` to `last`, included, reserved for one writer; `next` is the first that is unused."""
+
+    first: int
+    last: int
+    next: int
+
+    def without(self, used: Iterable[int]) -> "IdBlock | None":
+        """What is left when the ids in `used` are gone; None when that is nothing."""
+        start = max((number + 1 for number in used if self.first <= number <= self.last), default=self.next)
+        start = max(start, self.next)
+        return IdBlock(self.first, self.last, start) if start <= self.last else None
+
+
+class Entry(NamedTuple):
+    """An opened trigger as it stands in a log."""
+
+    at: int
+    handed: bool
+    trigger: Trigger
+
+
+_decode_trigger = msgspec.msgpack.Decoder(Trigger).decode
+_decode_blocks = msgspec.msgpack.Decoder(tuple[IdBlock, ...]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class OpenedLog:
+    """Opened triggers of one writer, with the ids it may give. See the module text for who calls what."""
+
+    def __init__(self, log: RecordLog) -> None:
+        """Over a mapped log; use `create_or_resume` or `attach`."""
+        self._log = log
+        self._cursor = 0
+        self._index: dict[int, int] = {}
+        self._blocks = self.blocks
+
+    @classmethod
+    def create_or_resume(cls, path: Path, camera: str, slots: int = OPENED_SLOTS) -> Self:
+        """The writer's log: that of this boot with its records and ids, or a new one."""
+        log = cls(RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES))
+        used = [entry.trigger.trigger_id for entry in log.read_all()]
+        log._blocks = tuple(left for block in log._blocks if (left := block.without(used)) is not None)
+        return log
+
+    @classmethod
+    def attach(cls, path: Path) -> Self | None:
+        """The reader's view of a log, or None while there is none of this boot."""
+        log = RecordLog.attach(path)
+        return None if log is None else cls(log)
+
+    def close(self) -> None:
+        """Unmap; the file stays."""
+        self._log.close()
+
+    # --- the writer ------------------------------------------------------------------------------------------
+
+    @property
+    def wants_ids(self) -> bool:
+        """At most half a block is left, and none in reserve."""
+        left = sum(block.last + 1 - block.next for block in self._blocks)
+        return left * 2 <= max((block.last + 1 - block.first for block in self._blocks), default=0)
+
+    def add_ids(self, first: int, last: int) -> None:
+        """Take a block reserved for this writer into use, after those it has."""
+        if len(self._blocks) < MAX_BLOCKS:
+            self._keep_blocks((*self._blocks, IdBlock(first, last, first)))
+
+    def next_id(self) -> int | None:
+        """The id for the next trigger, used up by `append`; None while none is reserved."""
+        return self._blocks[0].next if self._blocks else None
+
+    def surrender_ids(self) -> None:
+        """Give up the unused ids, at a clean stop: they are never given to anybody, and the next start asks anew."""
+        self._keep_blocks(())
+
+    def append(self, trigger: Trigger) -> None:
+        """Write one opened trigger. Raises Full when the ledger has fallen a whole ring behind."""
+        self._remember(self._log.append(_encode(trigger)), trigger.trigger_id)
+        if trigger.trigger_id == self.next_id():
+            left = self._blocks[0].without([trigger.trigger_id])
+            self._keep_blocks(((left,) if left else ()) + self._blocks[1:])
+
+    def mark_handed(self, trigger_id: int) -> None:
+        """From here on inspection, not capture, answers for this trigger. Raises KeyError when it is not here."""
+        self._log.set_state(self._index[trigger_id], HANDED)
+
+    # --- publish ---------------------------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> tuple[IdBlock, ...]:
+        """The ids the writer holds, as the file says."""
+        note = self._log.read_note()
+        return _decode_blocks(note) if note else ()
+
+    def read_all(self) -> list[Entry]:
+        """Every trigger in the log, oldest first, closed or not; `read_new` goes on behind them."""
+        return [self._entry(record) for record in self._log.records()]
+
+    def read_new(self) -> Iterator[Entry]:
+        """The triggers appended since the last call."""
+        for record in self._log.follow(self._cursor):
+            yield self._entry(record)
+
+    def is_handed(self, trigger_id: int) -> bool:
+        """Whether capture has handed this trigger's frame to inspection; False when the trigger is not here."""
+        index = self._index.get(trigger_id)
+        return index is not None and self._log.state(index) == HANDED
+
+    def is_closed(self, trigger_id: int) -> bool:
+        """Whether the trigger is here and `mark_closed` was called for it."""
+        index = self._index.get(trigger_id)
+        return index is not None and self._log.is_marked(index)
+
+    def mark_closed(self, trigger_id: int) -> None:
+        """The decision stands in the decided log: the record may be overwritten. Unknown ids are ignored."""
+        index = self._index.get(trigger_id)
+        if index is not None:
+            self._log.mark(index)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _entry(self, record: Located) -> Entry:
+        trigger = _decode_trigger(record.body)
+        self._remember(record.at, trigger.trigger_id)
+        self._cursor = max(self._cursor, self._log.after(record))
+        return Entry(record.at, record.state == HANDED, trigger)
+
+    def _remember(self, index: int, trigger_id: int) -> None:
+        self._index[trigger_id] = index
+        if len(self._index) > self._log.slots:
+            del self._index[next(iter(self._index))]
+
+    def _keep_blocks(self, blocks: tuple[IdBlock, ...]) -> None:
+        self._blocks = blocks
+        self._log.write_note(_encode(blocks))
+
+
+class Decided(NamedTuple):
+    """A decision as it stands in the log: the event as bytes, without its sequence number."""
+
+    at: int
+    committed: bool
+    event: bytes
+
+
+class DecidedLog:
+    """Publish's decisions: written before the outbox has them, finished with when it does."""
+
+    def __init__(self, log: RecordLog) -> None:
+        """Over a mapped log; use `create_or_resume` or `attach`."""
+        self._log = log
+
+    @classmethod
+    def create_or_resume(cls, path: Path, station: str, slots: int = DECIDED_SLOTS) -> Self:
+        """The writer's log: that of this boot, or a new one with a new `identity`."""
+        return cls(RecordLog.resume(path, station, slots, DECIDED_SLOT_BYTES))
+
+    @classmethod
+    def attach(cls, path: Path) -> Self | None:
+        """A reader's view, or None while there is none of this boot."""
+        log = RecordLog.attach(path)
+        return None if log is None else cls(log)
+
+    @property
+    def identity(self) -> UUID:
+        """Born with the file: another one means that the runtime directory was lost in between."""
+        return self._log.identity
+
+    def has_room(self, length: int) -> bool:
+        """Whether an event of `length` bytes fits without overwriting one that is not committed."""
+        return self._log.has_room(length)
+
+    def append(self, event: bytes) -> int:
+        """Write one decision and return its index. Raises Full while the outbox is a whole ring behind."""
+        return self._log.append(event)
+
+    def mark_committed(self, index: int) -> None:
+        """The outbox has this event on disk."""
+        self._log.mark(index)
+
+    def read_all(self) -> list[Decided]:
+        """Every decision in the log, oldest first."""
+        return [Decided(record.at, self._log.is_marked(record.at), record.body) for record in self._log.records()]
+
+    def close(self) -> None:
+        """Unmap; the file stays."""
+        self._log.close()

@@ -1,0 +1,36 @@
+"""Fixtures of every test: none sees this machine's Goldline variables, and none leaves logging changed."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from tests.needs import DATA_VARIABLE
+
+# Examples are not timed: the machine may be busy with something else.
+settings.register_profile("goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("goldline")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GOLDLINE_ variable of the developer's shell would configure the station under test."""
+    for name in os.environ:
+        if name.startswith("GOLDLINE_") and name != DATA_VARIABLE:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """For tests that set logging up: everything as it was, afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with warnings.catch_warnings():
+        yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -1,0 +1,53 @@
+"""What a test needs of the machine: without it the test is skipped by name, and under CI, which has it all, it fails."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "GOLDLINE_TEST_DATA"
+
+
+def in_ci() -> bool:
+    """True where everything a test may need was installed first."""
+    return os.environ.get("CI") == "true"
+
+
+def _missing(what: str) -> None:
+    if in_ci():
+        pytest.fail(f"CI lacks {what}")
+    pytest.skip(f"needs {what}")
+
+
+def needs_program(name: str, package: str) -> Path:
+    """The program of that name, found on PATH or in /usr/sbin; `package` is Debian's name of what has it."""
+    # Tools for administrators are not on everybody's PATH.
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        _missing(f"{name} (apt-get install {package})")
+        raise AssertionError
+    return Path(found)
+
+
+def needs_file(path: str, package: str) -> Path:
+    """The first file that matches this absolute glob pattern; `package` is Debian's name of what has it."""
+    for found in sorted(Path("/").glob(path.lstrip("/"))):
+        return found
+    _missing(f"{path} (apt-get install {package})")
+    raise AssertionError
+
+
+def needs_data(name: str) -> Path:
+    """A folder of real images below $GOLDLINE_TEST_DATA. They are not part of the project, so CI may lack them too."""
+    root = os.environ.get(DATA_VARIABLE)
+    folder = Path(root, name) if root else None
+    if folder is None or not folder.is_dir():
+        pytest.skip(f"needs {name} below ${DATA_VARIABLE}")
+    return folder
+
+
+def needs_root() -> None:
+    """Root: network namespaces and the like."""
+    if os.geteuid() != 0:
+        _missing("root")
