@@ -55,7 +55,7 @@ def build_positional(features: Features, grid: Grid, per_cell: int, progress: Pr
     vectors = np.empty((cells, kept, channels), np.float32)
     source = np.empty((cells, kept), np.int32)
     for block in _blocks(cells, images * images):
-        here = _cells(features, np.arange(block.start, block.stop))
+        here = _cells(features, block)
         order = _order(here, kept)
         vectors[block] = np.take_along_axis(here, order[..., None], 1)
         source[block] = order
@@ -67,11 +67,10 @@ def build_global(
     features: Features, grid: Grid, coreset: int, seed: int = 0, progress: Progress = silent
 ) -> GlobalBank:
     """Keeps `coreset` vectors of all cells of all references, farthest first; all of them where there are no more."""
-    images, cells, channels = features.shape
-    candidates = np.arange(images * cells)
-    if len(candidates) > MOST_CANDIDATES:
-        candidates = np.sort(np.random.default_rng(seed).choice(candidates, MOST_CANDIDATES, replace=False))
-    vectors = features.reshape(-1, channels)[candidates].astype(np.float32)
+    _, cells, channels = features.shape
+    flat = features.reshape(-1, channels)
+    candidates = _candidates(len(flat), seed)
+    vectors = flat[candidates].astype(np.float32)
     order = k_centre(vectors, coreset, seed, progress)
     return GlobalBank(vectors=vectors[order], source=(candidates[order] // cells).astype(np.int32), grid=grid)
 
@@ -151,7 +150,7 @@ def _positional_without_own(features: Features, grid: Grid, per_cell: int, progr
     queries, back = neighbourhood(grid)
     nearest = np.empty((images, cells, 9), np.float32)
     for block in _blocks(cells, images * (images + 4 * kept + 2 * channels)):
-        here = _cells(features, np.arange(block.start, block.stop))
+        here = _cells(features, block)
         distances = squared_distances(here, here)
         order = farthest_points(distances, kept)[:, 0]
         rebuilt = farthest_points(distances, kept, order) if images > kept else None
@@ -178,11 +177,17 @@ def _nearest_of_others(around: Floats, here: Floats, order: Indices, rebuilt: In
     return nearest
 
 
+def _candidates(total: int, seed: int) -> Indices:
+    if total <= MOST_CANDIDATES:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, MOST_CANDIDATES, replace=False))
+
+
 def _order(here: Floats, kept: int) -> Indices:
     return farthest_points(squared_distances(here, here), kept)[:, 0]
 
 
-def _cells(features: Features, cells: Indices) -> Floats:
+def _cells(features: Features, cells: Indices | slice) -> Floats:
     """The vectors of some cells, each beside those of the other pictures: float32 [cells, n, c]."""
     return np.ascontiguousarray(features[:, cells].swapaxes(0, 1), np.float32)
 

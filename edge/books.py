@@ -12,22 +12,23 @@ again, what is opened and not decided is open again.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
 
 from edge import events
-from edge.committer import Decided, Reserved, Work
+from edge.committer import Decided, Work
 from edge.config import Station
-from edge.events import Event, Flag, Source
+from edge.events import Event, Source
+from edge.header import Flag
 from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger
 from edge.messages import Judged, Unjudged
 from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
-from edge.records import Trigger, TriggerSource, Verdict, error
+from edge.records import Reason, Trigger, Verdict, error
 from edge.tally import Tally
-from edge.trigger_log import DecidedLog, OpenedLog, commands_path, opened_path
+from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
 
 # Longer than any event: with less than this free, deciding waits for the outbox.
 LARGEST_EVENT_BYTES = 256 << 10
@@ -51,7 +52,7 @@ class Books:
 
     # --- after a death
 
-    def recover(self, outbox: Outbox) -> list[Work]:
+    def recover(self, outbox: Outbox) -> list[Decided]:
         """Read what earlier processes left. The result is to be committed: decided, and not on disk."""
         pending, closed = self._undone(outbox)
         counts = outbox.counts()
@@ -63,11 +64,11 @@ class Books:
         for trigger_id in closed:
             self.ledger.remember_closed(trigger_id)
         for camera in self._cameras_on_disk():
-            self.attach(camera)
+            if log := OpenedLog.attach(opened_path(self._runtime, camera)):
+                self._opened[camera] = log
         for log in (self.commands, *self._opened.values()):
             self._resume(log, outbox)
-        self._tally.restore(self.ledger)
-        return list(pending)
+        return pending
 
     def _undone(self, outbox: Outbox) -> tuple[list[Decided], list[int]]:
         pending: list[Decided] = []
@@ -87,14 +88,16 @@ class Books:
         return sorted(names)
 
     def _resume(self, log: OpenedLog, outbox: Outbox) -> None:
-        for entry in log.read_all():
-            trigger_id = entry.trigger.trigger_id
-            if log.is_closed(trigger_id):
-                continue
-            if self.ledger.knows(trigger_id) and trigger_id not in self.ledger or outbox.has_event(trigger_id):
-                log.mark_closed(trigger_id)
-            else:
-                self.ledger.open(entry.trigger)
+        for trigger in log.read_unclosed():
+            # Decided, and killed before the record could be marked; or of a decided log that is gone.
+            if not self.ledger.knows(trigger.trigger_id) and outbox.has_event(trigger.trigger_id):
+                self.ledger.remember_closed(trigger.trigger_id)
+            self._open(trigger, log)
+
+    def begin(self, submit: Callable[[Work], None]) -> None:
+        """From here on decisions go to `submit`."""
+        self._submit = submit
+        self._tally.restore(self.ledger)
 
     # --- opening
 
@@ -106,3 +109,145 @@ class Books:
         if previous := self._opened.pop(camera, None):
             previous.close()
         self._opened[camera] = log
+        for trigger in log.read_unclosed():
+            self._open(trigger, log)
+
+    def sweep(self) -> None:
+        """Open what the capture processes have written since the last time."""
+        for log in self._opened.values():
+            for trigger in log.read_new():
+                self._open(trigger, log)
+
+    def opened(self, trigger: Trigger) -> None:
+        """Capture says that it wrote this trigger down."""
+        if self.ledger.knows(trigger.trigger_id):
+            return
+        self.attach(trigger.camera)
+        if self.ledger.open(trigger):
+            self._log.error("opened trigger is not in its log", camera=trigger.camera, trigger_id=trigger.trigger_id)
+            self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
+
+    def accept(self, camera: str, unit_identifier: str | None = None, expect: dict[str, str] | None = None) -> Trigger:
+        """Open a trigger that came as a command. Raises OrderError when it cannot be written down."""
+        trigger_id = self.commands.next_id()
+        if trigger_id is None:
+            raise OrderError("no trigger id is reserved yet: try again")
+        now_ns = time.monotonic_ns()
+        trigger = Trigger(
+            trigger_id=trigger_id,
+            camera=camera,
+            source="software",
+            opened_ns=now_ns,
+            opened_utc_ns=time.time_ns(),
+            deadline_ns=now_ns + self._deadline_ns[camera],
+            unit_identifier=unit_identifier,
+            expect=expect or {},
+        )
+        try:
+            self.commands.append(trigger)
+        except Full as problem:
+            raise OrderError(str(problem)) from problem
+        self._open(trigger, self.commands)
+        return trigger
+
+    def _open(self, trigger: Trigger, log: OpenedLog) -> None:
+        if self.ledger.open(trigger):
+            self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
+        elif not self.ledger.is_open(trigger.trigger_id):
+            log.mark_closed(trigger.trigger_id)
+
+    # --- closing
+
+    @property
+    def is_blocked(self) -> bool:
+        """The outbox is so far behind that nothing more can be decided until it has caught up."""
+        return not self._decided.has_room(LARGEST_EVENT_BYTES)
+
+    def judged(self, message: Judged) -> None:
+        """Inspection's verdict."""
+        origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing)
+        self._decide(message.frame.camera, message.frame.trigger_id, message.verdict, origin)
+
+    def unjudged(self, camera: str, message: Unjudged) -> None:
+        """Capture's word that a trigger comes to nothing."""
+        self._decide(camera, message.trigger_id, error(message.reason, message.detail), None)
+
+    def fail(self, trigger: Trigger, reason: Reason, detail: str) -> None:
+        """Close a trigger that could not even be handed on."""
+        self._decide(trigger.camera, trigger.trigger_id, error(reason, detail), None)
+
+    def _decide(self, camera: str, trigger_id: int, verdict: Verdict, origin: Origin | None) -> None:
+        now_ns = time.monotonic_ns()
+        self.expire(now_ns)
+        if not self.ledger.knows(trigger_id):
+            # Two sockets race: inspection may be done before capture's message is read. The log knows.
+            self.attach(camera)
+        try:
+            outcome = self.ledger.decide(trigger_id, verdict, now_ns, origin)
+        except UnknownTrigger:
+            self._log.error("verdict for an unknown trigger", camera=camera, trigger_id=trigger_id)
+            return
+        if isinstance(outcome, Late):
+            self._log.warning("late result", camera=camera, trigger_id=trigger_id, verdict=verdict.outcome)
+            self._submit(outcome)
+        elif outcome is not None:
+            self._close([outcome])
+
+    def expire(self, now_ns: int) -> None:
+        """Close what is past its deadline."""
+        self._close(self.ledger.expire(now_ns))
+
+    def lost(self, peer: str) -> None:
+        """A peer's process has died."""
+        now_ns = time.monotonic_ns()
+        self.sweep()
+        _, _, camera = peer.partition("@")
+        if not camera:
+            self._close(self.ledger.lost_inspection(now_ns))
+            return
+        log = self._opened.get(camera)
+        handed = [one.trigger_id for one in self.ledger.open_of(camera) if log and log.is_handed(one.trigger_id)]
+        self._close(self.ledger.lost_capture(camera, handed, now_ns))
+
+    def shut_down(self) -> None:
+        """Close everything that is open."""
+        self.sweep()
+        self._close(self.ledger.shut_down(time.monotonic_ns()))
+
+    def _close(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            trigger = decision.trigger
+            event = events.result_event(self.source, decision, is_simulated=trigger.camera in self._simulated)
+            record = self._decided.append(events.encode(event))
+            self.commands.mark_closed(trigger.trigger_id)
+            if log := self._opened.get(trigger.camera):
+                log.mark_closed(trigger.trigger_id)
+            self._tally.closed(decision, self.ledger.in_flight(trigger.camera))
+            self._submit(self._work(event, record, decision))
+
+    def _work(self, event: Event, record: int, decision: Decision | None) -> Decided:
+        flags = Flag.DURABLE | (Flag.SIMULATED if event.data.is_simulated else Flag(0))
+        draft = Draft(
+            topic=self.source.topic(event.data.camera, "result"),
+            flags=flags,
+            verdict_utc_ns=events.utc_ns(event.time),
+            event=event,
+        )
+        origin = decision.origin if decision else None
+        return Decided(draft=draft, record=record, captured_ns=origin.frame.host_timestamp_ns if origin else None)
+
+    # --- trigger ids, and the end
+
+    def take_ids(self, first: int, last: int) -> None:
+        """A block for commands."""
+        self.commands.add_ids(first, last)
+
+    def held_ids(self) -> list[int]:
+        """The first id of each block that somebody still holds."""
+        return [block.first for log in (self.commands, *self._opened.values()) for block in log.blocks]
+
+    def close(self) -> None:
+        """A clean stop: give back the ids, unmap the logs."""
+        self.commands.surrender_ids()
+        for log in (self.commands, *self._opened.values()):
+            log.close()

@@ -54,18 +54,20 @@ def scale_of(scores: Scores, least_spread: float) -> CheckScale:
     return CheckScale(median=median, spread=max(spread, LEAST_RELATIVE_SPREAD * abs(median), least_spread))
 
 
-def calibrate(scores: Mapping[str, Scores], least_spreads: Mapping[str, float]) -> Outcome:
-    """Scales and limits from each check's leave-one-image-out scores, [n] each, in the same order of images."""
+def calibrate(scores: Mapping[str, Scores], least_spreads: Mapping[str, float], images: int) -> Outcome:
+    """Scales and limits from each check's leave-one-image-out scores, [n] each, in the same order.
+
+    `images` is how many real images stand behind them.
+    """
     scales = {name: scale_of(values, least_spreads[name]) for name, values in scores.items()}
     overall = np.max([[standardise(scales[name], float(s)) for s in scores[name]] for name in scales], axis=0)
     odd = odd_images(overall)
     kept = np.delete(overall, odd)
-    count = len(overall)
     calibration = Calibration(
         scales=scales,
         limits=limits_of(kept),
-        images=count,
-        rate=(len(odd) + 1) / (count + 1) if count >= LEAST_IMAGES else None,
+        images=images,
+        rate=(len(odd) + 1) / (images + 1) if images >= LEAST_IMAGES else None,
     )
     return Outcome(calibration, overall, odd)
 

@@ -7,6 +7,7 @@ A slow disk delays subscribers here and nobody else: the ledger only appends to 
 3. The head sequence is sent every heartbeat, and at once to whoever subscribes: so a reader knows that it hears.
 """
 
+import math
 import os
 import select
 import time
@@ -17,8 +18,9 @@ from uuid import UUID
 import msgspec
 import zmq
 
-from edge import events
-from edge.events import NONE, Flag, Head, Header, Source
+from edge import events, header
+from edge.events import NONE, Head, Source
+from edge.header import Flag, Header
 from edge.ledger import Late
 from edge.metrics import Page
 from edge.outbox import Draft, Outbox, Stored
@@ -120,7 +122,7 @@ class Committer:
             if time.monotonic() >= next_beat_s:
                 self._send_head()
                 next_beat_s = time.monotonic() + self._heartbeat_s
-            wait_ms = 0 if self._work else max(0.0, next_beat_s - time.monotonic()) * 1000
+            wait_ms = 0 if self._work else math.ceil(max(0.0, next_beat_s - time.monotonic()) * 1000)
             ready = dict(poller.poll(wait_ms))
             if self._wake in ready:
                 os.eventfd_read(self._wake)
@@ -167,15 +169,15 @@ class Committer:
     def _greet(self) -> None:
         """Read subscriptions; a new subscriber gets the head at once."""
         joined = False
-        while self._live.get(zmq.EVENTS) & zmq.POLLIN:
+        while self._live.poll(0):
             joined |= self._live.recv()[:1] == b"\x01"
         if joined:
             self._send_head()
 
     def _send_head(self) -> None:
         stream: UUID = self._outbox.stream
-        header = Header(
+        named = Header(
             flags=Flag(0), stream=stream, sequence=self._outbox.head, previous=0, verdict_utc_ns=time.time_ns()
         )
         body = Head(stream=str(stream), head=self._outbox.head, low=self._outbox.low)
-        self._live.send_multipart([self._heartbeat_topic, events.encode_header(header), events.encode(body)])
+        self._live.send_multipart([self._heartbeat_topic, header.encode(named), events.encode(body)])

@@ -40,13 +40,13 @@ def farthest_points(distances: Floats, count: int, excluded: Indices | None = No
     result is [b, e, count] (e = 1 without it). `count` must not exceed the points left.
     """
     sets, points, _ = distances.shape
-    rows = np.arange(sets)[:, None]
-    columns = np.zeros((1, 1), np.int64) if excluded is None else np.arange(excluded.shape[1])[None]
-    nearest = np.full((sets, columns.shape[1], points), np.inf, np.float32)
+    selections = 1 if excluded is None else excluded.shape[1]
+    rows, columns = np.ogrid[:sets, :selections]
+    nearest = np.full((sets, selections, points), np.inf, np.float32)
     # Below every distance: such a point is never the farthest.
     if excluded is not None:
         nearest[rows, columns, excluded] = -1
-    order = np.empty((sets, columns.shape[1], count), np.int64)
+    order = np.empty((sets, selections, count), np.int64)
     for place in range(count):
         pick = order[..., place] = nearest.argmax(-1)
         np.minimum(nearest, distances[rows, pick], out=nearest)

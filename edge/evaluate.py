@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from edge.calibrate import separation
 from edge.errors import GoldlineError
-from edge.evidence import deviation_at
 from edge.images import list_images, read_image
 from edge.inspector import Inspector
 from edge.judge import fold
@@ -124,7 +123,7 @@ def judge_all(inspector: Inspector, labelled: Sequence[Sample], curve: PixelCurv
         latency_ms = (time.perf_counter() - began) * 1e3
         truth = None if curve is None or prepared.refusal else _truth(sample, image.shape)
         if curve is not None and truth is not None:
-            curve.add(deviation_at(inspector, prepared, scores), truth)
+            curve.add(inspector.deviation(prepared, scores), truth)
         yield Judged(sample, verdict, latency_ms)
 
 

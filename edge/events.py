@@ -1,47 +1,44 @@
-"""What leaves the station: the event (CloudEvents 1.0, JSON), its binary header and its topic.
+"""What leaves the station: the event (CloudEvents 1.0, JSON) and its topic.
 
 The wire is its own contract, apart from the values inside the station: within version 1 fields are only added, and a
 reader ignores what it does not know. `docs/events.md` describes it, `docs/schema/` holds the schema made from here.
 """
 
-import struct
 from datetime import UTC, datetime, timedelta
-from enum import IntFlag
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from edge.header import VERSION
 from edge.ledger import Decision, Origin
 from edge.records import Outcome, Reason
 
-VERSION = 1
-CODEC_JSON = 1
 RESULT_TYPE = "goldline.result.v1"
 # What stands in a topic or a source for a name that does not apply.
 NONE = "-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True):
+class Wire(msgspec.Struct, frozen=True):
     """A part of the event. A number that is not finite is null."""
 
 
-class Limits(Wire, frozen=True):
+class Limits(Wire, frozen=True, kw_only=True):
     """PASS below `review`; FAIL to look at again up to `fail`; FAIL from `fail` on."""
 
     review: float | None
     fail: float | None
 
 
-class Check(Wire, frozen=True):
+class Check(Wire, frozen=True, kw_only=True):
     """One check's score (higher is worse) and the limits it was held against."""
 
     score: float | None
     limits: Limits
 
 
-class Defect(Wire, frozen=True):
+class Defect(Wire, frozen=True, kw_only=True):
     """A place that deviates; `bbox` is x, y, width, height in pixels of the camera's image."""
 
     check: str
@@ -49,7 +46,7 @@ class Defect(Wire, frozen=True):
     score: float | None
 
 
-class Pose(Wire, frozen=True):
+class Pose(Wire, frozen=True, kw_only=True):
     """Maps the golden template to the image: x right, y down, angle clockwise about the image centre."""
 
     dx_px: float
@@ -57,7 +54,7 @@ class Pose(Wire, frozen=True):
     angle_deg: float
 
 
-class Latency(Wire, frozen=True):
+class Latency(Wire, frozen=True, kw_only=True):
     """Where the time of a judged frame went. `capture_to_verdict_ms` is from frame complete to decided."""
 
     queue_ms: float
@@ -67,7 +64,7 @@ class Latency(Wire, frozen=True):
     capture_to_verdict_ms: float
 
 
-class IdRange(Wire, frozen=True):
+class IdRange(Wire, frozen=True, kw_only=True):
     """Trigger ids `first` to `last`, included."""
 
     camera: str
@@ -75,7 +72,7 @@ class IdRange(Wire, frozen=True):
     last: int
 
 
-class Result(Wire, frozen=True):
+class Result(Wire, frozen=True, kw_only=True):
     """The one answer to a trigger, or what was lost with the power (`reason` interrupted, no `trigger_id`).
 
     What produced the verdict (`product` to `model_sha256`) is null for what was never judged.
@@ -114,7 +111,7 @@ class Result(Wire, frozen=True):
     interrupted: tuple[IdRange, ...] = ()
 
 
-class Event(Wire, frozen=True):
+class Event(Wire, frozen=True, kw_only=True):
     """CloudEvents 1.0 attributes and the result. `id` is stream/sequence: what a reader removes duplicates by.
 
     `sequence` is decimal, 20 digits, so that it sorts as text; 0 while the event is not in the outbox.
@@ -131,7 +128,7 @@ class Event(Wire, frozen=True):
     data: Result
 
 
-class Head(Wire, frozen=True):
+class Head(Wire, frozen=True, kw_only=True):
     """The heartbeat's body: the newest and the oldest sequence number in the outbox."""
 
     stream: str
@@ -225,6 +222,11 @@ def utc(utc_ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=utc_ns // 1000)
 
 
+def utc_ns(time: datetime) -> int:
+    """The way back, exact to the microsecond."""
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
 def _convert(value: object, kind: Any) -> Any:
     return msgspec.convert(value, kind, from_attributes=True)
 
@@ -242,57 +244,3 @@ def _origin_fields(origin: Origin | None, decided_ns: int) -> dict[str, Any]:
             **msgspec.structs.asdict(timing), capture_to_verdict_ms=(decided_ns - frame.host_timestamp_ns) / 1e6
         ),
     }
-
-
-class Flag(IntFlag):
-    """Bits of the header."""
-
-    DURABLE = 1
-    REPLAY = 2
-    SIMULATED = 4
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The second frame of a message. `previous` is the sequence number of the event before on the same topic.
-
-    A heartbeat carries the newest sequence number and 0.
-    """
-
-    flags: Flag
-    stream: UUID
-    sequence: int
-    previous: int
-    verdict_utc_ns: int
-
-
-# Big-endian: version u8, flags u8, codec u8, stream 16 bytes, sequence u64, previous u64, verdict_utc_ns i64.
-_HEADER = struct.Struct(">BBB16sQQq")
-
-
-def encode_header(header: Header) -> bytes:
-    """43 bytes."""
-    return _HEADER.pack(
-        VERSION,
-        header.flags,
-        CODEC_JSON,
-        header.stream.bytes,
-        header.sequence,
-        header.previous,
-        header.verdict_utc_ns,
-    )
-
-
-def decode_header(data: bytes) -> Header:
-    """Raises ValueError for another version, codec or length."""
-    if len(data) != _HEADER.size:
-        raise ValueError(f"header of {len(data)} bytes, expected {_HEADER.size}")
-    version, flags, codec, stream, sequence, previous, verdict_utc_ns = _HEADER.unpack(data)
-    if (version, codec) != (VERSION, CODEC_JSON):
-        raise ValueError(f"header of version {version} and codec {codec}, expected {VERSION} and {CODEC_JSON}")
-    return Header(
-        flags=Flag(flags),
-        stream=UUID(bytes=stream),
-        sequence=sequence,
-        previous=previous,
-        verdict_utc_ns=verdict_utc_ns,
-    )

@@ -54,5 +54,6 @@ class GraphBuilder:
         if size > LARGEST_BYTES:
             limits = "lower per_cell, coreset or working_px"
             raise GoldlineError(f"memory bank: the graph would take {size / 2**30:.1f} GiB of at most 2; {limits}")
-        onnx.checker.check_model(self.model)
+        checker: Any = onnx.checker  # its types are left open
+        checker.check_model(self.model)
         return self.model.SerializeToString(deterministic=True)

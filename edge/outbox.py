@@ -13,7 +13,7 @@ event, whoever asks. Counts of verdicts are kept in the same transaction as the 
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -21,9 +21,10 @@ from uuid import UUID
 
 import msgspec
 
-from edge import events
+from edge import events, header
 from edge.errors import GoldlineError
-from edge.events import Event, Flag, Header, IdRange
+from edge.events import Event, IdRange
+from edge.header import Flag, Header
 from edge.ledger import Closing, Late
 from edge.records import Outcome, Reason
 
@@ -223,14 +224,14 @@ class Outbox:
     def _stored(
         self, sequence: int, topic: str, previous: int, flags: int, verdict_utc_ns: int, body: bytes
     ) -> Stored:
-        header = Header(
+        named = Header(
             flags=Flag(flags),
             stream=self.stream,
             sequence=sequence,
             previous=previous,
             verdict_utc_ns=verdict_utc_ns,
         )
-        return Stored(sequence=sequence, topic=topic, header=events.encode_header(header), body=body)
+        return Stored(sequence=sequence, topic=topic, header=header.encode(named), body=body)
 
     def _gaps(self, first: int, last: int, holder: str) -> Iterator[IdRange]:
         rows = self._db.execute(
@@ -250,7 +251,7 @@ class Outbox:
         return int(row[0]) if row is not None and row[0] is not None else 0
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None, None, None]:
         with self._naming_the_file():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -263,7 +264,7 @@ class Outbox:
             self._db.execute("COMMIT")
 
     @contextmanager
-    def _naming_the_file(self) -> Iterator[None]:
+    def _naming_the_file(self) -> Generator[None, None, None]:
         try:
             yield
         except (sqlite3.Error, OSError) as problem:

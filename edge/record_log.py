@@ -62,17 +62,23 @@ def _marks_bytes(slots: int) -> int:
     return -(-slots * _WORD // _PAGE) * _PAGE
 
 
+def _file_bytes(slots: int, slot_bytes: int) -> int:
+    return _PAGE + _marks_bytes(slots) + slots * slot_bytes
+
+
 class RecordLog:
     """One mapped file. Use `create` or `resume` in the writer, `attach` in a reader; `close` unmaps."""
 
-    def __init__(self, path: Path) -> None:
-        """Map an existing file. Raises GoldlineError when it is no record log."""
+    def __init__(self, path: Path, *, is_writer: bool = False) -> None:
+        """Map an existing file. Raises ValueError when it is no whole record log: what a power cut may leave."""
         self.path = path
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
-        magic, identity, self.boot, self.slots, self.slot_bytes, length = _FILE.unpack_from(self._map)
-        if magic != MAGIC:
-            raise GoldlineError(f"{path}: not a trigger log")
+        if len(self._map) < _PAGE or self._map[: len(MAGIC)] != MAGIC:
+            raise ValueError(f"{path}: not a record log")
+        _, identity, self.boot, self.slots, self.slot_bytes, length = _FILE.unpack_from(self._map)
+        if len(self._map) != _file_bytes(self.slots, self.slot_bytes):
+            raise ValueError(f"{path}: cut short")
         self.identity = uuid.UUID(bytes=identity)
         self.name = self._map[_FILE.size : _FILE.size + length].decode()
         self._records_at = _PAGE + _marks_bytes(self.slots)
@@ -81,6 +87,8 @@ class RecordLog:
         self._marks = memoryview(self._map)[_PAGE : _PAGE + self.slots * _WORD].cast("Q")
         self._live: deque[tuple[int, int]] = deque()
         self._next = 0
+        if is_writer:
+            self._find_end()
 
     @classmethod
     def create(cls, path: Path, name: str, slots: int, slot_bytes: int) -> Self:
@@ -89,19 +97,19 @@ class RecordLog:
         temporary = path.with_suffix(f".{os.getpid()}.new")
         with temporary.open("w+b") as file:
             # Allocated now, so that a full file system is an error here and not a SIGBUS on the line.
-            os.posix_fallocate(file.fileno(), 0, _PAGE + _marks_bytes(slots) + slots * slot_bytes)
+            os.posix_fallocate(file.fileno(), 0, _file_bytes(slots, slot_bytes))
             title = name.encode()
             head = _FILE.pack(MAGIC, uuid.uuid4().bytes, boot_identity(), slots, slot_bytes, len(title))
             file.write(head + title)
         temporary.replace(path)
-        return cls(path)
+        return cls(path, is_writer=True)
 
     @classmethod
-    def attach(cls, path: Path) -> Self | None:
+    def attach(cls, path: Path, *, is_writer: bool = False) -> Self | None:
         """The log at `path` if there is one of this boot."""
         try:
-            log = cls(path)
-        except (FileNotFoundError, ValueError, struct.error):
+            log = cls(path, is_writer=is_writer)
+        except (FileNotFoundError, ValueError):
             return None
         if log.boot == boot_identity():
             return log
@@ -111,14 +119,12 @@ class RecordLog:
     @classmethod
     def resume(cls, path: Path, name: str, slots: int, slot_bytes: int) -> Self:
         """The writer's log: the one at `path` if it is of this boot, name and size, else a new one."""
-        log = cls.attach(path)
-        if log is not None and (log.name, log.slots, log.slot_bytes) != (name, slots, slot_bytes):
+        log = cls.attach(path, is_writer=True)
+        if log is not None and (log.name, log.slots, log.slot_bytes) == (name, slots, slot_bytes):
+            return log
+        if log is not None:
             log.close()
-            log = None
-        if log is None:
-            return cls.create(path, name, slots, slot_bytes)
-        log._find_end()
-        return log
+        return cls.create(path, name, slots, slot_bytes)
 
     def close(self) -> None:
         """Unmap. The file stays."""

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
 from edge.judge import Calibration
+from edge.recipe import Recipe
 from edge.records import Record
 
 # Raised whenever a stored set of the old kind could no longer be judged with; such a set asks to be taught again.
@@ -99,6 +100,11 @@ class ReferenceSet:
         """The arrays of one stored `.npz`."""
         with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
+
+
+def taught_by(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe a reference set depends on: everything but words and limits, which may change at any time."""
+    return recipe.model_dump(mode="json", include={"registration", "regions"})
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:

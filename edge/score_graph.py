@@ -4,6 +4,7 @@ import numpy as np
 
 from edge.backbone import Backbone, extend
 from edge.bank import Bank, PositionalBank, neighbourhood, top_count
+from edge.coreset import Floats
 from edge.errors import GoldlineError
 from edge.graph import GraphBuilder
 
@@ -25,7 +26,7 @@ def compile_graph(backbone: Backbone, bank: Bank, size_wh: tuple[int, int], top_
     rows, columns = bank.grid
     embedding = _embedding(builder, features, bank.grid, channels)
     nearest = _positional if isinstance(bank, PositionalBank) else _global
-    closeness = nearest(builder, features, bank, channels)
+    closeness = nearest(builder, features, bank)
     distances = _distances(builder, features, closeness)
     builder.node("Reshape", distances, builder.constant([-1, rows, columns]), output="map")
     _score(builder, distances, embedding, top_count(rows * columns, top_fraction))
@@ -43,13 +44,13 @@ def _check(bank: Bank, channels: int) -> None:
         raise GoldlineError("memory bank: a vector is not finite; teach again")
 
 
-def _positional(builder: GraphBuilder, features: str, bank: Bank, channels: int) -> str:
+def _positional(builder: GraphBuilder, features: str, bank: Bank) -> str:
     """max(q·b - |b|²/2) over the nine places around each cell: [n, cells].
 
     The bank is far larger than the picture, so it is multiplied where it lies, [cells, 9n, c] x [cells, c, k], and
     what is moved by one cell is the queries before and the maxima after.
     """
-    cells = len(bank.vectors)
+    cells, _, channels = bank.vectors.shape
     queries, back = neighbourhood(bank.grid)
     by_cell = builder.node("Transpose", features, perm=[2, 0, 1])
     around = builder.node("Gather", by_cell, builder.constant(queries), axis=0)
@@ -61,7 +62,7 @@ def _positional(builder: GraphBuilder, features: str, bank: Bank, channels: int)
     return builder.node("Transpose", best, perm=[1, 0])
 
 
-def _global(builder: GraphBuilder, features: str, bank: Bank, channels: int) -> str:
+def _global(builder: GraphBuilder, features: str, bank: Bank) -> str:
     """max(q·b - |b|²/2) over all vectors: [n, cells], some columns of the product at a time."""
     queries = builder.node("Transpose", features, perm=[0, 2, 1])
     parts = [
@@ -71,7 +72,7 @@ def _global(builder: GraphBuilder, features: str, bank: Bank, channels: int) -> 
     return builder.node("Max", *parts)
 
 
-def _closeness(builder: GraphBuilder, queries: str, vectors: np.ndarray) -> str:
+def _closeness(builder: GraphBuilder, queries: str, vectors: Floats) -> str:
     """q·b - |b|²/2 at its largest over the columns b of `vectors` [..., c, k]: half of |q|² - distance²."""
     product = builder.node("MatMul", queries, builder.constant(vectors.astype(np.float32)))
     half = (np.square(vectors, dtype=np.float64).sum(-2, keepdims=True) / 2).astype(np.float32)

@@ -33,8 +33,9 @@ _COARSE_PX = 64
 _COARSE_SHARE = 0.8
 # A turn by half of this moves the corner of a coarse map by less than a pixel.
 _ANGLE_STEP_DEG = 2.5
-# What lies outside the live picture: far from any structure (whose deviation is 1), so that it gets no weight.
-_OUTSIDE = 1e4
+# What lies outside the live picture: far from any structure (whose mean deviation is 1), so that it gets no weight.
+_OUTSIDE = 1e6
+_FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Errors beyond this many robust deviations belong to something else than noise and lighting.
 _OUTLIER = 3.0
 # A step that moves nothing by more than this is the last: a tenth of what can be told apart.
@@ -92,8 +93,9 @@ def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
 
 def similarity(golden: Map, live: Map, matrix: Matrix) -> float:
     """Correlation of the golden structure with the live one at a pose, over what lies in both, -1 to 1."""
-    warped = _warp(live, matrix, (golden.shape[1], golden.shape[0]))
-    inside = warped < _OUTSIDE / 2
+    size = (golden.shape[1], golden.shape[0])
+    warped = _warp(live, matrix, size)
+    inside = cv2.warpAffine(np.full(live.shape, 255, np.uint8), matrix[:2], size, flags=_FLAGS) == 255
     first, second = golden[inside], warped[inside]
     if first.size < golden.size // 4:  # less than a quarter in common is no alignment
         return -1.0
@@ -159,11 +161,8 @@ def _shrink(fine: Map, factor: int) -> Map:
 
 
 def _warp(live: Map, matrix: Matrix, size: Size) -> Map:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(
-        live, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(_OUTSIDE,)
-    )
-    return np.asarray(warped, np.float32)
+    outside = (_OUTSIDE,)
+    return np.asarray(cv2.warpAffine(live, matrix[:2], size, flags=_FLAGS, borderValue=outside), np.float32)
 
 
 def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:

@@ -28,7 +28,7 @@ import msgspec
 from edge.record_log import Full, Located, RecordLog
 from edge.records import Trigger
 
-__all__ = ["DecidedLog", "Entry", "Full", "IdBlock", "OpenedLog", "commands_path", "decided_path", "opened_path"]
+__all__ = ["DecidedLog", "Full", "IdBlock", "OpenedLog", "commands_path", "decided_path", "opened_path"]
 
 # 8192 triggers are over four minutes at 30 a second, far beyond any deadline; 512 bytes hold one with its order.
 OPENED_SLOTS, OPENED_SLOT_BYTES = 8192, 512
@@ -68,14 +68,6 @@ class IdBlock(msgspec.Struct, frozen=True, array_like=True):
         return IdBlock(self.first, self.last, start) if start <= self.last else None
 
 
-class Entry(NamedTuple):
-    """An opened trigger as it stands in a log."""
-
-    at: int
-    handed: bool
-    trigger: Trigger
-
-
 _decode_trigger = msgspec.msgpack.Decoder(Trigger).decode
 _decode_blocks = msgspec.msgpack.Decoder(tuple[IdBlock, ...]).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,9 +86,10 @@ class OpenedLog:
     @classmethod
     def create_or_resume(cls, path: Path, camera: str, slots: int = OPENED_SLOTS) -> Self:
         """The writer's log: that of this boot with its records and ids, or a new one."""
-        log = cls(RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES))
-        used = [entry.trigger.trigger_id for entry in log.read_all()]
-        log._blocks = tuple(left for block in log._blocks if (left := block.without(used)) is not None)
+        records = RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES)
+        log = cls(records)
+        # The last record may stand there without the note behind it.
+        log.skip_ids([_decode_trigger(record.body).trigger_id for record in records.records()])
         return log
 
     @classmethod
@@ -130,12 +123,15 @@ class OpenedLog:
         """Give up the unused ids, at a clean stop: they are never given to anybody, and the next start asks anew."""
         self._keep_blocks(())
 
+    def skip_ids(self, used: list[int]) -> None:
+        """These ids have a trigger: go on behind them."""
+        self._keep_blocks(tuple(left for block in self._blocks if (left := block.without(used)) is not None))
+
     def append(self, trigger: Trigger) -> None:
         """Write one opened trigger. Raises Full when the ledger has fallen a whole ring behind."""
         self._remember(self._log.append(_encode(trigger)), trigger.trigger_id)
         if trigger.trigger_id == self.next_id():
-            left = self._blocks[0].without([trigger.trigger_id])
-            self._keep_blocks(((left,) if left else ()) + self._blocks[1:])
+            self.skip_ids([trigger.trigger_id])
 
     def mark_handed(self, trigger_id: int) -> None:
         """From here on inspection, not capture, answers for this trigger. Raises KeyError when it is not here."""
@@ -149,24 +145,21 @@ class OpenedLog:
         note = self._log.read_note()
         return _decode_blocks(note) if note else ()
 
-    def read_all(self) -> list[Entry]:
-        """Every trigger in the log, oldest first, closed or not; `read_new` goes on behind them."""
-        return [self._entry(record) for record in self._log.records()]
+    def read_unclosed(self) -> list[Trigger]:
+        """The triggers that are not marked as closed, oldest first; `read_new` goes on behind the newest of all."""
+        records, self._cursor = self._log.unfinished()
+        return [self._trigger(record) for record in records]
 
-    def read_new(self) -> Iterator[Entry]:
+    def read_new(self) -> Iterator[Trigger]:
         """The triggers appended since the last call."""
         for record in self._log.follow(self._cursor):
-            yield self._entry(record)
+            self._cursor = self._log.after(record)
+            yield self._trigger(record)
 
     def is_handed(self, trigger_id: int) -> bool:
         """Whether capture has handed this trigger's frame to inspection; False when the trigger is not here."""
         index = self._index.get(trigger_id)
         return index is not None and self._log.state(index) == HANDED
-
-    def is_closed(self, trigger_id: int) -> bool:
-        """Whether the trigger is here and `mark_closed` was called for it."""
-        index = self._index.get(trigger_id)
-        return index is not None and self._log.is_marked(index)
 
     def mark_closed(self, trigger_id: int) -> None:
         """The decision stands in the decided log: the record may be overwritten. Unknown ids are ignored."""
@@ -176,11 +169,10 @@ class OpenedLog:
 
     # --- inside ----------------------------------------------------------------------------------------------
 
-    def _entry(self, record: Located) -> Entry:
+    def _trigger(self, record: Located) -> Trigger:
         trigger = _decode_trigger(record.body)
         self._remember(record.at, trigger.trigger_id)
-        self._cursor = max(self._cursor, self._log.after(record))
-        return Entry(record.at, record.state == HANDED, trigger)
+        return trigger
 
     def _remember(self, index: int, trigger_id: int) -> None:
         self._index[trigger_id] = index

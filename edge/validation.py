@@ -6,7 +6,7 @@ GOLDLINE_METRICS__PORT = "x": must be a whole number
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Document:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Generator[None]:
     """Raises GoldlineError where the file cannot be read, ConfigError with line and column where it is not TOML."""
     try:
         yield

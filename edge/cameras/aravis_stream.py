@@ -23,8 +23,11 @@ class BufferStatus(IntEnum):
 
 
 class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
-    """A buffer the stream gave back. `frame_id` is the device's own; `arrival_utc_ns` is the host's wall clock at the
-    frame's first packet; `device_timestamp_ns` counts from wherever the device counts."""
+    """A buffer the stream gave back.
+
+    `frame_id` is the device's own, `arrival_utc_ns` the host's wall clock at the frame's first packet, and
+    `device_timestamp_ns` counts from wherever the device counts.
+    """
 
     index: int
     status: int
@@ -46,8 +49,10 @@ class Stream:
         self._index_of: dict[int, int] = {}
 
     def enlarge_receive_buffer(self, size_bytes: int) -> int:
-        """Asks the kernel for that much room for packets and returns what it gave. Before the first packet only:
-        the library itself asks when the first frame has begun, and that frame is then often lost."""
+        """Asks the kernel for that much room for packets and returns what it gave.
+
+        Before the first packet: the library itself asks when the first frame has begun, which is then often lost.
+        """
         port = self._library("arv_gv_stream_get_port", self._stream)
         granted = [_enlarge(int(entry), port, size_bytes) for entry in os.listdir("/proc/self/fd")]
         return max((size for size in granted if size is not None), default=0)

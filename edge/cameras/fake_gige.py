@@ -13,6 +13,7 @@ import ipaddress
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,8 @@ _SENSOR_HEIGHT, _SENSOR_WIDTH = 0x118, 0x11C
 _TRIGGER_POLL_HZ = 500.0
 # Bounds of the simulation's AcquisitionFramePeriod.
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
+# A signal that another thread took reaches the interpreter's main thread only when it runs.
+_SIGNAL_POLL_S = 0.1
 # The discovery protocol's serial number field holds 16 bytes with the closing zero.
 _SERIAL_BYTES = 15
 
@@ -98,8 +101,6 @@ class Player:
 
 def serve(library: Library, player: Player, arguments: argparse.Namespace) -> None:
     """Answers as a camera until SIGTERM or SIGINT. Raises GoldlineError when the address cannot be used."""
-    stop_signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # before the library starts its thread, which inherits it
     camera = library("arv_gv_fake_camera_new", arguments.interface.encode(), arguments.serial.encode())
     if not library("arv_gv_fake_camera_is_running", camera):
         raise GoldlineError(f"--interface {arguments.interface}: cannot be used; is another camera on it already?")
@@ -112,15 +113,19 @@ def serve(library: Library, player: Player, arguments: argparse.Namespace) -> No
     pattern = FillPattern(player.fill)
     library("arv_fake_camera_set_trigger_frequency", simulation, _TRIGGER_POLL_HZ)
     library("arv_fake_camera_set_fill_pattern", simulation, pattern, None)
-    print(
-        f"serving {width} x {height} px {arguments.pixel_format} on {arguments.interface}", file=sys.stderr, flush=True
-    )
-    signal.sigwait(stop_signals)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopped.set())
+    sys.stderr.write(f"serving {width} x {height} px {arguments.pixel_format} on {arguments.interface}\n")
+    while not stopped.wait(_SIGNAL_POLL_S):
+        pass
     library("g_object_unref", camera)  # ends its thread, before the pattern goes
 
 
 def _print_served(served: Served) -> None:
-    print(json.dumps({"frame": served.frame, "frame_id": served.frame_id, "image": str(served.image)}), flush=True)
+    line = {"frame": served.frame, "frame_id": served.frame_id, "image": str(served.image)}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def _say_nothing(_served: Served) -> None:
@@ -163,7 +168,7 @@ def main() -> int:
         )
         serve(library, player, arguments)
     except GoldlineError as problem:
-        print(problem, file=sys.stderr)
+        sys.stderr.write(f"{problem}\n")
         return 2
     return 0
 

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
 
 from edge.cameras.aravis import AravisError, DeviceError
-from edge.cameras.aravis_device import FeatureKind, FeatureValue
+from edge.cameras.aravis_device import Device, FeatureKind, FeatureValue
 from edge.cameras.camera import CameraConfigError
 
 # Devices round an exposure to their line time and a rate to their clock; a larger difference is another value.
@@ -20,18 +19,7 @@ _TYPES: dict[FeatureKind, tuple[type, ...]] = {
 }
 
 
-class FeatureDevice(Protocol):
-    """What of `aravis_device.Device` is needed here."""
-
-    def feature_kind(self, name: str) -> FeatureKind | None: ...
-    def similar_features(self, name: str) -> list[str]: ...
-    def entries(self, name: str) -> list[str]: ...
-    def bounds(self, name: str, kind: FeatureKind) -> tuple[float, float]: ...
-    def get(self, name: str, kind: FeatureKind) -> FeatureValue: ...
-    def set(self, name: str, kind: FeatureKind, value: FeatureValue) -> None: ...
-
-
-def write_features(device: FeatureDevice, section: str, features: Mapping[str, FeatureValue]) -> None:
+def write_features(device: Device, section: str, features: Mapping[str, FeatureValue]) -> None:
     """Writes the features in order, reads each back, and at the end all of them again, since one may change another.
 
     Raises CameraConfigError naming `section`, feature, value and what the device has or allows instead.
@@ -42,13 +30,13 @@ def write_features(device: FeatureDevice, section: str, features: Mapping[str, F
     compare_features(device, section, features)
 
 
-def compare_features(device: FeatureDevice, section: str, features: Mapping[str, FeatureValue]) -> None:
+def compare_features(device: Device, section: str, features: Mapping[str, FeatureValue]) -> None:
     """Reads the features back. Raises CameraConfigError for the first that the device has otherwise."""
     for name, value in features.items():
         _compare(device, f"{section}.{name} = {value!r}", name, _known_kind(device, section, name), value)
 
 
-def _known_kind(device: FeatureDevice, section: str, name: str) -> FeatureKind:
+def _known_kind(device: Device, section: str, name: str) -> FeatureKind:
     kind = device.feature_kind(name)
     if kind is not None:
         return kind
@@ -57,7 +45,7 @@ def _known_kind(device: FeatureDevice, section: str, name: str) -> FeatureKind:
     raise CameraConfigError(f"{section}.{name}: the camera has no feature of that name{hint}")
 
 
-def _write(device: FeatureDevice, setting: str, name: str, kind: FeatureKind, value: FeatureValue) -> None:
+def _write(device: Device, setting: str, name: str, kind: FeatureKind, value: FeatureValue) -> None:
     # bool is an int to Python, and never to a camera.
     if not isinstance(value, _TYPES[kind]) or isinstance(value, bool) != (kind is FeatureKind.BOOLEAN):
         raise CameraConfigError(f"{setting}: the feature is {kind}")
@@ -71,7 +59,9 @@ def _write(device: FeatureDevice, setting: str, name: str, kind: FeatureKind, va
     _compare(device, setting, name, kind, value)
 
 
-def _check_allowed(device: FeatureDevice, setting: str, name: str, kind: FeatureKind, value: FeatureValue) -> None:
+def _check_allowed(device: Device, setting: str, name: str, kind: FeatureKind, value: FeatureValue) -> None:
+    if device.is_read_only(name):
+        raise CameraConfigError(f"{setting}: the camera has {device.get(name, kind)!r}, and it is read-only")
     if kind is FeatureKind.ENUMERATION:
         entries = device.entries(name)
         if value not in entries:
@@ -82,7 +72,7 @@ def _check_allowed(device: FeatureDevice, setting: str, name: str, kind: Feature
             raise CameraConfigError(f"{setting}: outside {low:.10g} to {high:.10g}")
 
 
-def _compare(device: FeatureDevice, setting: str, name: str, kind: FeatureKind, asked: FeatureValue) -> None:
+def _compare(device: Device, setting: str, name: str, kind: FeatureKind, asked: FeatureValue) -> None:
     read = device.get(name, kind)
     if isinstance(read, float) and isinstance(asked, float | int):
         same = math.isclose(read, asked, rel_tol=_RELATIVE_TOLERANCE)

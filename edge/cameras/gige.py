@@ -9,7 +9,7 @@ library's own notice comes after 5.9 s; after it the device must be opened again
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
@@ -58,6 +58,7 @@ class GigeCamera:
 
     def open(self) -> CameraInfo:
         """Reach the device and apply its settings. Raises CameraAbsent, CameraBusy or CameraConfigError."""
+        self._is_gone = False
         with ExitStack() as undo, self._meaning():
             device = reach(Library(), self._name, self._settings.address)
             undo.callback(_finishes, _TEARDOWN_LIMIT_S, device.close)
@@ -177,7 +178,7 @@ class GigeCamera:
         return CameraLost(f"camera {self._name}: {why}")
 
     @contextmanager
-    def _meaning(self) -> Iterator[None]:
+    def _meaning(self) -> Generator[None, None, None]:
         """Turns what the library said into what a caller can do about it."""
         try:
             yield

@@ -65,7 +65,7 @@ class Reception:
                 raise CameraLost(f"it sent no frame for {self._silence_s} s")
             return None
         self.held.add(buffer.index)
-        return self._frame(buffer, waited)
+        return self._frame(buffer, waited=waited)
 
     def release(self, slot: int) -> None:
         """Lends the slot's buffer to the stream again. Raises KeyError for one that was not handed over."""
@@ -87,9 +87,9 @@ class Reception:
             return math.inf
         return max(0.0, self._silence_s - (time.monotonic_ns() - self._heard_ns) / 1e9)
 
-    def _frame(self, buffer: FilledBuffer, waited: bool) -> CapturedFrame:
+    def _frame(self, buffer: FilledBuffer, *, waited: bool) -> CapturedFrame:
         now_ns, now_utc_ns = time.monotonic_ns(), time.time_ns()
-        complete_ns = self._completion(buffer, now_ns, now_utc_ns, waited)
+        complete_ns = self._completion(buffer, now_ns, now_utc_ns, waited=waited)
         is_whole = buffer.status == BufferStatus.SUCCESS
         self._heard_ns = now_ns
         self._frames += 1
@@ -103,7 +103,7 @@ class Reception:
             complete=is_whole,
         )
 
-    def _completion(self, buffer: FilledBuffer, now_ns: int, now_utc_ns: int, waited: bool) -> int:
+    def _completion(self, buffer: FilledBuffer, now_ns: int, now_utc_ns: int, *, waited: bool) -> int:
         """When the frame was complete: now if it was waited for, else its arrival plus the last transfer seen.
 
         A frame that lay in the queue is thereby as old as it is, and never younger.

@@ -1,4 +1,4 @@
-"""The one question asked of a GigE Vision device before libaravis opens it: are you there, and who controls you?
+"""One question to a GigE Vision device before libaravis opens it: are you there, and does a program control you.
 
 libaravis itself waits 2.5 s on an absent device and 5 s on one that another program controls. This is the READMEM
 command of GVCP (GigE Vision 2.0, section 16) on the control channel privilege register. READMEM and not READREG:

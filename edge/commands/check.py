@@ -57,8 +57,8 @@ def examine(config: Path | None, product: str | None) -> Findings:
         return findings
     findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s)")
     # The station's own product is looked at even where it has no recipe: that is a problem then.
-    names = [product] if product else sorted({*products(station), *([station.product] if station.product else [])})
-    for name in names:
+    known = {*products(station), station.product} - {None} if product is None else {product}
+    for name in sorted(map(str, known)):
         _examine_product(station, name, findings)
     return findings
 

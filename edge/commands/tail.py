@@ -1,0 +1,62 @@
+"""print the station's events as they happen"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.events import Event
+
+EXAMPLE = "example: goldline tail --json --count 10 | jq .data.verdict"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.description = "Print the station's events as they happen: one line each."
+    parser.epilog = EXAMPLE
+    parser.add_argument("--json", action="store_true", help="print each event as one JSON object")
+    parser.add_argument("--count", type=int, metavar="N", help="leave after N events")
+    parser.add_argument("--address", help="where the station publishes (default: events.live of the configuration)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print until interrupted, or until the count is reached."""
+    from edge import events
+    from edge.client import subscribe
+
+    heard = subscribe(arguments.address or _live_address(arguments.config), _report_lost)
+    for number, event in enumerate(heard, start=1):
+        print(events.encode(event).decode() if arguments.json else line(event), flush=True)
+        if number == arguments.count:
+            break
+    return 0
+
+
+def line(event: "Event") -> str:
+    """An event for reading: time, camera, verdict and why, unit, score, latency."""
+    result = event.data
+    verdict = str(result.verdict) + ("?" if result.review else "")
+    parts = [f"{event.time:%H:%M:%S.%f}"[:-3], f"{result.camera:<10}", f"{verdict:<5}"]
+    if result.reason is not None:
+        parts.append(f"{result.reason}" + (f": {result.detail}" if result.detail else ""))
+    if result.unit_identifier is not None:
+        parts.append(result.unit_identifier)
+    if result.score is not None:
+        limit = "" if result.limits is None or result.limits.review is None else f" / {result.limits.review:.2f}"
+        parts.append(f"score {result.score:.2f}{limit}")
+    parts += [f"{defect.check} at {','.join(map(str, defect.bbox))}" for defect in result.defects[:3]]
+    if result.latency is not None:
+        parts.append(f"{result.latency.capture_to_verdict_ms:.1f} ms")
+    parts += [f"trigger ids {gap.first}-{gap.last} of {gap.camera}" for gap in result.interrupted]
+    return "  ".join(parts) + ("" if result.on_time else "  late")
+
+
+def _report_lost(first: int, last: int) -> None:
+    print(f"goldline: events {first} to {last} did not arrive; they are in the station's outbox", file=sys.stderr)
+
+
+def _live_address(config: Path | None) -> str:
+    from edge.config import load_station
+
+    return load_station(config).events.live

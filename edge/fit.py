@@ -1,0 +1,162 @@
+"""Make a Registration from good images: which of them is the golden picture, and what it takes to lay them over it.
+
+1. The start is the image most like the others where it lies.
+2. All are aligned to it; the golden picture is one of the more similar half, with the pose nearest to the middle.
+3. Some are laid over it by each method, and what differs is measured at a finer scale than the solver works at: the
+   cheapest method that is about as good as the best is taken.
+4. Goods that do not lie over each other by any method are said to be in free pose, and none is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import solver
+from edge.errors import GoldlineError
+from edge.geometry import Image, Matrix, Size, block_matrix, decimate, pose_matrix
+from edge.recipe import RegistrationRecipe
+from edge.records import Pose
+from edge.register import Method, Registration, align, align_grey, working_grey
+
+# Below half of the structure in common (correlation), goods are as unlike as two pictures of a texture.
+_FREE_BELOW = 0.5
+# An image of another thing altogether, or of nothing, is further from the goods than this share of the least similar
+# twentieth; a part with a large object missing is not.
+_SIMILARITY_MARGIN = 0.5
+# Images that the golden picture and the method are chosen on: enough for a median, and quick for hundreds.
+_CHOOSE_ON = 40
+# Long side at which methods are compared, px: what the checks look at is rarely finer.
+_COMPARE_PX = 1280
+# The simpler method is kept while it leaves no more than this much more unexplained.
+_WORSE_BY = 1.1
+_METHODS: tuple[Method, ...] = ("none", "shift", "rigid")
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """A registration, the index of the golden image, each image's similarity to it, and how it was chosen."""
+
+    registration: Registration
+    golden_index: int
+    similarities: NDArray[np.float64]
+    reasons: tuple[str, ...]
+
+    @property
+    def registered(self) -> bool:
+        """Whether the goods lie over each other."""
+        return self.registration.registered
+
+
+def fit(images: Sequence[Image], recipe: RegistrationRecipe) -> FitReport:
+    """From good images, [height, width, 3] BGR each, at least one. They are read one at a time, some twice.
+
+    Raises GoldlineError without images.
+    """
+    sizes, greys = _survey(images)
+    start = _most_central(greys)
+    if len(set(sizes)) > 1:
+        reason = f"free pose: the images have {len(set(sizes))} different sizes"
+        return _free(_registration("none", greys[start], sizes[start], recipe), start, np.ones(len(greys)), reason)
+    golden = _choose_golden(greys, _registration("rigid", greys[start], sizes[start], recipe))
+    method, reason = _choose_method(images, golden, _registration("rigid", greys[golden], sizes[golden], recipe), recipe)
+    registration = _registration(method, greys[golden], sizes[golden], recipe)
+    similarities = np.array([align_grey(registration, grey).similarity for grey in greys])
+    typical = float(np.median(similarities))
+    if typical < _FREE_BELOW:
+        reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f})"
+        return _free(registration, golden, similarities, reason)
+    least = _SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
+    return FitReport(replace(registration, min_similarity=least), golden, similarities, (reason,))
+
+
+def _survey(images: Sequence[Image]) -> tuple[list[Size], list[Image]]:
+    """Each image's (width, height) and its working grey picture."""
+    sizes: list[Size] = []
+    greys: list[Image] = []
+    for image in images:
+        sizes.append((image.shape[1], image.shape[0]))
+        greys.append(working_grey(image, sizes[-1]))
+    if not greys:
+        raise GoldlineError("registration needs at least one good image")
+    return sizes, greys
+
+
+def _registration(method: Method, golden: Image, image_size: Size, recipe: RegistrationRecipe) -> Registration:
+    return Registration(method, True, golden, image_size, recipe.max_shift, recipe.max_angle_deg, min_similarity=-1.0)
+
+
+def _free(registration: Registration, golden: int, similarities: NDArray[np.float64], reason: str) -> FitReport:
+    return FitReport(replace(registration, method="none", registered=False), golden, similarities, (reason,))
+
+
+def _most_central(greys: Sequence[Image]) -> int:
+    """The image most like the others as they lie, seen at 32 x 32."""
+    small = np.stack([cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).ravel() for grey in greys])
+    flat = small - small.mean(axis=1, keepdims=True)
+    flat = flat / np.maximum(1e-6, np.linalg.norm(flat, axis=1, keepdims=True))
+    return int(np.argmax(np.median(flat @ flat.T, axis=0)))
+
+
+def _spread_out(count: int) -> NDArray[np.intp]:
+    """Up to _CHOOSE_ON of `count` indices, evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, _CHOOSE_ON)).round().astype(np.intp))
+
+
+def _choose_golden(greys: Sequence[Image], start: Registration) -> int:
+    """Of the half that is most like the start image, the one with the pose nearest to the middle."""
+    chosen = _spread_out(len(greys))
+    found = [align_grey(start, greys[index]) for index in chosen]
+    similarities = np.array([alignment.similarity for alignment in found])
+    places = np.array([_place(alignment.pose, start.image_size) for alignment in found])
+    distances = np.linalg.norm(places - np.median(places, axis=0), axis=1)
+    distances[similarities < np.median(similarities)] = np.inf
+    return int(chosen[np.argmin(distances)])
+
+
+def _place(pose: Pose, image_size: Size) -> tuple[float, float, float]:
+    """A pose as three lengths: the shift, and how far the turn moves the end of the longer side, px."""
+    return pose.dx_px, pose.dy_px, np.radians(pose.angle_deg) * max(image_size) / 2
+
+
+def _choose_method(
+    images: Sequence[Image], golden: int, registration: Registration, recipe: RegistrationRecipe
+) -> tuple[Method, str]:
+    """The cheapest method that explains about as much as the best does, or the recipe's; and why."""
+    if recipe.method != "auto":
+        return recipe.method, f"{recipe.method}: the recipe says so"
+    others = [index for index in _spread_out(len(images)) if index != golden]
+    if not others:
+        return "rigid", "rigid: one image does not show how parts lie"
+    unexplained = _unexplained(images, golden, others, registration)
+    best = min(unexplained.values())
+    method = next(method for method in _METHODS if unexplained[method] <= best * _WORSE_BY)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in unexplained.items())
+    return method, f"{method}: share of the golden picture's structure left unexplained: {figures}"
+
+
+def _unexplained(
+    images: Sequence[Image], golden: int, others: Sequence[int], registration: Registration
+) -> dict[Method, float]:
+    """For each method, the median over images of 1 - correlation with the golden picture, at the finer scale."""
+    factor = max(1, -(-max(registration.image_size) // _COMPARE_PX))
+    reference = _structure(images[golden], factor)
+    rows: list[list[float]] = []
+    candidates = [replace(registration, method=method) for method in _METHODS]
+    for index in others:
+        live = _structure(images[index], factor)
+        poses = [align(candidate, images[index]).pose for candidate in candidates]
+        matrices = [_at_scale(pose, registration.image_size, factor) for pose in poses]
+        rows.append([1 - solver.similarity(reference, live, matrix) for matrix in matrices])
+    return dict(zip(_METHODS, (float(value) for value in np.median(rows, axis=0)), strict=True))
+
+
+def _structure(image: Image, factor: int) -> solver.Map:
+    return solver.structure(decimate(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), factor))
+
+
+def _at_scale(pose: Pose, image_size: Size, factor: int) -> Matrix:
+    blocks = block_matrix(factor)
+    return blocks @ pose_matrix(pose, image_size) @ np.linalg.inv(blocks)

@@ -1,0 +1,218 @@
+"""Learns one region from its good images: which checks, what they hold a part against, and how good parts score."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import bank, choose, gate, template
+from edge.backbone import Backbone, feature_graph, feature_grid
+from edge.calibrate import UPPER_QUANTILE, Scores
+from edge.config import InferenceConfig
+from edge.errors import GoldlineError
+from edge.inference import Session
+from edge.recipe import AnomalyCheck, RegionRecipe
+from edge.references import Arrays, RegionManifest, pack
+from edge.score_graph import compile_graph
+
+Images = NDArray[np.uint8]
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+# What is being done, how much of it is done, and how much there is.
+Tell = Callable[[str, int, int], None]
+
+# Images in the feature graph at a time: the largest batch a session runs at once.
+FEATURE_BATCH = 8
+# What float16 holds: features beyond it would turn infinite when stored.
+LARGEST_FLOAT16 = 65504.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A region's part of a reference set, and its checks' leave-one-image-out scores [n], with least spreads."""
+
+    manifest: RegionManifest
+    files: dict[str, bytes]
+    scores: dict[str, Scores]
+    least_spreads: dict[str, float]
+    reasons: tuple[str, ...]
+
+
+def working_size(box: Box, working_px: int, multiple: int) -> Size:
+    """Width and height a box is scaled to: the area of a square of `working_px`, sides that the backbone takes."""
+    scale = working_px / (box[2] * box[3]) ** 0.5
+    return tuple(max(1, round(side * scale / multiple)) * multiple for side in box[2:])  # type: ignore[return-value]
+
+
+class RegionLearner:
+    """One region, its good images `stack` [n, h, w, 3] cut out and scaled; `known` of them are real images."""
+
+    def __init__(
+        self, region: RegionRecipe, box: Box, stack: Images, known: int, backbone: Backbone, inference: InferenceConfig
+    ) -> None:
+        self._region, self._box, self._stack, self._known = region, box, stack, known
+        self._backbone, self._inference = backbone, inference
+        self._size: Size = (stack.shape[2], stack.shape[1])
+
+    def learn(self, is_registered: bool, tell: Tell) -> Learned:
+        """Everything about the region. Raises GoldlineError when no check is left."""
+        anomaly = self._region.anomaly
+        if anomaly is None:
+            return self._template_alone()
+        features = self.extract(self._stack, lambda done, total: tell("features", done, total))
+        grid = feature_grid(self._backbone, self._size)
+        kind, with_template, reasons = self._choose(anomaly, features, grid, is_registered, tell)
+        built = self._build(kind, anomaly, features, grid, tell)
+        graph = compile_graph(self._backbone, built, self._size, anomaly.top_fraction)
+        embedding = self._outputs(graph, "embedding", self._stack[: self._known], _unheard)
+        files = {**self._files(embedding, with_template), f"{self._region.name}.onnx": graph}
+        scores = {"anomaly": self._unseen(kind, anomaly, features, grid, tell)}
+        return self._learned(files, scores, with_template, (grid, kind, built.source.size), reasons)
+
+    def relative_spread(self) -> float:
+        """The upper spread of leave-one-image-out scores by a positional bank, as a share of their median."""
+        assert self._region.anomaly is not None
+        features = self.extract(self._stack, _unheard)
+        grid = feature_grid(self._backbone, self._size)
+        scores = self._unseen("positional", self._region.anomaly, features, grid, _unheard_stage)
+        median = float(np.median(scores))
+        return (float(np.quantile(scores, UPPER_QUANTILE)) - median) / median
+
+    def _template_alone(self) -> Learned:
+        if self._region.template is None or self._region.template.mode == "off":
+            raise GoldlineError(f"recipe: region {self._region.name} has no check")
+        embedding = np.zeros((self._known, 1), np.float32)
+        files = self._files(embedding, True)
+        return self._learned(files, {}, True, ((0, 0), None, 0), ("template alone: the recipe has no anomaly check",))
+
+    def _learned(
+        self,
+        files: dict[str, bytes],
+        scores: dict[str, Scores],
+        with_template: bool,
+        banked: tuple[bank.Grid, bank.Kind | None, int],
+        reasons: tuple[str, ...],
+    ) -> Learned:
+        grid, kind, vectors = banked
+        if with_template and self._region.template is not None:
+            scores["template"] = template.leave_one_out_scores(self._stack, self._region.template)
+        least = {"anomaly": choose.LEAST_SPREADS["positional"], "template": choose.LEAST_SPREADS["template"]}
+        name = self._region.name
+        manifest = RegionManifest(
+            name=name,
+            box=self._box,
+            size=self._size,
+            grid=grid,
+            bank=kind,
+            vectors=vectors,
+            template=with_template,
+        )
+        return Learned(
+            manifest=manifest,
+            files=files,
+            scores={f"{name}.{check}": values for check, values in scores.items()},
+            least_spreads={f"{name}.{check}": least[check] for check in scores},
+            reasons=reasons,
+        )
+
+    def extract(self, images: Images, tell: Callable[[int, int], None]) -> bank.Features:
+        """Features [n, cells, c] as float16: half the memory, and far finer than parts differ."""
+        return self._outputs(feature_graph(self._backbone, self._size), "feat", images, tell, np.float16)
+
+    def _outputs(
+        self,
+        graph: bytes,
+        output: str,
+        images: Images,
+        tell: Callable[[int, int], None],
+        kind: type[np.float16] | type[np.float32] = np.float32,
+    ) -> NDArray[Any]:
+        """One output of a graph for any number of images, as `kind`."""
+        session = Session(
+            graph,
+            provider=self._inference.provider,
+            threads=self._inference.threads,
+            allow_fallback=self._inference.allow_fallback,
+        )
+        parts: list[NDArray[Any]] = []
+        for start in range(0, len(images), FEATURE_BATCH):
+            found = session.run(images[start : start + FEATURE_BATCH])[output]
+            if not np.abs(found).max() < LARGEST_FLOAT16:
+                raise GoldlineError(f"backbone {self._backbone.name}: features beyond float16; scale its input")
+            parts.append(found.astype(kind))
+            tell(min(start + FEATURE_BATCH, len(images)), len(images))
+        return np.concatenate(parts)
+
+    def _choose(
+        self, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, is_registered: bool, tell: Tell
+    ) -> tuple[bank.Kind, bool, tuple[str, ...]]:
+        """The bank, whether the template is kept, and why."""
+        wanted = self._region.template
+        mode = "off" if wanted is None else wanted.mode
+        in_question = mode == "auto" and is_registered
+        if anomaly.bank != "auto" and not in_question:
+            return anomaly.bank, mode == "on", (f"{anomaly.bank} bank: the recipe says so",)
+        trial = choose.try_out(
+            self._stack,
+            features,
+            grid,
+            anomaly,
+            wanted if in_question else None,
+            lambda images: self.extract(images, _unheard),
+            lambda done, total: tell("comparing methods", done, total),
+        )
+        kind, reason = (
+            choose.choose_bank(trial)
+            if anomaly.bank == "auto"
+            else (anomaly.bank, f"{anomaly.bank} bank: the recipe says so")
+        )
+        if not in_question:
+            return kind, mode == "on", (reason,)
+        kept, why = choose.choose_template(trial, kind)
+        return kind, kept, (reason, why)
+
+    def _build(
+        self, kind: bank.Kind, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell
+    ) -> bank.Bank:
+        def progress(done: int, total: int) -> None:
+            tell("memory bank", done, total)
+
+        if kind == "positional":
+            return bank.build_positional(features, grid, anomaly.per_cell, progress)
+        return bank.build_global(features, grid, anomaly.coreset, progress=progress)
+
+    def _unseen(
+        self, kind: bank.Kind, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell
+    ) -> Scores:
+        """Each image's score by a bank without it."""
+        maps = bank.leave_one_out_maps(
+            features,
+            grid,
+            kind,
+            per_cell=anomaly.per_cell,
+            coreset=anomaly.coreset,
+            progress=lambda done, total: tell("leave-one-out scores", done, total),
+        )
+        return bank.image_score(maps, anomaly.top_fraction)
+
+    def _files(self, embedding: NDArray[np.float32], with_template: bool) -> dict[str, bytes]:
+        """Gate, embedding and template as one `.npz`."""
+        limits = gate.learn(self._stack)
+        arrays: Arrays = {
+            "gate": np.array([limits.black, limits.saturated, limits.sharpness]),
+            "embedding": embedding,
+        }
+        if with_template and self._region.template is not None:
+            model = template.learn(self._stack, self._region.template)
+            arrays |= {"centre": model.centre, "bright": model.bright, "dark": model.dark}
+        return {f"{self._region.name}.npz": pack(arrays)}
+
+
+def _unheard(done: int, total: int) -> None:
+    """Progress nobody waits for."""
+
+
+def _unheard_stage(stage: str, done: int, total: int) -> None:
+    """The same, with its stage."""

@@ -1,0 +1,95 @@
+"""The command socket: reads orders, carries them out, answers."""
+
+from typing import Protocol
+
+import structlog
+import zmq
+
+from edge import orders
+from edge.books import Books
+from edge.config import Station
+from edge.orders import Accepted, Answer, CameraState, OrderError, Refused, StateOrder, StationState, TriggerOrder
+from edge.outbox import Outbox
+from edge.records import Outcome
+
+
+class Line(Protocol):
+    """What the desk can have done."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """No more triggers are taken."""
+        ...
+
+    def is_linked(self, camera: str) -> bool:
+        """Whether the camera's process is there."""
+        ...
+
+    def trigger(self, camera: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
+        """Open a trigger, have it fired, return its id. Raises OrderError."""
+        ...
+
+
+class OrderDesk:
+    """Owns the ROUTER socket."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], station: Station, books: Books, outbox: Outbox, line: Line
+    ) -> None:
+        """Nothing is read before `serve`."""
+        self._socket, self._station, self._books, self._outbox, self._line = socket, station, books, outbox, line
+
+    def serve(self) -> None:
+        """Answer every order that is here now. A reader that does not keep up loses its answers, nothing else."""
+        while self._socket.poll(0):
+            *envelope, body = self._socket.recv_multipart()
+            answer = orders.encode(self.answer(body))
+            try:
+                self._socket.send_multipart([*envelope, answer], zmq.DONTWAIT)
+            except zmq.Again:
+                structlog.get_logger().warning("an answer is let go: its reader does not keep up")
+
+    def answer(self, body: bytes) -> Answer:
+        """Carry out one order."""
+        try:
+            order = orders.parse(body)
+        except OrderError as problem:
+            return Refused(error=str(problem))
+        if isinstance(order, StateOrder):
+            return self._state(order)
+        try:
+            self._check(order)
+            trigger_id = self._line.trigger(order.camera, order.unit_identifier, order.expect)
+        except OrderError as problem:
+            return Refused(error=str(problem), id=order.id)
+        return Accepted(trigger_id=trigger_id, id=order.id)
+
+    def _check(self, order: TriggerOrder) -> None:
+        camera = self._station.cameras.get(order.camera)
+        if self._line.is_stopping:
+            raise OrderError("the station is stopping")
+        if camera is None:
+            known = ", ".join(sorted(self._station.cameras)) or "none"
+            raise OrderError(f"unknown camera {order.camera!r}: known are {known}")
+        if camera.trigger.mode != "software":
+            raise OrderError(f"camera {order.camera!r} has trigger mode {camera.trigger.mode!r}, not 'software'")
+
+    def _state(self, order: StateOrder) -> StationState:
+        ledger = self._books.ledger
+        cameras = {
+            name: CameraState(
+                mode=camera.trigger.mode,
+                is_linked=self._line.is_linked(name),
+                triggers=ledger.triggers(name),
+                in_flight=ledger.in_flight(name),
+                verdicts={str(outcome): ledger.verdicts(name, outcome) for outcome in Outcome},
+            )
+            for name, camera in self._station.cameras.items()
+        }
+        return StationState(
+            station=self._station.station_id,
+            stream=str(self._outbox.stream),
+            head=self._outbox.head,
+            cameras=cameras,
+            id=order.id,
+        )

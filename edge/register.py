@@ -1,0 +1,228 @@
+"""Lay the live image over the golden picture: its pose, whether to trust it, and its brightness.
+
+1. `working_grey`: the picture in grey, whole blocks of pixels averaged, about 320 px long.
+2. The solver finds the pose: coarse by matching, fine by weighted least squares (`solver.py`).
+3. The pose is taken only where it makes the pictures more alike than leaving the image as it lies; and judged only
+   when it is within the recipe's range and the picture resembles the golden one at all.
+4. How much brighter the picture is than the golden one: the median of their ratio, pixel by pixel.
+
+Regions follow the whole frame's pose (`geometry.py`). `fit.py` makes a Registration from good images.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import solver
+from edge.geometry import (
+    BoxXywh,
+    Image,
+    Matrix,
+    Size,
+    block_matrix,
+    decimate,
+    matrix_pose,
+    pose_matrix,
+    to_image,
+    visible_share,
+    warp,
+)
+from edge.records import Pose
+
+__all__ = [
+    "Alignment",
+    "BoxXywh",
+    "Method",
+    "Registration",
+    "align",
+    "align_grey",
+    "normalise",
+    "to_image",
+    "visible_share",
+    "warp",
+    "working_factor",
+    "working_grey",
+]
+
+Method = Literal["none", "shift", "rigid"]
+
+# Long side of the working picture, px. The solver finds a pose to some hundredths of these (0.1 to 0.2 px of a
+# picture of 1280), and a larger one costs time in proportion to its area.
+_WORKING_PX = 320
+# Steps at half and at the whole working scale; it has converged after three or four of each.
+_HALF_ROUNDS, _WHOLE_ROUNDS = 8, 5
+# Lighting that drifts further than this is a fault, not drift: it is left for the checks and the gate to see.
+_GAIN_BOUNDS = (0.7, 1.4)
+# Grey levels between which a ratio means something: above noise, below saturation.
+_RATIO_RANGE = (16, 240)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How images are laid over the golden picture. All of a camera view's regions share it.
+
+    `golden` is [height, width] grey at the working scale, `scale` working px for each image px, `image_size` the
+    (width, height) of whole images. `registered` is False for goods that do not lie over each other: nothing is then
+    aligned or refused.
+    """
+
+    method: Method
+    registered: bool
+    golden: Image
+    image_size: Size
+    max_shift: float
+    max_angle_deg: float
+    min_similarity: float
+
+    @property
+    def scale(self) -> float:
+        """Working px for each px of the image."""
+        return 1 / working_factor(self.image_size)
+
+    @cached_property
+    def aligner(self) -> "Aligner":
+        """What is computed once from the golden picture. The first use takes some 20 ms."""
+        return Aligner(self)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Plain arrays that a .npz holds without pickling."""
+        return {
+            "golden": self.golden,
+            "method": np.array(self.method),
+            "registered": np.array(self.registered),
+            "image_size": np.array(self.image_size),
+            "bounds": np.array([self.max_shift, self.max_angle_deg, self.min_similarity]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Registration":
+        """The inverse of `to_arrays`. Raises KeyError for a missing array."""
+        width, height = (int(side) for side in arrays["image_size"].tolist())
+        max_shift, max_angle_deg, min_similarity = (float(bound) for bound in arrays["bounds"].tolist())
+        return cls(
+            method=cast(Method, str(arrays["method"])),
+            registered=bool(arrays["registered"]),
+            golden=np.asarray(arrays["golden"], np.uint8),
+            image_size=(width, height),
+            max_shift=max_shift,
+            max_angle_deg=max_angle_deg,
+            min_similarity=min_similarity,
+        )
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the golden picture lies in an image, and how alike the two are there (-1 to 1).
+
+    `problem` says why the image cannot be judged, None when it can; `gain` takes the image to the golden brightness.
+    """
+
+    pose: Pose
+    similarity: float
+    gain: float
+    problem: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether regions cut at this pose may be judged."""
+        return self.problem is None
+
+
+class Aligner:
+    """A golden picture, prepared for the solver at half and at the whole working scale."""
+
+    def __init__(self, registration: Registration) -> None:
+        """Compute what every alignment shares."""
+        turns = registration.method == "rigid"
+        self.structure = solver.structure(registration.golden)
+        self.coarse = solver.coarse(
+            self.structure, registration.max_shift, registration.max_angle_deg if turns else 0.0
+        )
+        self.whole = solver.level(self.structure, turns=turns)
+        self.half = solver.level(solver.half(self.structure), turns=turns)
+
+    def solve(self, live: solver.Map) -> Matrix:
+        """Golden to live working pixels, [3, 3]."""
+        halving = block_matrix(2)
+        matrix = self.coarse.find(live)
+        at_half = halving @ matrix @ np.linalg.inv(halving)
+        at_half = solver.refine(self.half, solver.half(live), at_half, _HALF_ROUNDS)
+        return solver.refine(self.whole, live, np.linalg.inv(halving) @ at_half @ halving, _WHOLE_ROUNDS)
+
+
+def align(registration: Registration, image: Image) -> Alignment:
+    """The pose of a live image of `image_size`, [height, width, 3] BGR. Never raises for a strange picture."""
+    return align_grey(registration, working_grey(image, registration.image_size))
+
+
+def align_grey(registration: Registration, grey: Image) -> Alignment:
+    """`align` for a picture that is at the working scale already."""
+    if not registration.registered:
+        return Alignment(Pose(), 1.0, _gain(np.median(registration.golden), np.median(grey)))
+    matrix, similarity = _find(registration, solver.structure(grey))
+    blocks = block_matrix(working_factor(registration.image_size))
+    pose = matrix_pose(np.linalg.inv(blocks) @ matrix @ blocks, registration.image_size)
+    return Alignment(
+        pose, similarity, _matched_gain(registration.golden, grey, matrix), _problem(registration, pose, similarity)
+    )
+
+
+def normalise(region: Image, gain: float) -> Image:
+    """A region as bright as the golden picture, [height, width, 3]; see Alignment.gain."""
+    return np.asarray(cv2.convertScaleAbs(region, alpha=gain), np.uint8)
+
+
+def working_factor(image_size: Size) -> int:
+    """Image px for each working px, along a side."""
+    return max(1, math.ceil(max(image_size) / _WORKING_PX))
+
+
+def working_grey(image: Image, image_size: Size) -> Image:
+    """[height, width] grey at the working scale of pictures of `image_size`."""
+    return decimate(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), working_factor(image_size))
+
+
+def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:
+    """The matrix to use and the similarity there: the identity unless the solver's is better."""
+    identity = np.eye(3)
+    golden = registration.aligner.structure
+    unmoved = solver.similarity(golden, live, identity)
+    if registration.method == "none":
+        return identity, unmoved
+    matrix = registration.aligner.solve(live)
+    moved = solver.similarity(golden, live, matrix)
+    return (matrix, moved) if moved > unmoved else (identity, unmoved)
+
+
+def _problem(registration: Registration, pose: Pose, similarity: float) -> str | None:
+    if similarity < registration.min_similarity:
+        return f"unlike the golden picture: similarity {similarity:.2f}, at least {registration.min_similarity:.2f}"
+    shift_x, shift_y = (registration.max_shift * side for side in registration.image_size)
+    if abs(pose.dx_px) > shift_x or abs(pose.dy_px) > shift_y:
+        return (
+            f"lies {pose.dx_px:+.0f}, {pose.dy_px:+.0f} px off; {shift_x:.0f}, {shift_y:.0f} px is the registration limit"
+        )
+    if abs(pose.angle_deg) > registration.max_angle_deg:
+        return f"turned by {pose.angle_deg:+.1f} degrees; {registration.max_angle_deg:.1f} is the registration limit"
+    return None
+
+
+def _matched_gain(golden: Image, grey: Image, matrix: Matrix) -> float:
+    """From every fourth row and column: a few thousand ratios, whose median half a picture of faults cannot move."""
+    size = (golden.shape[1], golden.shape[0])
+    warped = np.asarray(cv2.warpAffine(grey, matrix[:2], size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+    first, second = golden[::4, ::4].astype(np.float32), warped[::4, ::4].astype(np.float32)
+    low, high = _RATIO_RANGE
+    usable = (first > low) & (first < high) & (second > low) & (second < high)
+    return _gain(np.median(first[usable] / second[usable]), 1.0) if usable.any() else 1.0
+
+
+def _gain(golden: np.floating, live: np.floating | float) -> float:
+    low, high = _GAIN_BOUNDS
+    return float(np.clip(float(golden) / max(1.0, float(live)), low, high))

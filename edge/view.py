@@ -1,0 +1,73 @@
+"""How one camera view becomes the regions that are judged: the same in teach and on the line."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import geometry, register
+from edge.records import Pose
+
+Image = NDArray[np.uint8]
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+# A region of which less than this share lies in the picture cannot be judged: the rest is repeated edge.
+LEAST_VISIBLE = 0.8
+
+
+@dataclass(frozen=True)
+class View:
+    """A view's registration. With `any_size` frames of every size are stretched to its image size.
+
+    With `normalised` regions are brought to the golden picture's brightness.
+    """
+
+    registration: register.Registration
+    any_size: bool
+    normalised: bool
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the golden picture."""
+        return self.registration.image_size
+
+    def refusal(self, image: Image) -> str | None:
+        """Why a frame [h, w, 3] is not of this view; None when it may be."""
+        size = (image.shape[1], image.shape[0])
+        if self.any_size or size == self.size:
+            return None
+        return f"the frame is {size[0]} x {size[1]}, the reference set was taught at {self.size[0]} x {self.size[1]}"
+
+    def align(self, image: Image) -> register.Alignment:
+        """Where the golden picture lies in a frame."""
+        if self.any_size:
+            return register.Alignment(Pose(), 1.0, 1.0)
+        return register.align(self.registration, image)
+
+    def cut(self, image: Image, alignment: register.Alignment, box: Box, size: Size) -> Image:
+        """The region `box` of the golden picture, from a frame, as [size h, size w, 3]."""
+        region = geometry.warp(image, box, alignment.pose, self.size, size)
+        return register.normalise(region, alignment.gain) if self.normalised else region
+
+    def hidden(self, box: Box, pose: Pose) -> str | None:
+        """Why a region cannot be judged at a pose; None when enough of it lies in the picture."""
+        visible = geometry.visible_share(box, pose, self.size)
+        return None if visible >= LEAST_VISIBLE else f"only {visible:.0%} of it lies in the picture"
+
+    def to_frame(self, box: Box, region_box: Box, grid: Size, pose: Pose, frame: Size) -> Box:
+        """A box in a region's map of `grid` (width, height), as pixels of a frame of size `frame`."""
+        x, y, width, height = geometry.to_image(box, region_box, pose, self.size, grid)
+        if frame == self.size:
+            return x, y, width, height
+        across, down = (real / taught for real, taught in zip(frame, self.size, strict=True))
+        return int(x * across), int(y * down), max(1, int(width * across)), max(1, int(height * down))
+
+    def to_frame_map(self, values: NDArray[np.float32], region_box: Box, pose: Pose, frame: Size) -> NDArray[np.float32]:
+        """A region's map [h, w] laid over a frame of size `frame`: [frame h, frame w], its least value elsewhere."""
+        x, y, width, height = region_box
+        placed = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+        matrix = geometry.pose_matrix(pose, self.size) @ np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+        laid = cv2.warpAffine(placed, matrix[:2], self.size, borderValue=float(values.min()))
+        return np.asarray(laid if frame == self.size else cv2.resize(laid, frame), np.float32)

@@ -1,0 +1,133 @@
+"""What the GigE Vision tests stand on: a network of their own, and cameras on it as real processes."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.cameras import gvcp
+from edge.cameras.camera import CameraInfo, CapturedFrame
+from edge.cameras.gige import GigeCamera
+from edge.config import GigeCamera as GigeConfig
+from edge.config import TriggerConfig
+from tests.needs import needs_file, needs_program, needs_root
+
+# From <linux/sched.h>: this thread, and what it starts from now on, in a network of its own.
+CLONE_NEWNET = 0x40000000
+STOCK, OWN, SPECIAL = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+# A small picture of the independent camera's ramp, fast enough for a busy machine.
+SMALL = {"PixelFormat": "Mono8", "Width": 128, "Height": 96, "ExposureTimeAbs": 10_000, "GainRaw": 0}
+SLOTS, GUARD_BYTES, GUARD = 4, 64, 0xA5
+
+
+@contextlib.contextmanager
+def network() -> Iterator[None]:
+    """A network namespace with only a loopback interface; it is gone when the last process in it is."""
+    needs_root()
+    ip = needs_program("ip", "iproute2")
+    needs_file("/usr/lib/*/libaravis-0.8.so.0", "libaravis-0.8-0")
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/self/ns/net", os.O_RDONLY)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+    try:
+        for address in (OWN, SPECIAL):
+            subprocess.run([ip, "address", "add", f"{address}/8", "dev", "lo"], check=True)
+        subprocess.run([ip, "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        libc.setns(before, CLONE_NEWNET)
+        os.close(before)
+
+
+@contextlib.contextmanager
+def process(command: list[str], address: str, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A camera process that answers at `address`; its stdout goes to `output`."""
+    with output.open("wb") as stdout, subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE) as running:
+        try:
+            deadline = time.monotonic() + 15
+            while gvcp.is_controlled(address) is None:
+                assert running.poll() is None, running.stderr and running.stderr.read()
+                assert time.monotonic() < deadline, f"{command} does not answer"
+            yield running
+        finally:
+            running.kill()
+
+
+def stock_camera(
+    address: str, output: Path, *options: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """Debian's own fake camera: nothing of ours is in it."""
+    program = needs_program("arv-fake-gv-camera-0.8", "aravis-tools")
+    return process([str(program), "-i", address, "-s", f"ST{address[-1]}", *options], address, output)
+
+
+def own_camera(
+    folder: Path, address: str, output: Path, *options: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """`edge.cameras.fake_gige`, serving `folder`."""
+    command = [sys.executable, "-m", "edge.cameras.fake_gige", "--interface", address, "--folder", str(folder)]
+    return process([*command, "--serial", f"GL{address[-1]}", "--print-served", *options], address, output)
+
+
+def settings(address: str, **changes: object) -> GigeConfig:
+    """A camera's configuration; features are `SMALL` unless given."""
+    values = {"source": "gige", "address": address, "features": SMALL, "receive_buffer_bytes": 4 << 20} | changes
+    return GigeConfig.model_validate(values)
+
+
+class Opened:
+    """An open camera with guarded slots: whatever is written beyond a frame is seen."""
+
+    def __init__(self, camera: GigeCamera, info: CameraInfo) -> None:
+        self.camera, self.info = camera, info
+        self.slots = [np.full(info.frame_bytes + GUARD_BYTES, GUARD, np.uint8) for _ in range(SLOTS)]
+
+    def pixels(self, frame: CapturedFrame) -> np.ndarray:
+        """The frame's bytes in its slot, not a copy."""
+        return self.slots[frame.slot][: self.info.frame_bytes]
+
+    def wait(self, seconds: float = 5.0) -> CapturedFrame:
+        """The next frame, which must come."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            frame = self.camera.next(0.2)
+            if frame is not None:
+                return frame
+        raise AssertionError(f"no frame in {seconds} s")
+
+
+@contextlib.contextmanager
+def opened(config: GigeConfig, mode: str = "free", *, start: bool = True) -> Iterator[Opened]:
+    """The camera opened, and streaming unless told otherwise; afterwards closed, its guards looked at."""
+    camera = GigeCamera("trunk", config, TriggerConfig.model_validate({"mode": mode}))
+    try:
+        bench = Opened(camera, camera.open())
+        if start:
+            camera.start(bench.slots)
+        yield bench
+        assert all((slot[bench.info.frame_bytes :] == GUARD).all() for slot in bench.slots)
+    finally:
+        camera.close()
+
+
+def ramp(frame_id: int, width: int, height: int) -> np.ndarray:
+    """What Debian's fake camera draws at 10 ms and gain 0: a diagonal ramp that moves with its 16-bit frame id."""
+    on_wire = (frame_id - 1) % 65_535 + 1
+    return np.add.outer(np.arange(height), np.arange(width) + on_wire) % 255
+
+
+def write_pictures(folder: Path, count: int, width: int = 96, height: int = 64) -> list[np.ndarray]:
+    """Random colour pictures in name order, BGR as written."""
+    generator = np.random.default_rng(7)
+    pictures = [generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+    for index, picture in enumerate(pictures):
+        assert cv2.imwrite(str(folder / f"{index:02}.png"), picture)
+    return pictures

@@ -1,0 +1,105 @@
+"""`goldline check`: everything examined, nothing touched, the answer in the exit code."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from edge.commands import check
+from edge.errors import GoldlineError
+
+STATION = 'product = "trunk"\n[cameras.left]\nsource = "simulated"\n'
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    """A station with one product, right in everything."""
+    (tmp_path / "config.toml").write_text(STATION)
+    recipe(tmp_path, "trunk", "")
+    return tmp_path / "config.toml"
+
+
+def recipe(folder: Path, product: str, text: str) -> None:
+    path = folder / "pipelines" / product / "recipe.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+def answer(capsys: pytest.CaptureFixture[str], config: Path, *words: str) -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path)
+    check.add_arguments(parser)
+    code = check.run(parser.parse_args(["--config", str(config), *words]))
+    return code, capsys.readouterr().out
+
+
+def test_a_right_station_is_answered_with_0_and_what_was_looked_at(config, capsys):
+    code, text = answer(capsys, config)
+    assert code == 0
+    assert "ok   station station: 1 camera(s)" in text
+    assert "trunk/recipe.toml: 1 region(s)" in text
+    assert "note trunk: not taught yet: goldline teach trunk --good DIR" in text
+
+
+def test_nothing_is_written(config, capsys):
+    before = sorted(config.parent.rglob("*"))
+    answer(capsys, config)
+    assert sorted(config.parent.rglob("*")) == before
+
+
+def test_a_wrong_station_is_answered_with_1_and_every_line(config, capsys):
+    config.write_text(STATION + "slots = 1\nslotz = 2\n")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert text.count("NO ") == 2
+
+
+def test_every_recipe_is_looked_at_unless_one_is_named(config, capsys):
+    recipe(config.parent, "other", "wrong = 1")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert "other/recipe.toml: wrong = 1: unknown key" in text
+    assert "trunk/recipe.toml: 1 region(s)" in text
+    assert answer(capsys, config, "trunk")[0] == 0
+    assert answer(capsys, config, "other")[0] == 1
+
+
+def test_the_stations_product_needs_a_recipe(config, capsys):
+    config.write_text(STATION.replace("trunk", "boot"))
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert "NO   product boot: no recipe at " in text
+
+
+def test_the_stations_cameras_and_its_products_regions_need_each_other(config, capsys):
+    config.write_text(STATION + 'role = "top"\n')
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert 'camera = "main": no camera has this role' in text
+
+
+def test_a_damaged_reference_set_is_a_problem(config, capsys):
+    root = config.parent / "state" / "references" / "trunk"
+    (root / "0123456789abcdef").mkdir(parents=True)
+    (root / "0123456789abcdef" / "manifest.json").write_text("{}")
+    (root / "active").symlink_to("0123456789abcdef")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert "0123456789abcdef/manifest.json" in text
+
+
+def test_json_says_the_same(config, capsys):
+    code, text = answer(capsys, config, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["ok"] is True
+    assert len(found["checked"]) == 2
+    recipe(config.parent, "other", "wrong = 1")
+    found = json.loads(answer(capsys, config, "--json")[1])
+    assert found["ok"] is False
+    assert len(found["problems"]) == 1
+
+
+def test_a_file_that_is_not_there_cannot_be_checked(tmp_path, capsys):
+    with pytest.raises(GoldlineError, match="no such file"):
+        answer(capsys, tmp_path / "config.toml")

@@ -1,0 +1,259 @@
+"""The whole station as a user runs it: real processes, real rings, a real subscriber; and what faults do to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge import client, rehearsal
+from edge.events import Event
+from edge.rehearsal import Daemon
+
+SIZE = (320, 240)
+CAMERA = {"source": "simulated", "width": SIZE[0], "height": SIZE[1], "rate_hz": 25.0, "prerendered": 40}
+TRIGGERED = CAMERA | {"trigger": {"mode": "software", "deadline_ms": 2000.0, "queue_depth": 8}}
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with the demo product taught from a dozen pictures."""
+    directory = tmp_path_factory.mktemp("taught")
+    rehearsal.draw_good_parts(directory / "good", 12, SIZE)
+    config = rehearsal.write_config(directory, {"left": CAMERA})
+    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
+    return directory
+
+
+def station(taught: Path, directory: Path, cameras: dict[str, dict[str, object]]) -> Path:
+    """Another station's configuration with the same taught product, and a history of its own."""
+    config = rehearsal.write_config(directory, cameras)
+    (directory / "state").mkdir()
+    (directory / "state" / "references").symlink_to(taught / "state" / "references")
+    (directory / "pipelines").symlink_to(taught / "pipelines")
+    return config
+
+
+class Listener:
+    """Collects a station's events on a thread of its own, over restarts of the station."""
+
+    def __init__(self, config: Path) -> None:
+        self.events: list[Event] = []
+        self.lost: list[tuple[int, int]] = []
+        self.joined = threading.Event()
+        self._address = rehearsal.settings(config)["events"]["live"]
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        lost = lambda first, last: self.lost.append((first, last))  # noqa: E731
+        try:
+            self.events.extend(client.subscribe(self._address, lost, joined=self.joined.set, silence_s=20.0))
+        except Exception:  # noqa: BLE001 - the station has gone, with the test
+            return
+
+    def wait_for(self, count: int, timeout_s: float = 20.0) -> None:
+        """Until so many more events have come."""
+        wanted, until = len(self.events) + count, time.monotonic() + timeout_s
+        while len(self.events) < wanted:
+            assert time.monotonic() < until, f"{len(self.events)} of {wanted} events"
+            time.sleep(0.02)
+
+    def ids(self) -> list[int]:
+        return [event.data.trigger_id for event in self.events if event.data.trigger_id is not None]
+
+
+def assert_each_answered_once(listener: Listener) -> None:
+    """No event twice, no number missing, nothing passed that was not judged."""
+    repeated = [trigger_id for trigger_id, count in Counter(listener.ids()).items() if count > 1]
+    assert not repeated and not listener.lost
+    numbers = [int(event.sequence) for event in listener.events]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert all(event.data.score is not None for event in listener.events if event.data.verdict == "PASS")
+
+
+def assert_balanced(daemon: Daemon) -> None:
+    """triggers == verdicts + in flight, and every frame is accounted for, once the page is still for a moment."""
+    until = time.monotonic() + 10
+    while True:
+        metrics = daemon.metrics()
+        total = lambda name: sum(v for k, v in metrics.items() if k.partition("{")[0] == name)  # noqa: B023, E731
+        in_flight = total("goldline_triggers_in_flight")
+        if total("goldline_triggers_total") == total("goldline_verdicts_total") + in_flight:
+            return
+        assert time.monotonic() < until, metrics
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(config: Path) -> Iterator[tuple[Daemon, Listener]]:
+    with rehearsal.running(config) as daemon:
+        listener = Listener(config)
+        assert listener.joined.wait(10)
+        yield daemon, listener
+
+
+def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) -> None:
+    before = set(os.listdir("/dev/shm")), set(os.listdir("/tmp"))  # noqa: S108
+    config = station(taught, tmp_path, {"left": CAMERA, "right": CAMERA | {"seed": 3}})
+    with running(config) as (daemon, listener):
+        listener.wait_for(60)
+        assert_balanced(daemon)
+        assert daemon.get("/healthz")[0] == 200
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 10
+    verdicts = Counter(str(event.data.verdict) for event in listener.events)
+    assert {event.data.camera for event in listener.events} == {"left", "right"}
+    assert verdicts["PASS"] > 10 and verdicts["FAIL"] > 0 and not verdicts["ERROR"], verdicts
+    assert all(event.data.reference_set and event.data.model_sha256 for event in listener.events)
+    assert_each_answered_once(listener)
+    assert "triggers" in daemon.log.read_text().splitlines()[-1]
+    assert before == (set(os.listdir("/dev/shm")), set(os.listdir("/tmp")))  # noqa: S108
+
+
+@pytest.mark.parametrize("victim", ["inspection", "publish", "capture@left"])
+def test_a_killed_worker_loses_no_answer(victim: str, taught: Path, tmp_path: Path) -> None:
+    config = station(taught, tmp_path, {"left": CAMERA, "right": CAMERA})
+    with running(config) as (daemon, listener):
+        listener.wait_for(20)
+        for _ in range(3):
+            os.kill(daemon.workers()[victim], signal.SIGKILL)
+            listener.wait_for(30)
+        assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 3
+        assert_balanced(daemon)
+        lent = daemon.total("goldline_ring_slots", state="lent")
+        free = daemon.total("goldline_ring_slots", state="free")
+        assert lent + free >= 14 and lent <= 4, "a slot leaked"
+        descriptors = daemon.total("goldline_worker_open_fds", worker="inspection")
+        assert descriptors < 60
+    assert_each_answered_once(listener)
+    errors = Counter(str(event.data.reason) for event in listener.events if event.data.verdict == "ERROR")
+    assert set(errors) <= {"worker_crash", "deadline"}, errors
+
+
+def test_a_worker_that_hangs_is_replaced(taught: Path, tmp_path: Path) -> None:
+    config = station(taught, tmp_path, {"left": CAMERA})
+    with running(config) as (daemon, listener):
+        listener.wait_for(10)
+        hanging = daemon.workers()["inspection"]
+        os.kill(hanging, signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while daemon.workers().get("inspection", hanging) == hanging:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        listener.wait_for(20)
+        assert daemon.total("goldline_worker_restarts_total", worker="inspection", cause="stall") == 1
+        assert_balanced(daemon)
+    assert_each_answered_once(listener)
+
+
+def test_a_killed_supervisor_takes_its_workers_along_and_its_successor_goes_on(taught: Path, tmp_path: Path) -> None:
+    config = station(taught, tmp_path, {"left": CAMERA})
+    with running(config) as (daemon, listener):
+        listener.wait_for(10)
+        workers = daemon.workers()
+        daemon.process.kill()
+        daemon.process.wait()
+        until = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in workers.values()):
+            assert time.monotonic() < until, "a worker outlived its supervisor"
+            time.sleep(0.02)
+        with rehearsal.running(config) as successor:
+            listener.wait_for(20)
+            assert_balanced(successor)
+    assert_each_answered_once(listener)
+    ids = listener.ids()
+    assert sorted(ids) == list(range(min(ids), max(ids) + 1)), "every trigger has its answer"
+
+
+def test_every_software_trigger_is_answered(taught: Path, tmp_path: Path) -> None:
+    config = station(taught, tmp_path, {"left": TRIGGERED})
+    command = rehearsal.settings(config)["events"]["command"]
+    with running(config) as (daemon, listener):
+        accepted: list[int] = []
+        for number in range(40):
+            answer = client.ask(command, {"verb": "trigger", "camera": "left", "unit_identifier": f"part-{number}"})
+            assert answer["accepted"], answer
+            accepted.append(answer["trigger_id"])
+            if number == 20:
+                os.kill(daemon.workers()["inspection"], signal.SIGKILL)
+            time.sleep(0.02)
+        until = time.monotonic() + 20
+        while len(listener.events) < len(accepted):
+            assert time.monotonic() < until, f"{len(listener.events)} of {len(accepted)}"
+            time.sleep(0.05)
+        assert_balanced(daemon)
+    assert sorted(listener.ids()) == accepted
+    assert_each_answered_once(listener)
+    units = {event.data.trigger_id: event.data.unit_identifier for event in listener.events}
+    assert [units[trigger_id] for trigger_id in accepted] == [f"part-{number}" for number in range(40)]
+    assert not client_refuses_unknown_camera(command, tmp_path)
+
+
+def client_refuses_unknown_camera(command: str, _directory: Path) -> bool:
+    """After the stop nobody answers, in bounded time, with one line."""
+    with pytest.raises(client.GoldlineError, match="is the station running"):
+        client.ask(command, {"verb": "trigger", "camera": "left"}, timeout_s=0.3)
+    return False
+
+
+def run_to_its_end(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", "run", "--config", str(config), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_run_of_limited_time_prints_its_summary(taught: Path, tmp_path: Path) -> None:
+    done = run_to_its_end(station(taught, tmp_path, {"left": CAMERA}), "--for", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["triggers"] == sum(summary["verdicts"].values()) + summary["in_flight"] > 20
+    assert summary["in_flight"] == 0 and summary["capture_to_event_ms"]["p50"] > 0
+
+
+def test_what_cannot_start_says_why_on_one_line(taught: Path, tmp_path: Path) -> None:
+    untaught = rehearsal.write_config(tmp_path / "untaught", {"left": CAMERA})
+    (tmp_path / "untaught" / "pipelines").symlink_to(taught / "pipelines")
+    corrupt = station(taught, tmp_path / "corrupt", {"left": CAMERA})
+    (tmp_path / "corrupt" / "state" / "references").unlink()
+    spoil(taught / "state" / "references", tmp_path / "corrupt" / "state" / "references")
+    busy = station(taught, tmp_path / "busy", {"left": CAMERA})
+    second = station(taught, tmp_path / "second", {"left": CAMERA})
+    second.write_text(second.read_text().replace(live(second), live(busy)))
+    with rehearsal.running(busy):
+        cases = {
+            untaught: "goldline teach trunk --good",
+            corrupt: "part.onnx",
+            busy: "another goldline run",
+            second: f"events.live: cannot listen on {live(busy)}",
+        }
+        for config, expected in cases.items():
+            done = run_to_its_end(config)
+            last = done.stderr.strip().splitlines()[-1]
+            assert done.returncode == 2 and last.startswith("goldline: ") and expected in last, done.stderr
+
+
+def live(config: Path) -> str:
+    address: str = rehearsal.settings(config)["events"]["live"]
+    return address
+
+
+def spoil(source: Path, target: Path) -> None:
+    """A copy of the references with one byte of the graph changed."""
+    import shutil
+
+    shutil.copytree(source, target, symlinks=True)
+    graph = next(path for path in target.rglob("*.onnx") if not path.is_symlink())
+    graph.chmod(0o600)
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
