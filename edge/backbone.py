@@ -15,7 +15,7 @@ The bundled one is EfficientNet-Lite0 (`models/README.md`). Another is declared 
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -44,6 +44,15 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mean: Three = (0, 0, 0)
     deviation: Three = (1, 1, 1)
     size_multiple: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+
+
+class FeatureGraph(NamedTuple):
+    """A graph under construction, up to the tensor `features` [n, channels, cells], cells row by row over `grid`."""
+
+    builder: GraphBuilder
+    features: str
+    channels: int
+    grid: tuple[int, int]
 
 
 class Backbone(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +84,14 @@ def feature_grid(backbone: Backbone, size_wh: tuple[int, int]) -> tuple[int, int
 
 def feature_graph(backbone: Backbone, size_wh: tuple[int, int]) -> bytes:
     """An ONNX graph from uint8 BGR `image` [n, h, w, 3] to float32 `feat` [n, cells, channels], rows first."""
-    builder, cells, channels = extend(backbone, size_wh)
-    builder.node("Transpose", cells, output="feat", perm=[0, 2, 1])
-    builder.output("feat", ["n", "cells", channels])
+    builder, features, channels, (rows, columns) = extend(backbone, size_wh)
+    builder.node("Transpose", features, output="feat", perm=[0, 2, 1])
+    builder.output("feat", ["n", rows * columns, channels])
     return builder.finish()
 
 
-def extend(backbone: Backbone, size_wh: tuple[int, int]) -> tuple[GraphBuilder, str, int]:
-    """The backbone between a uint8 BGR picture and [n, channels, cells]; returns that tensor's name and channels.
+def extend(backbone: Backbone, size_wh: tuple[int, int]) -> FeatureGraph:
+    """The backbone between a uint8 BGR picture and its features.
 
     Each map is averaged over 3 x 3 cells, which lends every cell its surroundings (PatchCore, Roth et al. 2022);
     coarser maps are interpolated to the finest and all are laid behind one another.
@@ -104,7 +113,8 @@ def extend(backbone: Backbone, size_wh: tuple[int, int]) -> tuple[GraphBuilder, 
         maps.append(pooled)
     channels = sum(shape[0] for shape in shapes)
     joined = builder.node("Concat", *maps, axis=1)
-    return builder, builder.node("Reshape", joined, builder.constant([0, channels, rows * columns])), channels
+    features = builder.node("Reshape", joined, builder.constant([0, channels, rows * columns]))
+    return FeatureGraph(builder, features, channels, (rows, columns))
 
 
 def _declaration(path: Path, model: onnx.ModelProto) -> Declaration:

@@ -102,7 +102,13 @@ class Books:
     # --- opening
 
     def attach(self, camera: str) -> None:
-        """Map the camera's opened log anew: a new capture process may have begun another file."""
+        """Read on in the camera's opened log, or in the file that a new capture process has put in its place."""
+        log = self._opened.get(camera)
+        if log is None or not log.is_current:
+            self._attach_anew(camera)
+        self.sweep()
+
+    def _attach_anew(self, camera: str) -> None:
         log = OpenedLog.attach(opened_path(self._runtime, camera))
         if log is None:
             return

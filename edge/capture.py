@@ -39,15 +39,15 @@ def make_camera(name: str, config: CameraConfig) -> Camera:
     """The camera a section of `config.toml` describes. Its library is loaded only here."""
     match config:
         case SimulatedCamera():
-            from edge.cameras import simulated
+            from edge.cameras import simulated  # noqa: PLC0415 - loads its library
 
             return simulated.SimulatedCamera(name, config, config.trigger)
         case FolderCamera():
-            from edge.cameras import folder
+            from edge.cameras import folder  # noqa: PLC0415 - loads its library
 
             return folder.FolderCamera(name, config, config.trigger)
         case GigeCamera():
-            from edge.cameras import gige
+            from edge.cameras import gige  # noqa: PLC0415 - loads its library
 
             return gige.GigeCamera(name, config, config.trigger)
 
@@ -244,7 +244,9 @@ class Capture:
         lost = 0 if self._last_frame_id is None else captured.frame_id - self._last_frame_id - 1
         self._last_frame_id = captured.frame_id
         if lost > 0:
-            drops = self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="camera", reason="lost")
+            drops = self._page.counter(
+                "goldline_frames_dropped_total", camera=self._camera, stage="camera", reason="lost"
+            )
             drops.inc(lost)
 
     def _accept(self, trigger: Trigger) -> None:

@@ -4,6 +4,7 @@ While it runs the graph, the inspection loop registers the next frames: two stag
 neither waits for the other and nothing queues where its age is not seen.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -77,10 +78,8 @@ class Engine:
 
     def awake(self) -> None:
         """Take note of the wake-up."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake)
-        except BlockingIOError:
-            return
 
     def stop(self) -> None:
         """Finish what was submitted and end the thread."""

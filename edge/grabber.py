@@ -6,6 +6,7 @@ The thread blocks in the camera's calls, which let the interpreter go; the loop 
 told lands in a queue, and an eventfd wakes the loop.
 """
 
+import contextlib
 import os
 import random
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.camera import Camera, CameraConfigError, CameraError, CameraInfo, CapturedFrame, CameraLost
+from edge.cameras.camera import Camera, CameraConfigError, CameraError, CameraInfo, CameraLost, CapturedFrame
 
 # A camera that is away is asked for again after 0.2 s, then ever later, at most every 10 s.
 BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.2, 10.0
@@ -64,10 +65,8 @@ class Grabber:
 
     def happenings(self) -> Iterator[Happening]:
         """What was told since the last call."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake)
-        except BlockingIOError:
-            pass
         while self._told:
             yield self._told.popleft()
 

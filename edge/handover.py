@@ -35,7 +35,14 @@ class Handover:
     """The slots of one ring. `release` lends one back to the camera."""
 
     def __init__(
-        self, camera: str, ring: Ring, promises: Promises, page: Page, *, latest_wins: bool, release: Callable[[int], None]
+        self,
+        camera: str,
+        ring: Ring,
+        promises: Promises,
+        page: Page,
+        *,
+        latest_wins: bool,
+        release: Callable[[int], None],
     ) -> None:
         self._camera, self.ring, self._promises, self._page = camera, ring, promises, page
         self._latest_wins, self._release = latest_wins, release

@@ -47,8 +47,8 @@ class Session:
     """A loaded graph. `provider` is the one that runs; `fell_back` says that another was asked for.
 
     Raises GoldlineError where the model cannot be read, and where the provider asked for does not start, unless
-    `allow_fallback`. `threads` 0 takes every core this process may use. `device` names the accelerator and
-    `engine_cache` is the folder for compiled engines; TensorRT alone needs them.
+    `allow_fallback`. `threads` 0 takes every core this process may use. TensorRT alone: `engine_cache` is the folder
+    for compiled engines, and `device` the accelerator's name where it is not to be looked up.
     """
 
     def __init__(
@@ -106,10 +106,11 @@ class Session:
         return statistics.median(spans[WARM_RUNS:])
 
 
-# Provider options. CUDA: grow memory by what is asked, and pick convolution kernels by rule, not by minutes of trial.
+# CUDA: grow memory by what is asked; pick convolution kernels by rule, not by minutes of trial; and no TF32, whose
+# ten bits of mantissa would give a distance, the small difference of large squares, that differs between devices.
 OPTIONS: Mapping[ProviderName, dict[str, str]] = {
     "cpu": {},
-    "cuda": {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"},
+    "cuda": {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
 }
 
 
@@ -183,7 +184,9 @@ class _Loader:
             "trt_profile_max_shapes": ends[1],
         }
         if engine_cache is not None:
-            key = engine_cache_key(self.sha256, self.runtime.__version__, _tensorrt_version(), device, ends)
+            key = engine_cache_key(
+                self.sha256, self.runtime.__version__, _tensorrt_version(), device or _devices(), ends
+            )
             folder = engine_cache / key
             folder.mkdir(parents=True, exist_ok=True)
             options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
@@ -210,6 +213,13 @@ def _read(model: bytes | Path) -> bytes:
         return model.read_bytes()
     except OSError as error:
         raise GoldlineError(f"{model}: this model cannot be read: {error.strerror}") from error
+
+
+def _devices() -> str:
+    """The names of the NVIDIA devices here, by the driver, or by the device tree on a Jetson; empty without."""
+    drivers = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    tree = Path("/proc/device-tree/model")
+    return "\n".join(file.read_text() for file in drivers or [tree] if file.exists())
 
 
 def _tensorrt_version() -> str:

@@ -1,10 +1,10 @@
 """What the station's processes say to each other over SEQPACKET sockets, one message a packet.
 
-    supervisor ─▶ worker     Grant, Link (each with a descriptor as ancillary data) · Stop
-    worker     ─▶ supervisor WantRing (capture) · Failed
-    capture    ─▶ inspection Frame              inspection ─▶ capture  Hello · Release
-    capture    ─▶ publish    Opened · Unjudged · WantIds   publish ─▶ capture  Ids · Fire
-    inspection ─▶ publish    Judged
+supervisor ─▶ worker     Grant, Link (each with a descriptor as ancillary data) · Stop
+worker     ─▶ supervisor WantRing (capture) · Failed
+capture    ─▶ inspection Frame              inspection ─▶ capture  Hello · Release
+capture    ─▶ publish    Opened · Unjudged · WantIds   publish ─▶ capture  Ids · Fire
+inspection ─▶ publish    Judged
 """
 
 import msgspec
@@ -16,13 +16,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One packet."""
 
 
-class Link(Message):
+class Link(Message, frozen=True):
     """A fresh socket to `peer`, in the packet's ancillary data. It replaces any earlier one to that peer."""
 
     peer: str
 
 
-class Grant(Message):
+class Grant(Message, frozen=True):
     """A camera's ring, in the packet's ancillary data. Frames on the Link that follows lie in this one."""
 
     camera: str
@@ -30,48 +30,48 @@ class Grant(Message):
     slot_bytes: int
 
 
-class Stop(Message):
+class Stop(Message, frozen=True):
     """Finish what is in hand and leave."""
 
 
-class WantRing(Message):
+class WantRing(Message, frozen=True):
     """Capture knows its camera's frame size: make a ring of it, or hand over the one that is there, and link."""
 
     slot_bytes: int
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     """A worker's last word: it cannot run, and why, on one line."""
 
     problem: str
 
 
-class Frame(Message):
+class Frame(Message, frozen=True):
     """Capture lends a slot to inspection."""
 
     frame: FrameRef
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """Inspection's first word on a new link: the slots of this camera that it still holds."""
 
     held: tuple[int, ...]
 
 
-class Release(Message):
+class Release(Message, frozen=True):
     """Inspection gives a slot back."""
 
     slot: int
     generation: int
 
 
-class Opened(Message):
+class Opened(Message, frozen=True):
     """Capture opened a trigger. It stands in capture's trigger log already; this only wakes the ledger."""
 
     trigger: Trigger
 
 
-class Unjudged(Message):
+class Unjudged(Message, frozen=True):
     """Capture closes a trigger whose frame never reached inspection, or came to nothing there."""
 
     trigger_id: int
@@ -79,24 +79,24 @@ class Unjudged(Message):
     detail: str | None = None
 
 
-class WantIds(Message):
+class WantIds(Message, frozen=True):
     """Capture runs low on trigger ids."""
 
 
-class Ids(Message):
+class Ids(Message, frozen=True):
     """A block of trigger ids, `first` to `last` included, reserved on disk for this camera."""
 
     first: int
     last: int
 
 
-class Fire(Message):
+class Fire(Message, frozen=True):
     """The ledger accepted a trigger for this camera; take the picture."""
 
     trigger: Trigger
 
 
-class Judged(Message):
+class Judged(Message, frozen=True):
     """Inspection's verdict on a frame."""
 
     frame: FrameRef
@@ -106,5 +106,18 @@ class Judged(Message):
 
 
 AnyMessage = (
-    Link | Grant | Stop | WantRing | Failed | Frame | Hello | Release | Opened | Unjudged | WantIds | Ids | Fire | Judged
+    Link
+    | Grant
+    | Stop
+    | WantRing
+    | Failed
+    | Frame
+    | Hello
+    | Release
+    | Opened
+    | Unjudged
+    | WantIds
+    | Ids
+    | Fire
+    | Judged
 )

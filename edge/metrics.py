@@ -184,7 +184,7 @@ def page_size(worker: str, cameras: Sequence[str]) -> int:
 
 
 class Counter:
-    """A value that only grows. 0.15 us a call."""
+    """A value that only grows. 0.1 us a call."""
 
     __slots__ = ("_offset", "_values")
 
@@ -214,7 +214,7 @@ class Gauge:
 
 
 class Histogram:
-    """Counts by bucket and their sum. 0.3 us a call."""
+    """Counts by bucket and their sum. 0.2 us a call."""
 
     __slots__ = ("_bounds", "_offset", "_sum", "_values")
 

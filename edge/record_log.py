@@ -74,6 +74,7 @@ class RecordLog:
         self.path = path
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
+            self._inode = os.fstat(file.fileno()).st_ino
         if len(self._map) < _PAGE or self._map[: len(MAGIC)] != MAGIC:
             raise ValueError(f"{path}: not a record log")
         _, identity, self.boot, self.slots, self.slot_bytes, length = _FILE.unpack_from(self._map)
@@ -130,6 +131,11 @@ class RecordLog:
         """Unmap. The file stays."""
         self._marks.release()
         self._map.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is still the file at its path: another writer may have put a new one there."""
+        return self.path.stat().st_ino == self._inode
 
     # --- the writer ------------------------------------------------------------------------------------------
 
@@ -190,17 +196,9 @@ class RecordLog:
 
     def unfinished(self) -> tuple[list[Located], int]:
         """The whole records that are not marked, oldest first, and the index behind the newest record of all."""
-        found: list[Located] = []
-        end = 0
-        for slot in range(self.slots):
-            _, length, index, _ = _HEAD.unpack_from(self._map, self._at(slot))
-            # What is marked was whole when it was: no need to read it again.
-            record = None if self.is_marked(index) else self.read(index)
-            if record is not None:
-                found.append(record)
-            if record is not None or (index % self.slots == slot and self.is_marked(index)):
-                end = max(end, index + self._span(length))
-        return sorted(found, key=lambda record: record.at), end
+        records = self.records()
+        end = self.after(records[-1]) if records else 0
+        return [record for record in records if not self.is_marked(record.at)], end
 
     def follow(self, index: int) -> Iterator[Located]:
         """The records from `index` on, as far as they are there."""

@@ -17,7 +17,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Outcome(StrEnum):
     """What the line is told about a part."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
     ERROR = "ERROR"
 
@@ -43,7 +43,7 @@ class Reason(StrEnum):
 TriggerSource = Literal["free", "software", "line"]
 
 
-class Trigger(Record):
+class Trigger(Record, frozen=True):
     """A promise to answer: opened once, closed once, by `deadline_ns` or marked late."""
 
     trigger_id: int
@@ -56,7 +56,7 @@ class Trigger(Record):
     expect: dict[str, str] = {}
 
 
-class FrameRef(Record):
+class FrameRef(Record, frozen=True):
     """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring."""
 
     camera: str
@@ -75,7 +75,7 @@ class FrameRef(Record):
     expect: dict[str, str] = {}
 
 
-class Pose(Record):
+class Pose(Record, frozen=True):
     """Where the golden template lies in the image: rotate about the image centre by `angle_deg`, then shift."""
 
     dx_px: float = 0.0
@@ -83,21 +83,21 @@ class Pose(Record):
     angle_deg: float = 0.0
 
 
-class Limits(Record):
+class Limits(Record, frozen=True):
     """PASS below `review`; FAIL with review up to `fail`; FAIL from `fail` on."""
 
     review: float
     fail: float
 
 
-class CheckScore(Record):
+class CheckScore(Record, frozen=True):
     """One check's raw score (higher is worse) beside the limits it was held against."""
 
     score: float
     limits: Limits
 
 
-class Defect(Record):
+class Defect(Record, frozen=True):
     """A place that deviates. `bbox` is x, y, width, height in pixels of the camera's image."""
 
     check: str
@@ -105,7 +105,7 @@ class Defect(Record):
     score: float
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True):
     """What judge decided about one view of one part; `reason` is set exactly when the outcome is ERROR."""
 
     outcome: Outcome
@@ -120,7 +120,7 @@ class Verdict(Record):
     closest_reference: str | None = None
 
 
-class Provenance(Record):
+class Provenance(Record, frozen=True):
     """What produced a verdict: configuration generation and the hashes of recipe, reference set and model."""
 
     configuration: int
@@ -130,7 +130,7 @@ class Provenance(Record):
     model_sha256: str
 
 
-class Timing(Record):
+class Timing(Record, frozen=True):
     """A judged frame's way through the station, each in ms: waiting, registering, the graph, deciding."""
 
     queue_ms: float

@@ -1,6 +1,6 @@
 """Lay the live image over the golden picture: its pose, whether to trust it, and its brightness.
 
-1. `working_grey`: the picture in grey, whole blocks of pixels averaged, about 320 px long.
+1. `working_grey`: the picture in grey, whole blocks of pixels averaged, at most 256 px long.
 2. The solver finds the pose: coarse by matching, fine by weighted least squares (`solver.py`).
 3. The pose is taken only where it makes the pictures more alike than leaving the image as it lies; and judged only
    when it is within the recipe's range and the picture resembles the golden one at all.
@@ -28,7 +28,6 @@ from edge.geometry import (
     block_matrix,
     decimate,
     matrix_pose,
-    pose_matrix,
     to_image,
     visible_share,
     warp,
@@ -52,11 +51,11 @@ __all__ = [
 
 Method = Literal["none", "shift", "rigid"]
 
-# Long side of the working picture, px. The solver finds a pose to some hundredths of these (0.1 to 0.2 px of a
+# Longest side of the working picture, px. The solver finds a pose to some hundredths of these (below 0.1 px of a
 # picture of 1280), and a larger one costs time in proportion to its area.
-_WORKING_PX = 320
-# Steps at half and at the whole working scale; it has converged after three or four of each.
-_HALF_ROUNDS, _WHOLE_ROUNDS = 8, 5
+_WORKING_PX = 256
+# Steps at half and at the whole working scale, at most; it has mostly converged after four and two.
+_HALF_ROUNDS, _WHOLE_ROUNDS = 10, 5
 # Lighting that drifts further than this is a fault, not drift: it is left for the checks and the gate to see.
 _GAIN_BOUNDS = (0.7, 1.4)
 # Grey levels between which a ratio means something: above noise, below saturation.
@@ -190,9 +189,8 @@ def working_grey(image: Image, image_size: Size) -> Image:
 
 def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:
     """The matrix to use and the similarity there: the identity unless the solver's is better."""
-    identity = np.eye(3)
-    golden = registration.aligner.structure
-    unmoved = solver.similarity(golden, live, identity)
+    identity, golden = np.eye(3), registration.aligner.structure
+    unmoved = solver.unmoved_similarity(golden, live)
     if registration.method == "none":
         return identity, unmoved
     matrix = registration.aligner.solve(live)

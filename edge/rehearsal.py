@@ -13,7 +13,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ class Daemon:
 
 
 @contextmanager
-def running(config: Path, *words: str) -> Iterator[Daemon]:
+def running(config: Path, *words: str) -> Generator[Daemon]:
     """`goldline run` on this configuration, ready; stopped, or killed with every worker, at the end."""
     station = settings(config)
     log = config.with_suffix(".log")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edge.backbone import Backbone, extend
-from edge.bank import Bank, PositionalBank, neighbourhood, top_count
+from edge.bank import Bank, Grid, PositionalBank, neighbourhood, top_count
 from edge.coreset import Floats
 from edge.errors import GoldlineError
 from edge.graph import GraphBuilder
@@ -21,9 +21,8 @@ def compile_graph(backbone: Backbone, bank: Bank, size_wh: tuple[int, int], top_
     them. `embedding` [n, e]: features averaged on a coarse grid. Raises GoldlineError where bank and backbone do not
     fit each other.
     """
-    builder, features, channels = extend(backbone, size_wh)
-    _check(bank, channels)
-    rows, columns = bank.grid
+    builder, features, channels, (rows, columns) = extend(backbone, size_wh)
+    _check(bank, channels, (rows, columns))
     embedding = _embedding(builder, features, bank.grid, channels)
     nearest = _positional if isinstance(bank, PositionalBank) else _global
     closeness = nearest(builder, features, bank)
@@ -36,7 +35,10 @@ def compile_graph(backbone: Backbone, bank: Bank, size_wh: tuple[int, int], top_
     return builder.finish()
 
 
-def _check(bank: Bank, channels: int) -> None:
+def _check(bank: Bank, channels: int, grid: Grid) -> None:
+    if bank.grid != grid:
+        (had, wide), (rows, columns) = bank.grid, grid
+        raise GoldlineError(f"memory bank: made for {had} x {wide} cells, the picture has {rows} x {columns}")
     if bank.vectors.shape[-1] != channels:
         given = f"vectors of {bank.vectors.shape[-1]} numbers, the backbone gives {channels}"
         raise GoldlineError(f"memory bank: {given}; teach again with this backbone")

@@ -38,8 +38,8 @@ _OUTSIDE = 1e6
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Errors beyond this many robust deviations belong to something else than noise and lighting.
 _OUTLIER = 3.0
-# A step that moves nothing by more than this is the last: a tenth of what can be told apart.
-_DONE_PX = 0.005
+# A step that moves no corner by more than this is the last: each is about a quarter of the one before.
+_DONE_PX = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,19 @@ def half(fine: Map) -> Map:
 def level(golden: Map, *, turns: bool) -> Level:
     """What `refine` needs of the golden picture: [3 or 4, height x width] steepest descent images."""
     height, width = golden.shape
-    along_x = cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    along_y = cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    along_x = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8), np.float32)
+    along_y = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8), np.float32)
+    x, y = np.arange(width) - (width - 1) / 2, np.arange(height)[:, None] - (height - 1) / 2
     images = [along_x, along_y, *([x * along_y - y * along_x] if turns else []), golden]
-    return Level(golden, np.stack(images).reshape(len(images), -1).astype(np.float32))
+    return Level(golden, np.stack(images, dtype=np.float32, casting="same_kind").reshape(len(images), -1))
 
 
 def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
     """The pose of least robust error near `matrix`, after at most `rounds` steps."""
+    corner = np.array([at.size[0], at.size[1], 1.0])
     for _ in range(rounds):
         step = _step(at, live, matrix)
         matrix = matrix @ np.linalg.inv(step)
-        corner = np.array([at.size[0], at.size[1], 1.0])
         if float(np.abs(step @ corner - corner).max()) < _DONE_PX:
             break
     return matrix
@@ -94,14 +94,24 @@ def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
 def similarity(golden: Map, live: Map, matrix: Matrix) -> float:
     """Correlation of the golden structure with the live one at a pose, over what lies in both, -1 to 1."""
     size = (golden.shape[1], golden.shape[0])
-    warped = _warp(live, matrix, size)
-    inside = cv2.warpAffine(np.full(live.shape, 255, np.uint8), matrix[:2], size, flags=_FLAGS) == 255
-    first, second = golden[inside], warped[inside]
-    if first.size < golden.size // 4:  # less than a quarter in common is no alignment
+    inside = _warp(np.ones(live.shape, np.float32), matrix, size, beyond=0.0)
+    count = float(inside.sum())
+    if count < golden.size / 4:  # less than a quarter in common is no alignment
         return -1.0
-    first, second = first - first.mean(), second - second.mean()
-    product = float(np.dot(first, first)) * float(np.dot(second, second))
-    return float(np.dot(first, second)) / math.sqrt(product) if product > 0 else 0.0
+    return _correlation(golden * inside, _warp(live, matrix, size, beyond=0.0) * inside, count)
+
+
+def unmoved_similarity(golden: Map, live: Map) -> float:
+    """`similarity` of maps of one size as they lie, without the work of warping one."""
+    return _correlation(golden, live, golden.size)
+
+
+def _correlation(first: Map, second: Map, count: float) -> float:
+    first, second = first.ravel(), second.ravel()
+    first_mean, second_mean = float(first.sum()) / count, float(second.sum()) / count
+    product = float(first @ second) - count * first_mean * second_mean
+    squares = (float(first @ first) - count * first_mean**2) * (float(second @ second) - count * second_mean**2)
+    return product / math.sqrt(squares) if squares > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -160,14 +170,13 @@ def _shrink(fine: Map, factor: int) -> Map:
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _warp(live: Map, matrix: Matrix, size: Size) -> Map:
-    outside = (_OUTSIDE,)
-    return np.asarray(cv2.warpAffine(live, matrix[:2], size, flags=_FLAGS, borderValue=outside), np.float32)
+def _warp(live: Map, matrix: Matrix, size: Size, beyond: float) -> Map:
+    return np.asarray(cv2.warpAffine(live, matrix[:2], size, flags=_FLAGS, borderValue=(beyond,)), np.float32)
 
 
 def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     """One Gauss-Newton step as a rigid matrix about the centre; the identity when the picture says nothing."""
-    error = (_warp(live, matrix, at.size) - at.golden).ravel()
+    error = (_warp(live, matrix, at.size, _OUTSIDE) - at.golden).ravel()
     # Median absolute deviation of every eighth pixel: enough to know the scale of thousands.
     scale = 1.4826 * float(np.median(np.abs(error[::8]))) + 1e-6
     weights = 1 / np.square(1 + np.square(error * (1 / (_OUTLIER * scale))))
@@ -175,6 +184,6 @@ def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     hessian = (weighted @ at.steepest.T).astype(np.float64)
     # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
     damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
-    parameters = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
-    angle = math.degrees(parameters[2]) if len(parameters) == 4 else 0.0
-    return pose_matrix(Pose(dx_px=parameters[0], dy_px=parameters[1], angle_deg=angle), at.size)
+    found = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
+    dx, dy, *turn, _gain = (float(value) for value in np.asarray(found))
+    return pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=math.degrees(sum(turn))), at.size)

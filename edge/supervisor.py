@@ -42,9 +42,7 @@ class Supervisor:
         self._rings: dict[str, SharedRing] = {}
         self._stopping = False
         self.has_been_ready = False
-        self.children = {
-            process.name: Child(process, station, generation) for process in topology.processes(station)
-        }
+        self.children = {process.name: Child(process, station, generation) for process in topology.processes(station)}
 
     @property
     def is_ready(self) -> bool:
@@ -114,7 +112,9 @@ class Supervisor:
         shared = self._rings.get(camera)
         if shared is None or shared.slot_bytes != slot_bytes:
             slots = self._station.cameras[camera].slots
-            self._rings[camera] = SharedRing(ring.create(f"goldline-ring-{camera}", slots, slot_bytes), slots, slot_bytes)
+            self._rings[camera] = SharedRing(
+                ring.create(f"goldline-ring-{camera}", slots, slot_bytes), slots, slot_bytes
+            )
             if shared is not None:
                 os.close(shared.descriptor)
         self._grant(child, camera)

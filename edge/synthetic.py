@@ -15,6 +15,9 @@ Maker = Callable[[Region, Region, np.random.Generator], Region]
 
 # Sides of a moved patch as shares of the region's side: from a screw to a cover.
 PATCH_SHARES = (0.08, 0.2)
+# A displaced piece is larger, and lies this share of the region's side from its place: a part not seated, or broken.
+PIECE_SHARES = (0.25, 0.5)
+DISPLACED_SHARES = (0.04, 0.12)
 # Radius of a spot, and grey levels by which spots and marks differ: visible, not glaring.
 SPOT_SHARES = (0.02, 0.05)
 CONTRASTS = (35.0, 80.0)
@@ -23,9 +26,11 @@ LEAST_CHANGE = 10.0
 ATTEMPTS = 12
 
 
-def _box(shape: tuple[int, ...], random: np.random.Generator) -> tuple[int, int, int, int]:
+def _box(
+    shape: tuple[int, ...], random: np.random.Generator, shares: tuple[float, float] = PATCH_SHARES
+) -> tuple[int, int, int, int]:
     """Top, left, height, width of a patch inside an image of that shape."""
-    height, width = (max(4, round(side * random.uniform(*PATCH_SHARES))) for side in shape[:2])
+    height, width = (max(4, round(side * random.uniform(*shares))) for side in shape[:2])
     top, left = int(random.integers(0, shape[0] - height)), int(random.integers(0, shape[1] - width))
     return top, left, height, width
 
@@ -59,6 +64,16 @@ def moved(region: Region, other: Region, random: np.random.Generator) -> Region:
 def foreign(region: Region, other: Region, random: np.random.Generator) -> Region:
     """A patch of another part, somewhere else and mirrored."""
     return _pasted(region, other[:, ::-1], random)
+
+
+def displaced(region: Region, other: Region, random: np.random.Generator) -> Region:
+    """A large piece of the part, a little off its place."""
+    box = _box(region.shape, random, PIECE_SHARES)
+    angle, share = random.uniform(0, 2 * np.pi), random.uniform(*DISPLACED_SHARES)
+    shift = np.array([[1, 0, share * region.shape[1] * np.cos(angle)], [0, 1, share * region.shape[0] * np.sin(angle)]])
+    size = (region.shape[1], region.shape[0])
+    patch = cv2.warpAffine(region, shift, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    return _blend(region, patch, _soft_rectangle(region.shape, box))
 
 
 def erased(region: Region, other: Region, random: np.random.Generator) -> Region:
@@ -100,7 +115,14 @@ def _contrast(region: Region, y: int, x: int, random: np.random.Generator) -> fl
     return -level if region[y, x].mean() > 127 else level
 
 
-KINDS: dict[str, Maker] = {"moved": moved, "foreign": foreign, "erased": erased, "spot": spot, "mark": mark}
+KINDS: dict[str, Maker] = {
+    "moved": moved,
+    "displaced": displaced,
+    "foreign": foreign,
+    "erased": erased,
+    "spot": spot,
+    "mark": mark,
+}
 
 
 def deviate(kind: str, region: Region, other: Region, random: np.random.Generator) -> Region | None:

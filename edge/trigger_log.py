@@ -86,10 +86,9 @@ class OpenedLog:
     @classmethod
     def create_or_resume(cls, path: Path, camera: str, slots: int = OPENED_SLOTS) -> Self:
         """The writer's log: that of this boot with its records and ids, or a new one."""
-        records = RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES)
-        log = cls(records)
+        log = cls(RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES))
         # The last record may stand there without the note behind it.
-        log.skip_ids([_decode_trigger(record.body).trigger_id for record in records.records()])
+        log.skip_ids([trigger.trigger_id for trigger in log.read_all()])
         return log
 
     @classmethod
@@ -97,6 +96,11 @@ class OpenedLog:
         """The reader's view of a log, or None while there is none of this boot."""
         log = RecordLog.attach(path)
         return None if log is None else cls(log)
+
+    @property
+    def is_current(self) -> bool:
+        """False when another file has taken this one's place."""
+        return self._log.is_current
 
     def close(self) -> None:
         """Unmap; the file stays."""
@@ -144,6 +148,10 @@ class OpenedLog:
         """The ids the writer holds, as the file says."""
         note = self._log.read_note()
         return _decode_blocks(note) if note else ()
+
+    def read_all(self) -> list[Trigger]:
+        """Every trigger in the log, closed or not, oldest first."""
+        return [self._trigger(record) for record in self._log.records()]
 
     def read_unclosed(self) -> list[Trigger]:
         """The triggers that are not marked as closed, oldest first; `read_new` goes on behind the newest of all."""

@@ -84,5 +84,3 @@ def quantile_s(counts: Iterable[float], bounds: tuple[float, ...], share: float)
             return low + (high - low) * (wanted - before) / count
         before, low = before + count, high
     return bounds[-1]
-
-

@@ -61,7 +61,7 @@ def main() -> int:
     except GoldlineError as problem:
         context.control.send(Failed(problem=str(problem)))
         return EXIT_CANNOT_RUN
-    except Exception:  # the outermost loop of a process: log, leave, be restarted
+    except Exception:  # noqa: BLE001 - the outermost loop of a process: log, leave, be restarted
         structlog.get_logger().exception("worker failed")
         return 1
     return 0

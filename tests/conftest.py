@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from tests.needs import DATA_VARIABLE
 
 from edge.channel import Channel, pair
+from tests.needs import DATA_VARIABLE
 
 # Examples are not timed: the machine may be busy with something else.
 settings.register_profile("goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -47,7 +47,10 @@ def small_backbone(folder: Path, **changes) -> Backbone:
 
 
 def pictures(count, seed=0, size_wh=SIZE_WH):
-    return np.random.default_rng(seed).integers(0, 256, (count, size_wh[1], size_wh[0], 3), np.uint8)
+    """Squares of 8 pixels in colours of their own, so that cells differ by far more than rounding."""
+    width, height = size_wh
+    colours = np.random.default_rng(seed).integers(0, 256, (count, height // 8, width // 8, 3), np.uint8)
+    return colours.repeat(8, 1).repeat(8, 2)
 
 
 def pooled(maps):

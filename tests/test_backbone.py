@@ -66,7 +66,7 @@ class TestBundled:
             def __reduce__(self):
                 return os.system, ("true",)
 
-        with pytest.raises(pickle.UnpicklingError, match="refused posix.system"):
+        with pytest.raises(pickle.UnpicklingError, match=r"refused posix\.system"):
             build_backbone.Unpickler(io.BytesIO(pickle.dumps(Evil()))).load()
 
     def test_padding_is_the_mean(self):

@@ -51,7 +51,9 @@ def plain_map(bank, picture):
     if isinstance(bank, GlobalBank):
         return np.array([np.linalg.norm(bank.vectors - vector, axis=1).min() for vector in picture])
     places = [np.concatenate(bank.vectors[around(cell, bank.grid)]) for cell in range(len(picture))]
-    return np.array([np.linalg.norm(place - vector, axis=1).min() for place, vector in zip(places, picture)])
+    return np.array(
+        [np.linalg.norm(place - vector, axis=1).min() for place, vector in zip(places, picture, strict=True)]
+    )
 
 
 def without(features, image):
@@ -72,7 +74,9 @@ class TestCoreset:
         assert k_centre(features_of(1)[0], CELLS + 1).tolist() == list(range(CELLS))
 
     def test_k_centre_of_duplicates_takes_none_twice(self):
-        assert sorted(k_centre(np.ones((50, 3), np.float32), 20)) == sorted(set(k_centre(np.ones((50, 3), np.float32), 20)))
+        assert sorted(k_centre(np.ones((50, 3), np.float32), 20)) == sorted(
+            set(k_centre(np.ones((50, 3), np.float32), 20))
+        )
 
     def test_farthest_points_is_greedy_selection(self):
         points = features_of(4, cells=30)
@@ -96,7 +100,7 @@ class TestBuild:
         features = features_of(5)
         bank = build_positional(features, GRID, per_cell=8)
         assert np.sort(bank.source, 1).tolist() == [[0, 1, 2, 3, 4]] * CELLS
-        assert not distance_maps(bank, features).any()
+        assert distance_maps(bank, features).max() < 1e-2
 
     def test_positional_keeps_the_farthest_of_each_cell(self):
         features = features_of(20)
@@ -185,6 +189,7 @@ class TestLeaveOneOut:
         for image in range(7):
             others = bank.source != image
             rest = GlobalBank(vectors=bank.vectors[others], source=bank.source[others], grid=GRID)
+            assert len(rest.vectors) < 60
             np.testing.assert_allclose(maps[image], plain_map(rest, features[image]), rtol=1e-3)
 
     @pytest.mark.parametrize("kind", ["positional", "global"])

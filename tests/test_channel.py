@@ -9,7 +9,6 @@ import pytest
 from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.messages import Hello, Link, Release, Stop
 
-
 Connect = Callable[[], tuple[Channel, Channel]]
 
 

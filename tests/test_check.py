@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
 from edge.commands import check
 from edge.errors import GoldlineError
 
@@ -103,3 +106,10 @@ def test_json_says_the_same(config, capsys):
 def test_a_file_that_is_not_there_cannot_be_checked(tmp_path, capsys):
     with pytest.raises(GoldlineError, match="no such file"):
         answer(capsys, tmp_path / "config.toml")
+
+
+def test_the_command_line_exits_with_2_and_one_line_then(tmp_path):
+    command = [sys.executable, "-m", "edge", "check", "--config", str(tmp_path / "no.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"goldline: {tmp_path}/no.toml: no such file\n"

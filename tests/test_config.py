@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from edge.config import FolderCamera, GigeCamera, SimulatedCamera, Station, load_station, runtime_directory
-from edge.errors import ConfigError, GoldlineError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edge.config import FolderCamera, GigeCamera, SimulatedCamera, Station, load_station, runtime_directory
+from edge.errors import ConfigError, GoldlineError
 
 
 def refusal(folder: Path, text: str, environ: dict[str, str] | None = None) -> list[str]:
@@ -254,8 +255,9 @@ TABLES = st.recursive(
 
 @given(data=st.dictionaries(KEYS, TABLES, max_size=5))
 def test_whatever_a_file_holds_it_is_a_station_or_a_list_of_lines(data):
-    from edge import validation
     from pydantic import ValidationError
+
+    from edge import validation
 
     try:
         Station(**data)

@@ -8,11 +8,12 @@ import urllib.request
 from collections.abc import Mapping
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
 from edge.errors import GoldlineError
 from edge.exposition import Collector, Health, serve
 from edge.metrics import Page, page_size
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from tests.needs import needs_program
 
 CAMERAS = ("left", "right")

@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import structlog
+
 from edge import log
 from edge.config import LogConfig
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from edge.errors import GoldlineError
-from edge.metrics import METRICS, Metric, Page, State, layout, page_size
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edge.errors import GoldlineError
+from edge.metrics import METRICS, Metric, Page, State, layout, page_size
 from tools import metrics_page
 
 CAMERAS = ("left", "right")

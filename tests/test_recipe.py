@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from edge.config import FolderCamera, SimulatedCamera, Station
 from edge.errors import ConfigError
 from edge.recipe import (

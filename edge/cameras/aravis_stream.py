@@ -2,8 +2,8 @@
 
 import os
 import socket
+import stat
 import weakref
-from enum import IntEnum
 
 import msgspec
 import numpy as np
@@ -13,27 +13,22 @@ from edge.cameras.aravis import Library
 
 # Linux's SO_RCVBUFFORCE, which the socket module does not name: beyond net.core.rmem_max, with CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
-
-
-class BufferStatus(IntEnum):
-    """ArvBufferStatus: anything but SUCCESS is a frame that is not whole."""
-
-    SUCCESS = 0
-    ABORTED = 7
+# ArvBufferStatus: every other value is a frame that is not whole.
+_SUCCESS = 0
 
 
 class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
-    """A buffer the stream gave back.
+    """A buffer the stream gave back, and what the frame's first packet said of it: None when that packet was lost.
 
-    `frame_id` is the device's own, `arrival_utc_ns` the host's wall clock at the frame's first packet, and
-    `device_timestamp_ns` counts from wherever the device counts.
+    `frame_id` is the device's own, `arrival_utc_ns` the host's wall clock at that packet, and `device_timestamp_ns`
+    counts from wherever the device counts.
     """
 
     index: int
-    status: int
-    frame_id: int
-    arrival_utc_ns: int
-    device_timestamp_ns: int
+    is_whole: bool
+    frame_id: int | None
+    arrival_utc_ns: int | None
+    device_timestamp_ns: int | None
 
 
 class Stream:
@@ -47,6 +42,7 @@ class Stream:
         self._buffers: list[int] = []
         self._memory: list[NDArray[np.uint8]] = []
         self._index_of: dict[int, int] = {}
+        self._last_ids: list[int] = []
 
     def enlarge_receive_buffer(self, size_bytes: int) -> int:
         """Asks the kernel for that much room for packets and returns what it gave.
@@ -62,6 +58,7 @@ class Stream:
         self._memory = memory
         self._buffers = [self._library("arv_buffer_new", frame_bytes, array.ctypes.data) for array in memory]
         self._index_of = {buffer: index for index, buffer in enumerate(self._buffers)}
+        self._last_ids = [0] * len(memory)
         for index in range(len(memory)):
             self.push(index)
 
@@ -75,14 +72,21 @@ class Stream:
             buffer = self._library("arv_stream_timeout_pop_buffer", self._stream, int(timeout_s * 1e6))
         else:
             buffer = self._library("arv_stream_try_pop_buffer", self._stream)
-        if not buffer:
-            return None
+        return self._filled(buffer) if buffer else None
+
+    def _filled(self, buffer: int) -> FilledBuffer:
+        index = self._index_of[buffer]
+        is_whole = self._library("arv_buffer_get_status", buffer) == _SUCCESS
+        frame_id = self._library("arv_buffer_get_frame_id", buffer)
+        # Without its first packet a frame leaves in the buffer what the buffer's last frame said.
+        is_stale = not is_whole and frame_id == self._last_ids[index]
+        self._last_ids[index] = frame_id
         return FilledBuffer(
-            index=self._index_of[buffer],
-            status=self._library("arv_buffer_get_status", buffer),
-            frame_id=self._library("arv_buffer_get_frame_id", buffer),
-            arrival_utc_ns=self._library("arv_buffer_get_system_timestamp", buffer),
-            device_timestamp_ns=self._library("arv_buffer_get_timestamp", buffer),
+            index=index,
+            is_whole=is_whole,
+            frame_id=None if is_stale else frame_id,
+            arrival_utc_ns=None if is_stale else self._library("arv_buffer_get_system_timestamp", buffer),
+            device_timestamp_ns=None if is_stale else self._library("arv_buffer_get_timestamp", buffer),
         )
 
     def close(self, held: set[int]) -> None:
@@ -99,6 +103,8 @@ class Stream:
 def _enlarge(descriptor: int, port: int, size_bytes: int) -> int | None:
     """The receive buffer's size after enlarging it, or None when the descriptor is not the UDP socket of `port`."""
     try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
         with socket.socket(fileno=os.dup(descriptor)) as own:
             if own.type != socket.SOCK_DGRAM or own.family != socket.AF_INET or own.getsockname()[1] != port:
                 return None
@@ -106,7 +112,7 @@ def _enlarge(descriptor: int, port: int, size_bytes: int) -> int | None:
             if _room(own) < size_bytes:
                 _force(own, size_bytes)
             return _room(own)
-    except OSError:  # not a socket, or closed since it was listed
+    except OSError:  # closed since it was listed
         return None
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 
-from edge.cameras.aravis_stream import BufferStatus, FilledBuffer, Stream
+from edge.cameras.aravis_stream import FilledBuffer, Stream
 from edge.cameras.camera import CameraLost, CameraStats, CapturedFrame
 
 # 16-bit frame ids run from 1 to 65535; 0 is skipped (GigE Vision 2.0, block_id). Larger ones are the 64-bit kind.
@@ -22,13 +22,19 @@ class FrameIds:
         self._frame_id = 0
         self.lost = 0
 
-    def advance(self, device_id: int) -> int:
-        """The frame's count; the first frame keeps the device's own id. Raises CameraLost when the ids went back."""
-        step = 1 if self._device_id is None else self._step(self._device_id, device_id)
+    def advance(self, device_id: int | None) -> int | None:
+        """The frame's count. The first frame keeps the device's own id; one without an id follows the one before it.
+
+        None for a frame without an id before any that has one. Raises CameraLost when the ids went back.
+        """
+        if self._device_id is None:
+            self._device_id, self._frame_id = device_id, device_id or 0
+            return device_id
+        step = 1 if device_id is None else self._step(self._device_id, device_id)
         if not 0 < step <= _LARGEST_STEP:
             raise CameraLost(f"its frame ids went from {self._device_id} back to {device_id}: it began anew")
-        self._frame_id = device_id if self._device_id is None else self._frame_id + step
-        self._device_id = device_id
+        self._device_id = self._device_id % _IDS + 1 if device_id is None else device_id
+        self._frame_id += step
         self.lost += step - 1
         return self._frame_id
 
@@ -50,7 +56,7 @@ class Reception:
         self._silence_s = silence_s
         self._ids = FrameIds()
         self.held: set[int] = set()
-        self._frames = self._incomplete = 0
+        self._frames = self._incomplete = self._nameless = 0
         self._heard_ns = time.monotonic_ns()
         self._transfer_ns = 0
 
@@ -64,7 +70,6 @@ class Reception:
             if self._patience_s() == 0:
                 raise CameraLost(f"it sent no frame for {self._silence_s} s")
             return None
-        self.held.add(buffer.index)
         return self._frame(buffer, waited=waited)
 
     def release(self, slot: int) -> None:
@@ -75,8 +80,8 @@ class Reception:
         self._stream.push(slot)
 
     def stats(self) -> CameraStats:
-        """Frames handed over, those of them that are not whole, and ids that never came."""
-        return CameraStats(frames=self._frames, incomplete=self._incomplete, lost=self._ids.lost)
+        """Frames handed over, those of them that are not whole, and those that never came."""
+        return CameraStats(frames=self._frames, incomplete=self._incomplete, lost=self._ids.lost + self._nameless)
 
     def _is_starved(self) -> bool:
         # Without a buffer to fill, the stream drops what comes: that silence is not the camera's.
@@ -87,20 +92,25 @@ class Reception:
             return math.inf
         return max(0.0, self._silence_s - (time.monotonic_ns() - self._heard_ns) / 1e9)
 
-    def _frame(self, buffer: FilledBuffer, *, waited: bool) -> CapturedFrame:
+    def _frame(self, buffer: FilledBuffer, *, waited: bool) -> CapturedFrame | None:
         now_ns, now_utc_ns = time.monotonic_ns(), time.time_ns()
-        complete_ns = self._completion(buffer, now_ns, now_utc_ns, waited=waited)
-        is_whole = buffer.status == BufferStatus.SUCCESS
         self._heard_ns = now_ns
+        frame_id = self._ids.advance(buffer.frame_id)
+        if frame_id is None:
+            self._nameless += 1
+            self._stream.push(buffer.index)
+            return None
+        complete_ns = self._completion(buffer, now_ns, now_utc_ns, waited=waited)
+        self.held.add(buffer.index)
         self._frames += 1
-        self._incomplete += not is_whole
+        self._incomplete += not buffer.is_whole
         return CapturedFrame(
             slot=buffer.index,
-            frame_id=self._ids.advance(buffer.frame_id),
+            frame_id=frame_id,
             host_timestamp_ns=complete_ns,
             host_timestamp_utc_ns=now_utc_ns - (now_ns - complete_ns),
             device_timestamp_ns=buffer.device_timestamp_ns or None,
-            complete=is_whole,
+            complete=buffer.is_whole,
         )
 
     def _completion(self, buffer: FilledBuffer, now_ns: int, now_utc_ns: int, *, waited: bool) -> int:
@@ -108,9 +118,9 @@ class Reception:
 
         A frame that lay in the queue is thereby as old as it is, and never younger.
         """
-        age_ns = now_utc_ns - buffer.arrival_utc_ns
+        age_ns = 0 if buffer.arrival_utc_ns is None else now_utc_ns - buffer.arrival_utc_ns
         if not 0 <= age_ns < _OLDEST_NS:
             return now_ns
-        if waited:
+        if waited and buffer.is_whole:
             self._transfer_ns = age_ns
         return min(now_ns, now_ns - age_ns + self._transfer_ns)

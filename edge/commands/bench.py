@@ -25,11 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     console = Console(stderr=True)
-    settings = bench.Settings(
-        seconds=arguments.seconds, cameras=arguments.cameras, references=arguments.references
-    )
+    settings = bench.Settings(seconds=arguments.seconds, cameras=arguments.cameras, references=arguments.references)
     with console.status("starting") as status:
-        figures = bench.measure(settings, lambda step: status.update(step))
+        figures = bench.measure(settings, status.update)
     print(json.dumps(figures) if arguments.json else in_words(figures))
     return 0
 

@@ -29,8 +29,7 @@ class Findings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `goldline check`."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description, parser.epilog = __doc__, EPILOG
     parser.add_argument("product", nargs="?", help="one product instead of every one that has a recipe")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

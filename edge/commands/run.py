@@ -2,14 +2,15 @@
 
 import argparse
 import fcntl
-import json
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             supervisor.close()
     summary = sum_up(supervisor.children["publish"].page)
-    print(json.dumps(summary) if arguments.json else in_words(summary))
+    print(msgspec.json.encode(summary).decode() if arguments.json else summary)
     return 0
 
 
@@ -59,7 +60,7 @@ def refuse_the_incomplete(station: Station) -> None:
 
 
 @contextmanager
-def only_one(runtime: Path) -> Iterator[None]:
+def only_one(runtime: Path) -> Generator[None]:
     """Refuse a second station on the same runtime directory: two would write the same trigger logs."""
     runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(runtime / "lock", "w") as handle:
@@ -71,7 +72,7 @@ def only_one(runtime: Path) -> Iterator[None]:
 
 
 @contextmanager
-def told_to_stop() -> Iterator[list[int]]:
+def told_to_stop() -> Generator[list[int]]:
     """Signals received, as they come."""
     received: list[int] = []
 
@@ -94,7 +95,11 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
     notifier, logger = Notifier(), structlog.get_logger()
     children = supervisor.children
     server = exposition.serve(
-        station.metrics.host, station.metrics.port, registry, lambda: vitals.healthy(children), lambda: vitals.ready(children)
+        station.metrics.host,
+        station.metrics.port,
+        registry,
+        lambda: vitals.healthy(children),
+        lambda: vitals.ready(children),
     )
 
     def feed() -> None:
@@ -117,39 +122,43 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
     notifier.close()
 
 
-def sum_up(page: Page) -> dict[str, object]:
-    """Triggers, verdicts and latency of this run, from the page publish left behind."""
-    totals: dict[str, float] = {}
-    verdicts: dict[str, int] = {}
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did. Latency is from frame complete in the ring to event committed, interpolated from buckets."""
+
+    triggers: int
+    verdicts: dict[str, int]
+    in_flight: int
+    late: int
+    capture_to_event_ms: dict[str, float | None]
+
+    def __str__(self) -> str:
+        kinds = " · ".join(f"{kind} {count}" for kind, count in self.verdicts.items())
+        times = " ".join(f"{name} {ms} ms" for name, ms in self.capture_to_event_ms.items() if ms is not None)
+        return (
+            f"triggers {self.triggers} · {kinds} · in flight {self.in_flight} · late {self.late} · "
+            f"frame to event {times or '-'}"
+        )
+
+
+def sum_up(page: Page) -> Summary:
+    """Of this run, from the page that publish left behind."""
+    totals: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
     counts: list[float] = []
     bounds: tuple[float, ...] = ()
     for series, values in page.read():
-        name = series.metric.name
-        totals[name] = totals.get(name, 0) + values[0]
-        if name == "goldline_verdicts_total":
-            verdict = series.labels[1]
-            verdicts[verdict] = verdicts.get(verdict, 0) + int(values[0])
-        if name == "goldline_capture_to_event_seconds":
+        totals[series.metric.name] += int(values[0])
+        if series.metric.name == "goldline_verdicts_total":
+            verdicts[series.labels[1]] += int(values[0])
+        elif series.metric.name == "goldline_capture_to_event_seconds":
+            *filled, _sum = values
             bounds = series.metric.buckets
-            counts = [a + b for a, b in zip(counts or [0.0] * len(values[:-1]), values[:-1], strict=True)]
+            counts = [a + b for a, b in zip(counts or [0.0] * len(filled), filled, strict=True)]
     quantiles = {f"p{share * 100:.0f}": vitals.quantile_s(counts, bounds, share) for share in (0.5, 0.99)}
-    return {
-        "triggers": int(totals["goldline_triggers_total"]),
-        "verdicts": verdicts,
-        "in_flight": int(totals["goldline_triggers_in_flight"]),
-        "late": int(totals["goldline_deadline_missed_total"]),
-        "capture_to_event_ms": {name: None if s is None else round(s * 1e3, 1) for name, s in quantiles.items()},
-    }
-
-
-def in_words(summary: dict[str, object]) -> str:
-    """The summary on one line."""
-    verdicts = summary["verdicts"]
-    latency = summary["capture_to_event_ms"]
-    assert isinstance(verdicts, dict) and isinstance(latency, dict)
-    kinds = " · ".join(f"{kind} {count}" for kind, count in verdicts.items())
-    times = " ".join(f"{name} {ms} ms" for name, ms in latency.items() if ms is not None)
-    return (
-        f"triggers {summary['triggers']} · {kinds} · in flight {summary['in_flight']} · late {summary['late']} · "
-        f"frame to event {times or 'no event'}"
+    return Summary(
+        triggers=totals["goldline_triggers_total"],
+        verdicts=dict(verdicts),
+        in_flight=totals["goldline_triggers_in_flight"],
+        late=totals["goldline_deadline_missed_total"],
+        capture_to_event_ms={name: None if s is None else round(s * 1e3, 1) for name, s in quantiles.items()},
     )

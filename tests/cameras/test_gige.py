@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -88,6 +89,18 @@ def test_frame_ids_that_go_back_mean_that_the_camera_began_anew(before: int, aft
     ids.advance(before)
     with pytest.raises(CameraLost, match=f"from {before} back to {after}"):
         ids.advance(after)
+
+
+def test_a_frame_without_an_id_follows_the_one_before_it() -> None:
+    ids = FrameIds()
+    assert [ids.advance(device_id) for device_id in (None, 65_534, None, None, 3)] == [
+        None,
+        65_534,
+        65_535,
+        65_536,
+        65_538,
+    ]
+    assert ids.lost == 1
 
 
 # --- opening
@@ -250,6 +263,22 @@ def test_nothing_is_written_once_stopped_and_it_can_be_started_again(stock: str)
         bench.camera.start(bench.slots)
         assert bench.camera.stats().frames == 0
         assert bench.wait().complete
+
+
+def test_opening_and_closing_leaves_no_descriptor_and_no_thread(stock: str) -> None:
+    def left() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    def cycle() -> None:
+        with opened(settings(stock, features=SMALL | {"AcquisitionFrameRate": 200.0})) as bench:
+            bench.wait()
+
+    cycle()
+    before = left()
+    for _ in range(5):
+        cycle()
+    # The library keeps a thread or two of its own; five times something would be a leak.
+    assert all(after - at_first < 5 for after, at_first in zip(left(), before, strict=True))
 
 
 def test_a_frame_with_lost_packets_is_never_whole(tmp_path: Path, stock: str) -> None:

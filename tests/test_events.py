@@ -1,0 +1,139 @@
+"""Events: what goes out comes back, and the published schema is the one in force."""
+
+import json
+import math
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import events, header
+from edge.events import Event, IdRange, Source
+from edge.header import Flag, Header
+from edge.ledger import Decision, Origin
+from edge.records import CheckScore, Defect, Limits, Outcome, Pose, Reason, Verdict, error
+from tests import values
+
+SOURCE = Source(site="-", line="a", station="s1")
+STREAM = UUID(int=7)
+SCHEMA = Path(__file__).parent.parent / "docs" / "schema" / "goldline-event-v1.json"
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+PIXELS = st.integers(0, 10_000)
+
+LIMITS = st.builds(Limits, review=NUMBERS, fail=NUMBERS)
+DEFECTS = st.builds(Defect, check=st.text(), bbox=st.tuples(PIXELS, PIXELS, PIXELS, PIXELS), score=NUMBERS)
+VERDICTS = st.builds(
+    Verdict,
+    outcome=st.sampled_from(Outcome),
+    reason=st.none() | st.sampled_from(Reason),
+    detail=st.none() | st.text(),
+    review=st.booleans(),
+    score=st.none() | NUMBERS,
+    limits=st.none() | LIMITS,
+    checks=st.dictionaries(st.text(), st.builds(CheckScore, score=NUMBERS, limits=LIMITS), max_size=3),
+    defects=st.lists(DEFECTS, max_size=3).map(tuple),
+    pose=st.none() | st.just(Pose(dx_px=1.5, dy_px=-2.0, angle_deg=0.25)),
+    closest_reference=st.none() | st.text(),
+)
+ORIGINS = st.none() | st.just(Origin(frame=values.frame(1), provenance=values.PROVENANCE, timing=values.TIMING))
+TRIGGERS = st.builds(
+    values.trigger,
+    st.integers(1, 2**53),
+    unit_identifier=st.none() | st.text(),
+    expect=st.dictionaries(st.text(), st.text(), max_size=2),
+)
+
+
+def null_for_not_finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: null_for_not_finite(one) for key, one in value.items()}
+    return [null_for_not_finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def decision(verdict: Verdict, origin: Origin | None = None) -> Decision:
+    return Decision(trigger=values.trigger(3), verdict=verdict, origin=origin, decided_ns=values.OPENED_NS + 12_000_000)
+
+
+@given(VERDICTS, ORIGINS, TRIGGERS, st.booleans(), st.integers(1, 2**63))
+def test_what_goes_out_comes_back(verdict, origin, trigger, is_simulated, sequence):
+    made = Decision(trigger=trigger, verdict=verdict, origin=origin, decided_ns=values.OPENED_NS + 5_000_000)
+    event = events.sealed(events.result_event(SOURCE, made, is_simulated=is_simulated), STREAM, sequence)
+    back = events.decode(events.encode(event))
+    assert null_for_not_finite(msgspec.to_builtins(back)) == null_for_not_finite(msgspec.to_builtins(event))
+    assert events.decode(events.encode(back)) == back
+    assert int(back.sequence) == sequence
+    assert back.data.trigger_id == trigger.trigger_id
+
+
+def test_an_event_says_what_was_decided_about_what_and_when():
+    verdict = Verdict(outcome=Outcome.FAIL, review=True, score=4.5, limits=Limits(review=3.0, fail=6.0))
+    origin = Origin(frame=values.frame(3), provenance=values.PROVENANCE, timing=values.TIMING)
+    event = events.result_event(SOURCE, decision(verdict, origin), is_simulated=True)
+    known = json.loads(events.encode(events.sealed(event, STREAM, 41)))
+    assert known["id"] == f"{STREAM}/41"
+    assert known["sequence"] == "00000000000000000041"
+    assert known["source"] == "urn:goldline:-:a:s1"
+    assert known["time"] == "2025-10-09T08:53:20.135456Z"
+    data = known["data"]
+    assert (data["verdict"], data["review"], data["limits"]) == ("FAIL", True, {"review": 3.0, "fail": 6.0})
+    assert (data["product"], data["model_sha256"]) == ("lid", "m" * 64)
+    assert (data["deadline_ms"], data["on_time"], data["is_simulated"]) == (1000.0, True, True)
+    assert data["latency"]["capture_to_verdict_ms"] == 12.0
+
+
+def test_what_was_never_judged_names_no_model():
+    data = events.result_event(SOURCE, decision(error(Reason.DEADLINE)), is_simulated=False).data
+    assert (data.verdict, data.reason, data.model_sha256, data.latency) == (Outcome.ERROR, Reason.DEADLINE, None, None)
+
+
+def test_a_reader_ignores_fields_of_a_later_version():
+    event = events.interrupted_event(SOURCE, (IdRange(camera="left", first=3, last=9),), values.OPENED_UTC_NS)
+    known = json.loads(events.encode(event))
+    known["later"] = known["data"]["later"] = known["data"]["interrupted"][0]["later"] = 1
+    assert events.decode(json.dumps(known).encode()) == event
+
+
+HEADERS = st.builds(
+    Header,
+    flags=st.integers(0, 7).map(Flag),
+    stream=st.uuids(),
+    sequence=st.integers(0, 2**64 - 1),
+    previous=st.integers(0, 2**64 - 1),
+    verdict_utc_ns=st.integers(-(2**63), 2**63 - 1),
+)
+
+
+@given(HEADERS)
+def test_a_header_comes_back(given_header):
+    assert header.decode(header.encode(given_header)) == given_header
+
+
+def test_a_header_is_as_documented():
+    known = Header(flags=Flag.DURABLE | Flag.SIMULATED, stream=STREAM, sequence=258, previous=2, verdict_utc_ns=-1)
+    assert header.encode(known).hex() == "010501" + "0" * 31 + "7" + "0000000000000102" + "0000000000000002" + "f" * 16
+
+
+@pytest.mark.parametrize("data", [b"", b"\1" * 42, b"\2" + b"\1" * 42, b"\1\1\7" + b"\0" * 40])
+def test_another_header_is_refused(data):
+    with pytest.raises(ValueError, match="header of"):
+        header.decode(data)
+
+
+def test_a_topic_matches_by_whole_words():
+    assert SOURCE.topic("left", "result") == "goldline.v1.-.a.s1.left.result."
+    assert not SOURCE.topic("left2", "result").startswith(SOURCE.topic("left", "")[:-1])
+
+
+def test_the_published_schema_is_current():
+    assert SCHEMA.read_text() == json.dumps(events.schema(), indent=2) + "\n", "run tools/event_schema.py"
+
+
+def test_the_schema_lets_later_fields_in():
+    assert all(one.get("additionalProperties", True) for one in events.schema()["$defs"].values())
+    assert "verdict" in events.schema()["$defs"]["Result"]["required"]
+    assert Event.__name__ in events.schema()["$defs"]

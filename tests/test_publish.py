@@ -1,0 +1,507 @@
+"""Publish as a real process: what capture and inspection say becomes one event each, whoever is killed when."""
+
+import json
+import random
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from edge import events, header, topology
+from edge.channel import Channel, ChannelClosed, pair
+from edge.child import Child
+from edge.client import ask
+from edge.config import Station
+from edge.events import Event
+from edge.header import Flag, Header
+from edge.messages import AnyMessage, Failed, Fire, Ids, Link, Opened, Stop, Unjudged, WantIds
+from edge.outbox import Outbox
+from edge.publish import outbox_path
+from edge.records import Outcome, Reason, Trigger
+from edge.trigger_log import OpenedLog, opened_path
+from tests import values
+
+# Nothing here takes as long; the machine may be busy.
+PATIENCE_S = 20.0
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        if found := condition():
+            return found
+        time.sleep(0.002)
+    raise AssertionError(f"waited in vain: {what}")
+
+
+class Subscriber:
+    """A plain SUB socket, as the README's twenty lines would have it."""
+
+    def __init__(self, context: zmq.Context, address: str) -> None:
+        self.socket = context.socket(zmq.SUB)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.subscribe("goldline.v1.")
+        self.socket.connect(address)
+        self.head: int | None = None
+        self.events: list[Event] = []
+        self.headers: list[Header] = []
+
+    def hear(self, timeout_ms: int = 0) -> None:
+        while self.socket.poll(timeout_ms):
+            topic, head, body = self.socket.recv_multipart()
+            if topic.endswith(b".hb."):
+                self.head = events.decode_head(body).head
+            else:
+                self.events.append(events.decode(body))
+                self.headers.append(header.decode(head))
+
+    def wait(self, count: int) -> list[Event]:
+        until(lambda: self.hear(5) or len(self.events) >= count, f"{count} events, got {len(self.events)}")
+        return self.events
+
+
+class Line:
+    """A station of which only publish is real. The test is supervisor, captures and inspection."""
+
+    def __init__(self, tmp_path: Path, context: zmq.Context, deadline_ms: float = 60_000, **trigger: Any) -> None:
+        cameras = {
+            name: {"source": "simulated", "trigger": {"mode": mode, "deadline_ms": deadline_ms, **trigger}}
+            for name, mode in (("left", "free"), ("right", "software"))
+        }
+        addresses = {"live": f"ipc://{tmp_path}/live", "command": f"ipc://{tmp_path}/cmd", "heartbeat_ms": 50}
+        self.station = Station.model_validate(
+            {"state_dir": tmp_path / "state", "runtime_dir": tmp_path / "run", "cameras": cameras, "events": addresses}
+        )
+        (process,) = (one for one in topology.processes(self.station) if one.name == "publish")
+        self.child = Child(process, self.station, 1)
+        self.peers: dict[str, Channel] = {}
+        self.logs: dict[str, OpenedLog] = {}
+        self.subscriber = Subscriber(context, addresses["live"])
+
+    def start(self) -> None:
+        self.child.start(time.monotonic())
+        self.subscriber.head = None
+        self.wait_until(lambda: self.subscriber.hear(5) or self.subscriber.head is not None, "publish is up")
+
+    def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
+        def checked() -> Any:
+            assert self.child.popen is not None
+            assert self.child.popen.poll() is None, f"publish died while we waited: {what}"
+            return condition()
+
+        return until(checked, what)
+
+    def link(self, peer: str) -> Channel:
+        ours, theirs = pair()
+        self.child.tell(Link(peer=peer), theirs.fileno())
+        theirs.close()
+        self.unlink(peer)
+        self.peers[peer] = Channel(ours)
+        return self.peers[peer]
+
+    def unlink(self, peer: str) -> None:
+        if peer in self.peers:
+            self.peers.pop(peer).close()
+
+    def hear(self, peer: str) -> AnyMessage:
+        return self.wait_until(self.peers[peer].receive, f"a message to {peer}")
+
+    def capture(self, camera: str = "left") -> OpenedLog:
+        """A capture process comes up: links, resumes its log, asks for ids if it has none."""
+        channel = self.link(f"capture@{camera}")
+        log = self.logs[camera] = OpenedLog.create_or_resume(opened_path(self.station.runtime_dir, camera), camera)
+        if log.wants_ids:
+            channel.send(WantIds())
+            ids = self.hear(f"capture@{camera}")
+            assert isinstance(ids, Ids)
+            log.add_ids(ids.first, ids.last)
+        return log
+
+    def open(self, camera: str = "left", *, deadline_ms: float = 60_000, is_told: bool = True) -> Trigger:
+        """That capture opens a trigger."""
+        log, now_ns = self.logs[camera], time.monotonic_ns()
+        number = log.next_id()
+        assert number is not None
+        one = values.trigger(
+            number,
+            camera,
+            opened_ns=now_ns,
+            opened_utc_ns=time.time_ns(),
+            deadline_ns=now_ns + int(deadline_ms * 1e6),
+        )
+        log.append(one)
+        if is_told:
+            self.peers[f"capture@{camera}"].send(Opened(trigger=one))
+        return one
+
+    def judge(self, trigger_id: int, camera: str = "left", outcome: Outcome = Outcome.PASS) -> None:
+        self.peers["inspection"].send(values.judged(trigger_id, camera, outcome, at_ns=time.monotonic_ns()))
+
+    def kill(self) -> None:
+        assert self.child.popen is not None
+        self.child.kill(signal.SIGKILL)
+        self.child.reap(time.monotonic())
+
+    def stop(self) -> int:
+        """The supervisor's clean stop: everybody before publish has gone."""
+        assert self.child.popen is not None
+        for peer in list(self.peers):
+            self.unlink(peer)
+        self.child.tell(Stop())
+        return self.child.popen.wait(PATIENCE_S)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.child.page.value(name, **labels)
+
+    def assert_in_balance(self) -> None:
+        """Triggers == verdicts + in flight, for every camera, on the metrics page."""
+        for camera in self.station.cameras:
+            verdicts = sum(
+                self.metric("goldline_verdicts_total", camera=camera, verdict=str(outcome)) for outcome in Outcome
+            )
+            in_flight = self.metric("goldline_triggers_in_flight", camera=camera)
+            assert self.metric("goldline_triggers_total", camera=camera) == verdicts + in_flight
+
+    def stored(self) -> list[Event]:
+        """What is in the outbox; publish must be down."""
+        with Outbox(outbox_path(self.station), "reader") as outbox:
+            return [events.decode(one.body) for one in outbox.read(1, 1_000_000)]
+
+
+@pytest.fixture
+def make_line(tmp_path) -> Iterator[Callable[..., Line]]:
+    made: list[Line] = []
+    context = zmq.Context()
+
+    def make(**options: Any) -> Line:
+        made.append(Line(tmp_path, context, **options))
+        return made[-1]
+
+    yield make
+    for line in made:
+        if line.child.popen is not None:
+            line.kill()
+        for channel in line.peers.values():
+            channel.close()
+    context.destroy(linger=0)
+
+
+@pytest.fixture
+def line(make_line) -> Line:
+    made = make_line()
+    made.start()
+    made.link("inspection")
+    return made
+
+
+def verdicts_of(heard: list[Event]) -> dict[int | None, tuple[str, str | None]]:
+    return {event.data.trigger_id: (event.data.verdict, event.data.reason) for event in heard}
+
+
+def test_a_judged_trigger_becomes_one_event(line):
+    line.capture()
+    one = line.open()
+    line.judge(one.trigger_id, outcome=Outcome.FAIL)
+    (event,) = line.subscriber.wait(1)
+    assert event.data.trigger_id == one.trigger_id
+    assert (event.data.verdict, event.data.on_time, event.data.is_simulated) == (Outcome.FAIL, True, True)
+    assert event.data.model_sha256 == values.PROVENANCE.model_sha256
+    (head,) = line.subscriber.headers
+    assert (head.sequence, head.previous, head.flags) == (1, 0, Flag.DURABLE | Flag.SIMULATED)
+    assert event.id == f"{head.stream}/1"
+    line.wait_until(lambda: line.metric("goldline_events_written_total") == 1, "counted")
+    assert line.metric("goldline_verdicts_total", camera="left", verdict="FAIL") == 1
+    line.assert_in_balance()
+
+
+def test_a_repeated_or_second_verdict_changes_nothing(line):
+    line.capture()
+    one, two = line.open(), line.open()
+    line.judge(one.trigger_id)
+    line.judge(one.trigger_id)
+    line.judge(one.trigger_id, outcome=Outcome.FAIL)
+    line.peers["capture@left"].send(Unjudged(trigger_id=one.trigger_id, reason=Reason.WORKER_CRASH))
+    line.judge(two.trigger_id)
+    heard = line.subscriber.wait(2)
+    assert verdicts_of(heard) == {one.trigger_id: ("PASS", None), two.trigger_id: ("PASS", None)}
+    assert len(heard) == 2
+
+
+def test_a_verdict_may_overtake_its_trigger(line):
+    line.capture()
+    one = line.open(is_told=False)
+    line.judge(one.trigger_id)
+    line.subscriber.wait(1)
+    line.peers["capture@left"].send(Opened(trigger=one))
+    two = line.open()
+    line.judge(two.trigger_id)
+    assert list(verdicts_of(line.subscriber.wait(2))) == [one.trigger_id, two.trigger_id]
+    line.assert_in_balance()
+
+
+def test_a_verdict_on_nothing_is_refused(line):
+    line.capture()
+    line.judge(99_999)
+    one = line.open()
+    line.judge(one.trigger_id)
+    assert list(verdicts_of(line.subscriber.wait(1))) == [one.trigger_id]
+
+
+def test_a_deadline_closes_a_trigger_and_what_comes_late_is_kept_as_late(line):
+    line.capture()
+    one = line.open(deadline_ms=30)
+    (event,) = line.subscriber.wait(1)
+    assert (event.data.verdict, event.data.reason, event.data.on_time) == ("ERROR", "deadline", False)
+    line.judge(one.trigger_id)
+    two = line.open()
+    line.judge(two.trigger_id)
+    assert len(line.subscriber.wait(2)) == 2
+    assert line.metric("goldline_deadline_missed_total", camera="left") == 1
+    assert line.metric("goldline_errors_total", camera="left", reason="deadline") == 1
+    assert line.stop() == 0
+    with Outbox(outbox_path(line.station), "reader") as outbox:
+        assert outbox._db.execute("SELECT trigger_id FROM late").fetchall() == [(one.trigger_id,)]
+
+
+def test_a_dead_capture_fails_what_it_held_and_inspection_answers_for_the_rest(line):
+    log = line.capture()
+    held, handed = line.open(is_told=False), line.open(is_told=False)
+    log.mark_handed(handed.trigger_id)
+    line.unlink("capture@left")
+    line.subscriber.wait(1)
+    line.judge(handed.trigger_id)
+    heard = line.subscriber.wait(2)
+    assert verdicts_of(heard) == {held.trigger_id: ("ERROR", "worker_crash"), handed.trigger_id: ("PASS", None)}
+
+
+def test_with_inspection_dead_as_well_nothing_waits(line):
+    log = line.capture()
+    handed = line.open()
+    log.mark_handed(handed.trigger_id)
+    line.unlink("capture@left")
+    line.unlink("inspection")
+    assert verdicts_of(line.subscriber.wait(1)) == {handed.trigger_id: ("ERROR", "worker_crash")}
+
+
+def test_a_restarted_capture_goes_on_with_its_ids(line):
+    line.capture()
+    first = line.open()
+    line.capture()
+    assert line.logs["left"].next_id() == first.trigger_id + 1
+    second = line.open()
+    line.judge(second.trigger_id)
+    heard = line.subscriber.wait(2)
+    assert verdicts_of(heard) == {first.trigger_id: ("ERROR", "worker_crash"), second.trigger_id: ("PASS", None)}
+
+
+def test_a_command_is_fired_and_judged(line):
+    log = line.capture("right")
+    order = {"verb": "trigger", "camera": "right", "unit_identifier": "A17", "expect": {"variant": "oak"}, "id": 7}
+    answer = ask(line.station.events.command, order, PATIENCE_S)
+    fire = line.hear("capture@right")
+    assert isinstance(fire, Fire)
+    assert answer == {"accepted": True, "trigger_id": fire.trigger.trigger_id, "id": 7}
+    assert (fire.trigger.unit_identifier, fire.trigger.expect) == ("A17", {"variant": "oak"})
+    log.append(fire.trigger)
+    log.mark_handed(fire.trigger.trigger_id)
+    line.judge(fire.trigger.trigger_id, "right")
+    (event,) = line.subscriber.wait(1)
+    assert (event.subject, event.data.unit_identifier, event.data.expect) == ("A17", "A17", {"variant": "oak"})
+    # Closed in the log of commands and in capture's own.
+    reader = OpenedLog.attach(opened_path(line.station.runtime_dir, "right"))
+    assert reader is not None
+    until(lambda: reader.read_unclosed() == [], "closed")
+
+
+def test_a_command_without_a_capture_process_is_an_error_at_once(line):
+    answer = ask(line.station.events.command, {"verb": "trigger", "camera": "right"}, PATIENCE_S)
+    assert answer["accepted"]
+    assert verdicts_of(line.subscriber.wait(1)) == {answer["trigger_id"]: ("ERROR", "camera_down")}
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        (b'{"verb":"trigger","camera":"middle","id":"x"}', "unknown camera 'middle': known are left, right"),
+        (b'{"verb":"trigger","camera":"left"}', "camera 'left' has trigger mode 'free', not 'software'"),
+        (b'{"verb":"dance"}', "not an order: Invalid value 'dance'"),
+        (b'{"verb":"trigger","camera":"right","colour":1}', "unknown field `colour`"),
+        (b"\xff\x00", "not an order"),
+        (b"", "not an order"),
+    ],
+)
+def test_a_bad_order_is_refused_with_its_reason(line, order, problem):
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.connect(line.station.events.command)
+        dealer.send(order)
+        assert dealer.poll(PATIENCE_S * 1000)
+        answer = json.loads(dealer.recv())
+    assert not answer["accepted"]
+    assert problem in answer["error"]
+
+
+def test_the_state_can_be_asked_for(line):
+    line.capture()
+    one = line.open()
+    line.judge(one.trigger_id)
+    line.subscriber.wait(1)
+    line.open()
+    line.wait_until(lambda: line.metric("goldline_triggers_in_flight", camera="left") == 1, "the second trigger")
+    state = ask(line.station.events.command, {"verb": "state"}, PATIENCE_S)
+    assert state["head"] == 1
+    left = {"mode": "free", "is_linked": True, "triggers": 2, "in_flight": 1}
+    assert state["cameras"]["left"] == {**left, "verdicts": {"PASS": 1, "FAIL": 0, "ERROR": 0}}
+    assert not state["cameras"]["right"]["is_linked"]
+
+
+def test_a_camera_with_a_period_triggers_itself(make_line):
+    line = make_line(period_ms=20)
+    line.start()
+    line.capture("right")
+    fired = [line.hear("capture@right") for _ in range(3)]
+    assert all(isinstance(one, Fire) for one in fired)
+    assert len({one.trigger.trigger_id for one in fired}) == 3
+
+
+def test_a_clean_stop_closes_what_is_open_and_gives_the_ids_back(line):
+    line.capture()
+    one = line.open(is_told=False)
+    # Capture leaves as it should; its last word is still in the log.
+    line.logs["left"].mark_handed(one.trigger_id)
+    line.logs["left"].surrender_ids()
+    assert line.stop() == 0
+    assert verdicts_of(line.stored()) == {one.trigger_id: ("ERROR", "shutdown")}
+    line.subscriber.wait(1)
+    with Outbox(outbox_path(line.station), "reader") as outbox:
+        assert outbox._db.execute("SELECT COUNT(*) FROM reservations").fetchone() == (0,)
+    assert not Path(f"{outbox_path(line.station)}-wal").exists()
+
+
+def test_after_a_power_cut_one_event_names_the_lost_ids(line):
+    line.capture()
+    one = line.open()
+    line.judge(one.trigger_id)
+    line.open()
+    line.subscriber.wait(1)
+    line.kill()
+    for path in (line.station.runtime_dir / "triggers").iterdir():
+        path.unlink()
+    for _ in range(2):
+        line.start()
+        line.kill()
+    lost = [event for event in line.stored() if event.data.reason is Reason.INTERRUPTED]
+    assert len(lost) == 1
+    ranges = {gap.camera: (gap.first, gap.last) for gap in lost[0].data.interrupted}
+    assert ranges["left"] == (one.trigger_id + 1, one.trigger_id + 1023)
+    line.start()
+    line.link("inspection")
+    log = line.capture()
+    assert log.next_id() > ranges["left"][1]
+
+
+def test_publish_is_killed_anywhere_and_every_trigger_has_one_event(make_line):
+    """SIGKILL at random instants while triggers open and are judged: exactly one event each, counters exact."""
+    line = make_line()
+    opened: list[int] = []
+    for life in range(6):
+        line.start()
+        line.link("inspection")
+        # Capture lives on: its log and its open triggers are there, its socket is new.
+        line.link("capture@left") if "left" in line.logs else line.capture()
+        # Inspection repeats its recent verdicts on a new link.
+        for trigger_id in opened[-64:]:
+            line.judge(trigger_id)
+        die_at = time.monotonic() + random.uniform(0.0, 0.06)
+        while time.monotonic() < die_at and len(opened) < 900:
+            try:
+                opened.append(line.open().trigger_id)
+                line.judge(opened[-1])
+            except ChannelClosed:
+                break
+        if life < 5:
+            line.kill()
+    until(lambda: line.metric("goldline_triggers_in_flight", camera="left") == 0, "everything closed")
+    assert line.metric("goldline_triggers_total", camera="left") == len(opened)
+    assert line.metric("goldline_verdicts_total", camera="left", verdict="PASS") == len(opened)
+    line.assert_in_balance()
+    assert line.stop() == 0
+    stored = line.stored()
+    assert Counter(event.data.trigger_id for event in stored) == Counter(opened)
+    assert {event.data.verdict for event in stored} == {Outcome.PASS}
+    assert [int(event.sequence) for event in stored] == list(range(1, len(opened) + 1))
+    # What was heard was heard once, in order, and is what is stored.
+    heard = [int(event.sequence) for event in line.subscriber.events]
+    assert heard == sorted(set(heard))
+
+
+def test_what_was_decided_and_not_committed_is_committed_by_the_next(make_line, monkeypatch):
+    """The kill falls between decided log and outbox: made certain by a database that is locked."""
+    line = make_line()
+    line.start()
+    line.link("inspection")
+    line.capture()
+    one, two = line.open(), line.open()
+    with Outbox(outbox_path(line.station), "blocker") as blocker:
+        blocker._db.execute("BEGIN IMMEDIATE")
+        line.judge(one.trigger_id, outcome=Outcome.FAIL)
+        line.wait_until(lambda: line.metric("goldline_verdicts_total", camera="left", verdict="FAIL") == 1, "decided")
+        line.kill()
+        assert blocker.head == 0
+        blocker._db.execute("ROLLBACK")
+    line.start()
+    line.link("inspection")
+    line.link("capture@left")
+    # The first decision stands, whatever is said now.
+    line.judge(one.trigger_id, outcome=Outcome.PASS)
+    line.judge(two.trigger_id)
+    line.wait_until(lambda: line.metric("goldline_events_written_total") == 2, "both committed")
+    assert line.metric("goldline_verdicts_total", camera="left", verdict="FAIL") == 1
+    assert line.metric("goldline_triggers_total", camera="left") == 2
+    assert line.stop() == 0
+    assert verdicts_of(line.stored()) == {one.trigger_id: ("FAIL", None), two.trigger_id: ("PASS", None)}
+    assert len(line.stored()) == 2
+
+
+def _problem(line: Line) -> str:
+    """The line with which publish refuses to start."""
+    line.child.start(time.monotonic())
+    assert line.child.popen is not None
+    assert line.child.popen.wait(PATIENCE_S) == 2
+    assert line.child.control is not None
+    message = line.child.control.receive()
+    assert isinstance(message, Failed)
+    return message.problem
+
+
+def with_events(line: Line, **changes: str) -> Line:
+    settings = line.station.events.model_copy(update=changes)
+    line.child._station = line.station = line.station.model_copy(update={"events": settings})
+    return line
+
+
+def test_an_address_in_use_is_named_with_its_key(make_line):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        problem = _problem(with_events(make_line(), command=address))
+    assert problem == f"events.command: cannot listen on {address}: Address already in use"
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5556", "tcp://192.168.1.4:5556", "tcp://*:5556", "nonsense"])
+def test_an_address_beyond_loopback_is_refused(make_line, address):
+    problem = _problem(with_events(make_line(), live=address))
+    assert problem.startswith(f"events.live: {address}: only tcp:// on loopback or ipc:// is allowed")
+
+
+def test_a_corrupt_outbox_is_named(make_line):
+    line = make_line()
+    outbox_path(line.station).parent.mkdir()
+    outbox_path(line.station).write_bytes(b"not a database, not at all" * 100)
+    assert _problem(line).startswith(f"{outbox_path(line.station)}: the outbox cannot be used")

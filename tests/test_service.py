@@ -1,0 +1,71 @@
+"""The systemd unit: valid, closed, and in step with what the program promises."""
+
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+from tests.needs import needs_program
+
+SYSTEMD = Path(__file__).parent.parent / "systemd"
+UNIT = SYSTEMD / "goldline.service"
+# In tenths: what a network service with camera and GPU devices can be closed to. A bare unit has 92.
+EXPOSURE = 15
+
+
+def settings() -> dict[str, str]:
+    """The [Service] section; of a key given several times, the last."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return dict(parser["Service"])
+
+
+def run(*command: str | Path) -> str:
+    """Output and errors of a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_systemd_finds_nothing_wrong(tmp_path):
+    analyze = needs_program("systemd-analyze", package="systemd")
+    # The program is not installed here: any other stands in for it.
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/goldline/bin/goldline", "/bin/true"))
+    assert run(analyze, "verify", unit) == ""
+
+
+def test_the_service_is_closed(tmp_path):
+    analyze = needs_program("systemd-analyze", package="systemd")
+    run(analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", UNIT)
+
+
+def test_the_user_and_groups_it_runs_as_are_made():
+    sysusers = needs_program("systemd-sysusers", package="systemd")
+    file = SYSTEMD / "sysusers.d" / "goldline.conf"
+    run(sysusers, "--dry-run", file)
+    named = {line.split()[1] for line in file.read_text().splitlines() if line[:1] in ("u", "g")}
+    assert named == {settings()["User"], *settings()["SupplementaryGroups"].split()}
+
+
+def test_it_is_watched_restarted_and_given_time_to_stop():
+    service = settings()
+    assert (service["Type"], service["NotifyAccess"], service["Restart"]) == ("notify", "main", "always")
+    assert service["WatchdogSec"] == "10"
+    # Workers are stopped in order by the supervisor within 10 s; only what is left then is killed.
+    assert service["KillMode"] == "mixed"
+    assert int(service["TimeoutStopSec"]) > 10
+
+
+def test_the_trigger_logs_outlive_a_restart_and_belong_to_it_alone():
+    service = settings()
+    assert service["RuntimeDirectoryPreserve"] == "restart"
+    assert (service["StateDirectoryMode"], service["RuntimeDirectoryMode"], service["UMask"]) == (
+        "0700",
+        "0700",
+        "0077",
+    )
+
+
+def test_it_starts_the_documented_command():
+    assert settings()["ExecStart"] == "/opt/goldline/bin/goldline run --config /etc/goldline/config.toml"
