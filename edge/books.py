@@ -92,7 +92,8 @@ class Books:
             # Decided, and killed before the record could be marked; or of a decided log that is gone.
             if not self.ledger.knows(trigger.trigger_id) and outbox.has_event(trigger.trigger_id):
                 self.ledger.remember_closed(trigger.trigger_id)
-            self._open(trigger, log)
+            if not self.ledger.open(trigger) and not self.ledger.is_open(trigger.trigger_id):
+                log.mark_closed(trigger.trigger_id)
 
     def begin(self, submit: Callable[[Work], None]) -> None:
         """From here on decisions go to `submit`."""
@@ -206,11 +207,12 @@ class Books:
     def lost(self, peer: str) -> None:
         """A peer's process has died."""
         now_ns = time.monotonic_ns()
-        self.sweep()
         _, _, camera = peer.partition("@")
         if not camera:
             self._close(self.ledger.lost_inspection(now_ns))
             return
+        # Its last triggers stand in its log, whether it came to tell of them or not.
+        self.attach(camera)
         log = self._opened.get(camera)
         handed = [one.trigger_id for one in self.ledger.open_of(camera) if log and log.is_handed(one.trigger_id)]
         self._close(self.ledger.lost_capture(camera, handed, now_ns))
@@ -249,11 +251,11 @@ class Books:
         self.commands.add_ids(first, last)
 
     def held_ids(self) -> list[int]:
-        """The first id of each block that somebody still holds."""
-        return [block.first for log in (self.commands, *self._opened.values()) for block in log.blocks]
+        """Give back this process's ids, and return the first id of each block that some other still holds."""
+        self.commands.surrender_ids()
+        return [block.first for log in self._opened.values() for block in log.blocks]
 
     def close(self) -> None:
-        """A clean stop: give back the ids, unmap the logs."""
-        self.commands.surrender_ids()
+        """Unmap the logs."""
         for log in (self.commands, *self._opened.values()):
             log.close()

@@ -1,9 +1,4 @@
-"""The ZeroMQ border: sockets bound with this station's options, on loopback only.
-
-A socket beyond loopback needs authentication, which is not there yet, so it is refused.
-"""
-
-import re
+"""The ZeroMQ border: sockets bound with this station's options. That they are on loopback, `config.py` sees to."""
 
 import zmq
 
@@ -18,15 +13,9 @@ MAX_COMMAND_BYTES = 65_536
 # How long the last events may take to leave at a clean stop.
 LINGER_MS = 500
 
-_LOOPBACK = re.compile(r"^tcp://(127(\.\d{1,3}){3}|localhost|\[::1\]):(\d+|\*)$|^ipc://")
-
 
 def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, key: str, address: str) -> zmq.Socket[bytes]:
-    """A bound socket. `key` names the setting. Raises GoldlineError: beyond loopback, no address, or in use."""
-    if not _LOOPBACK.match(address):
-        raise GoldlineError(
-            f"{key}: {address}: only tcp:// on loopback or ipc:// is allowed until subscribers can be authenticated"
-        )
+    """A bound socket. `key` names the setting. Raises GoldlineError: no address, or in use."""
     socket = context.socket(kind)
     options = {
         zmq.LINGER: LINGER_MS,
@@ -42,5 +31,5 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, key: str, address: 
         socket.bind(address)
     except zmq.ZMQError as problem:
         socket.close()
-        raise GoldlineError(f"{key}: cannot listen on {address}: {problem.strerror}") from problem
+        raise GoldlineError(f"{key}: cannot listen on {address}: {zmq.strerror(problem.errno)}") from problem
     return socket

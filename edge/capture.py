@@ -288,4 +288,7 @@ class Capture:
             self._handover.abandon(Reason.SHUTDOWN)
         self._drop_triggers(Reason.SHUTDOWN)
         self._grabber.stop(timeout_s=1.5)
+        if self._inspection is not None:
+            self._unlink(self._inspection)
+        self._unlink(self._promises.connect(None))
         self._promises.close(clean=True)

@@ -40,6 +40,7 @@ class Child:
         self._failures = 0
         self._started_s = self._start_at_s = 0.0
         self._aborted_at_s: float | None = None
+        self._told_to_stop = False
 
     # --- life
 
@@ -88,6 +89,9 @@ class Child:
         os.close(self.pidfd)
         self.hang_up()
         self.popen, self.pidfd = None, -1
+        if self._told_to_stop and code == 0:
+            self._log.info("stopped")
+            return
         self.restarts[cause] += 1
         self._failures = 0 if now_s - self._started_s > HEALTHY_AFTER_S else self._failures + 1
         pause_s = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2.0 ** (self._failures - 1)) if self._failures > 1 else 0.0
@@ -110,6 +114,7 @@ class Child:
 
     def tell(self, message: Link | Grant | Stop, descriptor: int | None = None) -> None:
         """Send over the control socket. A worker that does not read it is killed; its pidfd tells the rest."""
+        self._told_to_stop |= isinstance(message, Stop)
         if self.control is None:
             return
         try:

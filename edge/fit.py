@@ -100,9 +100,10 @@ def _most_central(greys: Sequence[Image]) -> int:
     return int(np.argmax(np.median(flat @ flat.T, axis=0)))
 
 
-def _spread_out(count: int) -> NDArray[np.intp]:
+def _spread_out(count: int) -> list[int]:
     """Up to _CHOOSE_ON of `count` indices, evenly."""
-    return np.unique(np.linspace(0, count - 1, min(count, _CHOOSE_ON)).round().astype(np.intp))
+    chosen = min(count, _CHOOSE_ON)
+    return [position * count // chosen for position in range(chosen)]
 
 
 def _choose_golden(greys: Sequence[Image], start: Registration) -> int:
@@ -113,7 +114,7 @@ def _choose_golden(greys: Sequence[Image], start: Registration) -> int:
     places = np.array([_place(alignment.pose, start.image_size) for alignment in found])
     distances = np.linalg.norm(places - np.median(places, axis=0), axis=1)
     distances[similarities < np.median(similarities)] = np.inf
-    return int(chosen[np.argmin(distances)])
+    return chosen[int(np.argmin(distances))]
 
 
 def _place(pose: Pose, image_size: Size) -> tuple[float, float, float]:
@@ -132,7 +133,7 @@ def _choose_method(
         return "rigid", "rigid: one image does not show how parts lie"
     unexplained = _unexplained(images, golden, others, registration)
     best = min(unexplained.values())
-    method = next(method for method in _METHODS if unexplained[method] <= best * _WORSE_BY)
+    method: Method = next(method for method in _METHODS if unexplained[method] <= best * _WORSE_BY)
     figures = ", ".join(f"{name} {value:.3f}" for name, value in unexplained.items())
     return method, f"{method}: share of the golden picture's structure left unexplained: {figures}"
 
@@ -146,8 +147,9 @@ def _unexplained(
     rows: list[list[float]] = []
     candidates = [replace(registration, method=method) for method in _METHODS]
     for index in others:
-        live = _structure(images[index], factor)
-        poses = [align(candidate, images[index]).pose for candidate in candidates]
+        image = images[index]
+        live = _structure(image, factor)
+        poses = [align(candidate, image).pose for candidate in candidates]
         matrices = [_at_scale(pose, registration.image_size, factor) for pose in poses]
         rows.append([1 - solver.similarity(reference, live, matrix) for matrix in matrices])
     return dict(zip(_METHODS, (float(value) for value in np.median(rows, axis=0)), strict=True))

@@ -50,7 +50,7 @@ def warp(image: Image, box: BoxXywh | None, pose: Pose, image_size: Size, size: 
     width, height = size
     golden = pose_matrix(pose, image_size) @ _region_matrix(box or (0, 0, *image_size), size)
     to_live = _live_scale(image, image_size) @ golden
-    factor = max(1, math.floor(min(_shrinkage(to_live))))
+    factor = max(1, math.floor(_shrinkage(to_live)))
     left, top, crop = _crop(image, _corners(to_live, size), factor)
     from_crop = block_matrix(factor) @ _shift_matrix(-left, -top) @ to_live
     cut = _decimate(crop, factor)
@@ -80,9 +80,10 @@ def to_image(
 def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
     """How much of a region of the golden picture lies inside the live image at this pose, 0 to 1."""
     left, top, width, height = box or (0, 0, *image_size)
-    steps = (np.arange(32) + 0.5) / 32  # a 32 x 32 grid of points: to about 3 %
-    grid = np.stack(np.meshgrid(left - 0.5 + steps * width, top - 0.5 + steps * height), -1).reshape(-1, 2)
-    found = _apply(pose_matrix(pose, image_size), grid) + 0.5
+    # A grid of 32 x 32 points: to about 3 %.
+    y, x = (np.indices((32, 32), np.float64).reshape(2, -1) + 0.5) / 32
+    points = np.stack([left - 0.5 + x * width, top - 0.5 + y * height], axis=1)
+    found = _apply(pose_matrix(pose, image_size), points) + 0.5
     return float(np.mean(np.all((found >= 0) & (found <= np.array(image_size)), axis=1)))
 
 
@@ -142,10 +143,10 @@ def _shift_matrix(dx: float, dy: float) -> Matrix:
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy], [0.0, 0.0, 1.0]])
 
 
-def _shrinkage(matrix: Matrix) -> tuple[float, float]:
-    """Source pixels for each target pixel, along x and along y."""
-    # A pose turns by degrees only, so rounding noise must not drop 4.0 to 3: a thousandth is far below a pixel.
-    return tuple(float(np.hypot(matrix[0, axis], matrix[1, axis])) + 1e-3 for axis in (0, 1))  # type: ignore[return-value]
+def _shrinkage(matrix: Matrix) -> float:
+    """Source pixels for each target pixel, along x or along y, whichever are fewer."""
+    # Rounding noise must not drop 4.0 to 3: a thousandth is far below a pixel.
+    return float(np.hypot(matrix[0, :2], matrix[1, :2]).min()) + 1e-3
 
 
 def _corners(matrix: Matrix, size: Size) -> Matrix:

@@ -84,8 +84,15 @@ class Session:
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
 
     def calibrate(self, runs: int = 20, allowed: Sequence[int] = BATCH_SIZES, budget_ms: float = 0) -> Calibration:
-        """Times every allowed batch size on noise, which also warms it. `budget_ms` 0 is without a bound."""
-        service_ms = {size: self._time(size, runs) for size in allowed}
+        """Times the allowed batch sizes on noise, smallest first, up to one that is not worthwhile; which warms them.
+
+        `budget_ms` 0 is without a bound.
+        """
+        service_ms: dict[int, float] = {}
+        for size in sorted(allowed):
+            service_ms[size] = self._time(size, runs)
+            if choose_batch(service_ms, budget_ms) != size:
+                break
         return Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
 
     def _run(self, images: Images) -> Outputs:

@@ -116,6 +116,15 @@ class Inspection:
                 self._feed(self._batcher.take(time.monotonic_ns(), self._inspector.max_batch))
             if self._stopping and stop_by_s == float("inf"):
                 stop_by_s = time.monotonic() + DRAIN_S
+        self._close()
+
+    def _close(self) -> None:
+        """Finish the batch in the graph and let every peer see the end."""
+        self._engine.stop()
+        self._unlink_publish()
+        for channel in self._captures.values():
+            self._hang_up(channel)
+        self._captures.clear()
 
     def _beat(self) -> None:
         now_ns = time.monotonic_ns()

@@ -70,6 +70,7 @@ REASONS = tuple(str(reason) for reason in Reason)
 # Besides the reasons of an ERROR: in free-running mode a newer frame took its place.
 DROP_REASONS = (*REASONS, "superseded")
 RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
+RESTART_CAUSES = ("exit", "signal", "stall")
 STAGES = ("queue", "register", "graph", "judge")
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 
@@ -94,49 +95,27 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("capture",), reason=DROP_REASONS),
         _gauge("camera_up", "1 while the camera streams.", camera=None, lapses=True),
         _counter(
-            "camera_reconnects_total",
-            "Times the camera was opened again, by cause.",
-            camera=None,
-            cause=RECONNECT_CAUSES,
+            "camera_reconnects_total", "Times it was opened again, by cause.", camera=None, cause=RECONNECT_CAUSES
         ),
         _counter("camera_incomplete_frames_total", "Frames with missing data.", camera=None),
-        _gauge(
-            "camera_last_frame_timestamp_seconds", "Unix time of the newest complete frame, 0 before it.", camera=None
-        ),
-        _gauge(
-            "ring_slots",
-            "Slots of the camera's ring: free for the camera, or lent to inspection.",
-            camera=None,
-            state=("free", "lent"),
-        ),
+        _gauge("camera_last_frame_timestamp_seconds", "Unix time of the newest complete frame.", camera=None),
+        _gauge("ring_slots", "Slots of the camera's ring, by who has them.", camera=None, state=("free", "lent")),
     ),
     "inspection": (
         _counter("frames_judged_total", "Frames that judge decided on.", camera=None),
         _counter("frames_torn_total", "Frames that were overwritten while they were read.", camera=None),
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=DROP_REASONS),
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
-        _histogram(
-            "stage_duration_seconds", "A judged frame's time in each stage.", SECONDS, camera=None, stage=STAGES
-        ),
+        _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
     ),
     "supervisor": (
         _gauge("worker_up", "1 while the worker is past its start and inside its deadline.", worker=None),
-        _counter(
-            "worker_restarts_total",
-            "Times the worker was started again, by cause.",
-            worker=None,
-            cause=("exit", "signal", "stall"),
-        ),
+        _counter("worker_restarts_total", "Times it was started again, by cause.", worker=None, cause=RESTART_CAUSES),
         _gauge("worker_heartbeat_age_seconds", "Time since the worker's main loop last came round.", worker=None),
         _gauge("worker_resident_memory_bytes", "Resident memory.", worker=None),
         _gauge("worker_open_fds", "Open file descriptors.", worker=None),
         _gauge("build_info", "Always 1; the version is a label.", version=None),
-        _gauge(
-            "engine_info",
-            "Always 1; the provider that runs and the graph's hash are labels.",
-            provider=None,
-            model_sha256=None,
-        ),
+        _gauge("engine_info", "Always 1; the labels say what runs where.", provider=None, model_sha256=None),
     ),
 }
 

@@ -56,8 +56,8 @@ def run(context: WorkerContext) -> None:
             publisher.turn()
         books.shut_down()
         committer.finish()
-        books.close()
         outbox.release(decided.identity, books.held_ids())
+        books.close()
         decided.close()
 
 

@@ -135,7 +135,10 @@ class RecordLog:
     @property
     def is_current(self) -> bool:
         """Whether this is still the file at its path: another writer may have put a new one there."""
-        return self.path.stat().st_ino == self._inode
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     # --- the writer ------------------------------------------------------------------------------------------
 

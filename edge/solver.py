@@ -25,8 +25,9 @@ Map = NDArray[np.float32]
 
 # Noise is smoothed over about a pixel, which also makes the pictures smooth enough to be warped.
 _SMOOTHING_PX = 1.0
-# Lighting changes over more than this share of the picture's long side; structure is finer.
-_LIGHTING_SHARE = 0.25
+# Lighting changes over more than this share of the picture's long side; structure is finer. A larger share lets what
+# comes into view, or a foreign object, disturb its surroundings: 0.25 makes the error of the pose five times as large.
+_LIGHTING_SHARE = 0.1
 # Long side of the coarse maps, px: a part moved by one of them is still within reach of the fine steps.
 _COARSE_PX = 64
 # Share of the golden picture that is matched coarsely; the rest is room to move in.
@@ -75,9 +76,11 @@ def level(golden: Map, *, turns: bool) -> Level:
     height, width = golden.shape
     along_x = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8), np.float32)
     along_y = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8), np.float32)
-    x, y = np.arange(width) - (width - 1) / 2, np.arange(height)[:, None] - (height - 1) / 2
-    images = [along_x, along_y, *([x * along_y - y * along_x] if turns else []), golden]
-    return Level(golden, np.stack(images, dtype=np.float32, casting="same_kind").reshape(len(images), -1))
+    x = np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2)
+    y = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2)
+    turning = [np.asarray(x * along_y - y * along_x, np.float32)] if turns else []
+    images = [along_x, along_y, *turning, golden]
+    return Level(golden, np.stack(images).reshape(len(images), -1))
 
 
 def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
@@ -184,6 +187,6 @@ def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     hessian = (weighted @ at.steepest.T).astype(np.float64)
     # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
     damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
-    found = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
-    dx, dy, *turn, _gain = (float(value) for value in np.asarray(found))
+    found: Matrix = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
+    dx, dy, *turn, _gain = (float(value) for value in found)
     return pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=math.degrees(sum(turn))), at.size)

@@ -49,8 +49,8 @@ def learn(stack: Image, check: TemplateCheck) -> VariationModel:
     centre = _median(stack)
     above, below = _spreads(stack, centre)
     square = np.ones((3, 3), np.uint8)
-    brighter = cv2.subtract(cv2.dilate(centre, square), centre)
-    darker = cv2.subtract(centre, cv2.erode(centre, square))
+    brighter = np.asarray(cv2.dilate(centre, square), np.float32) - centre
+    darker = centre - np.asarray(cv2.erode(centre, square), np.float32)
     return VariationModel(centre, _tolerance(check, above, brighter), _tolerance(check, below, darker))
 
 
@@ -100,7 +100,7 @@ def _second_neighbour(values: Map) -> Map:
     return second
 
 
-def _tolerance(check: TemplateCheck, spread: Map, gradient: NDArray[np.generic]) -> Map:
+def _tolerance(check: TemplateCheck, spread: Map, gradient: Map) -> Map:
     tolerance = np.maximum(check.sigmas * spread, check.edge * gradient)
     return np.maximum(tolerance, check.absolute).astype(np.float32)
 
@@ -128,4 +128,8 @@ def _spreads(stack: Image, centre: Image) -> tuple[Map, Map]:
         cv2.accumulate(cv2.subtract(image, centre), above)
         cv2.accumulate(cv2.subtract(centre, image), below)
     scale = 2 * _MEAN_TO_SIGMA / len(stack)  # half of the parts lie on each side
-    return tuple(np.asarray(cv2.blur(side * scale, (3, 3)), np.float32) for side in (above, below))  # type: ignore
+    return _averaged(above * scale), _averaged(below * scale)
+
+
+def _averaged(spread: Map) -> Map:
+    return np.asarray(cv2.blur(spread, (3, 3)), np.float32)

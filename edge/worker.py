@@ -64,6 +64,7 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - the outermost loop of a process: log, leave, be restarted
         structlog.get_logger().exception("worker failed")
         return 1
+    context.control.close()
     return 0
 
 

@@ -146,7 +146,7 @@ def test_an_answer_that_fails_ends_that_connection_alone(pages, capsys, restored
         raise RuntimeError("no idea")
 
     with serve("127.0.0.1", 0, registry_of(pages), broken, fine) as server:
-        with pytest.raises(OSError, match="Remote end closed|closed connection|reset"):
+        with pytest.raises(OSError, match=r"Remote end closed|reset"):
             get(server.port, "/healthz")
         assert get(server.port, "/readyz")[0] == 200
     assert "no idea" in capsys.readouterr().out

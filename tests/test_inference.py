@@ -145,11 +145,16 @@ class TestModel:
 
 
 class TestCalibration:
-    def test_times_every_allowed_size(self, model):
+    def test_times_batch_sizes(self, model):
         calibration = Session(model, threads=1).calibrate(runs=3, allowed=(1, 2))
         assert set(calibration.service_ms) == {1, 2}
         assert all(time > 0 for time in calibration.service_ms.values())
         assert calibration.max_batch in {1, 2}
+
+    def test_tries_no_further_than_is_worthwhile(self, model, monkeypatch):
+        session = Session(model, threads=1)
+        monkeypatch.setattr(session, "_time", lambda size, runs: {1: 4.0, 2: 5.0, 4: 10.0}[size])
+        assert session.calibrate().service_ms == {1: 4.0, 2: 5.0, 4: 10.0}
 
     @pytest.mark.parametrize(
         ("service_ms", "budget_ms", "best"),

@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from edge import events, header, topology
-from edge.channel import Channel, ChannelClosed, pair
+from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.child import Child
 from edge.client import ask
 from edge.config import Station
@@ -70,10 +70,10 @@ class Subscriber:
 class Line:
     """A station of which only publish is real. The test is supervisor, captures and inspection."""
 
-    def __init__(self, tmp_path: Path, context: zmq.Context, deadline_ms: float = 60_000, **trigger: Any) -> None:
+    def __init__(self, tmp_path: Path, context: zmq.Context, deadline_ms: float = 60_000, **software: Any) -> None:
         cameras = {
-            name: {"source": "simulated", "trigger": {"mode": mode, "deadline_ms": deadline_ms, **trigger}}
-            for name, mode in (("left", "free"), ("right", "software"))
+            name: {"source": "simulated", "trigger": {"deadline_ms": deadline_ms, **trigger}}
+            for name, trigger in (("left", {"mode": "free"}), ("right", {"mode": "software", **software}))
         }
         addresses = {"live": f"ipc://{tmp_path}/live", "command": f"ipc://{tmp_path}/cmd", "heartbeat_ms": 50}
         self.station = Station.model_validate(
@@ -138,11 +138,23 @@ class Line:
         )
         log.append(one)
         if is_told:
-            self.peers[f"capture@{camera}"].send(Opened(trigger=one))
+            self.send(f"capture@{camera}", Opened(trigger=one))
         return one
 
     def judge(self, trigger_id: int, camera: str = "left", outcome: Outcome = Outcome.PASS) -> None:
-        self.peers["inspection"].send(values.judged(trigger_id, camera, outcome, at_ns=time.monotonic_ns()))
+        self.send("inspection", values.judged(trigger_id, camera, outcome, at_ns=time.monotonic_ns()))
+
+    def send(self, peer: str, message: AnyMessage) -> None:
+        """Send, and wait for room where publish does not keep up."""
+
+        def sent() -> bool:
+            try:
+                self.peers[peer].send(message)
+            except ChannelFull:
+                return False
+            return True
+
+        until(sent, f"room for a message of {peer}")
 
     def kill(self) -> None:
         assert self.child.popen is not None
@@ -158,7 +170,12 @@ class Line:
         return self.child.popen.wait(PATIENCE_S)
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.child.page.value(name, **labels)
+        (value,) = (
+            values[0]
+            for series, values in self.child.page.read()
+            if series.metric.name == name and dict(zip(series.metric.labels, series.labels, strict=True)) == labels
+        )
+        return value
 
     def assert_in_balance(self) -> None:
         """Triggers == verdicts + in flight, for every camera, on the metrics page."""
@@ -492,12 +509,6 @@ def test_an_address_in_use_is_named_with_its_key(make_line):
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         problem = _problem(with_events(make_line(), command=address))
     assert problem == f"events.command: cannot listen on {address}: Address already in use"
-
-
-@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5556", "tcp://192.168.1.4:5556", "tcp://*:5556", "nonsense"])
-def test_an_address_beyond_loopback_is_refused(make_line, address):
-    problem = _problem(with_events(make_line(), live=address))
-    assert problem.startswith(f"events.live: {address}: only tcp:// on loopback or ipc:// is allowed")
 
 
 def test_a_corrupt_outbox_is_named(make_line):

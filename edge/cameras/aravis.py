@@ -23,7 +23,6 @@ Notify = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 class DeviceError(IntEnum):
     """The codes of ArvDeviceError that decide what a caller does."""
 
-    FEATURE_NOT_FOUND = 1
     TIMEOUT = 5
     NOT_CONTROLLER = 10
 
@@ -110,7 +109,6 @@ _ARAVIS: dict[str, tuple[Any, ...]] = {
     "arv_gv_fake_camera_is_running": (_BOOL, _POINTER),
     "arv_fake_camera_set_fill_pattern": (None, _POINTER, FillPattern, _POINTER),
     "arv_fake_camera_set_trigger_frequency": (None, _POINTER, _DOUBLE),
-    "arv_fake_camera_read_register": (_BOOL, _POINTER, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)),
     "arv_fake_camera_write_register": (_BOOL, _POINTER, ctypes.c_uint32, ctypes.c_uint32),
 }
 _GOBJECT: dict[str, tuple[Any, ...]] = {

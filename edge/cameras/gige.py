@@ -54,11 +54,11 @@ class GigeCamera:
         self._reception: Reception | None = None
         self._frame_bytes = 0
         self._period_s: float | None = None
-        self._is_gone = False
+        self._gone: CameraLost | None = None
 
     def open(self) -> CameraInfo:
         """Reach the device and apply its settings. Raises CameraAbsent, CameraBusy or CameraConfigError."""
-        self._is_gone = False
+        self._gone = None
         with ExitStack() as undo, self._meaning():
             device = reach(Library(), self._name, self._settings.address)
             undo.callback(_finishes, _TEARDOWN_LIMIT_S, device.close)
@@ -86,6 +86,8 @@ class GigeCamera:
         """The next frame, complete or not; None after `timeout_s`. Raises CameraLost."""
         if self._opened().is_lost:
             raise self._lost("it no longer answers, or another program took control")
+        if self._gone is not None:  # a trigger found out, on another thread
+            raise self._gone
         try:
             return self._streaming().next(timeout_s)
         except CameraLost as loss:
@@ -99,6 +101,8 @@ class GigeCamera:
     def trigger(self) -> None:
         """Take one picture. Raises CameraLost when the device does not acknowledge within 1 s."""
         device, errors = self._opened(), list[AravisError]()
+        if self._gone is not None:
+            raise self._gone
 
         def fire() -> None:
             try:
@@ -122,7 +126,7 @@ class GigeCamera:
             return
         stream, held = self._stream, self._reception.held if self._reception else set[int]()
         self._stream = None
-        if not self._is_gone:
+        if self._gone is None:
             _finishes(_TEARDOWN_LIMIT_S, self._end_acquisition)
         _finishes(_TEARDOWN_LIMIT_S, lambda: stream.close(held))
 
@@ -174,8 +178,8 @@ class GigeCamera:
     # --- errors
 
     def _lost(self, why: str) -> CameraLost:
-        self._is_gone = True
-        return CameraLost(f"camera {self._name}: {why}")
+        self._gone = CameraLost(f"camera {self._name}: {why}")
+        return self._gone
 
     @contextmanager
     def _meaning(self) -> Generator[None, None, None]:

@@ -366,6 +366,8 @@ def test_a_triggered_camera_that_dies_is_lost_at_the_next_trigger(tmp_path: Path
         began = time.monotonic()
         with pytest.raises(CameraLost, match="did not acknowledge a trigger"):
             bench.camera.trigger()
+        with pytest.raises(CameraLost):
+            bench.camera.next(1.0)
         assert time.monotonic() - began < 1.0 + 1.0
         began = time.monotonic()
         bench.camera.close()
