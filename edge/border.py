@@ -1,5 +1,7 @@
 """The ZeroMQ border: sockets bound with this station's options. That they are on loopback, `config.py` sees to."""
 
+import os
+
 import zmq
 
 from edge.errors import GoldlineError
@@ -31,5 +33,5 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, key: str, address: 
         socket.bind(address)
     except zmq.ZMQError as problem:
         socket.close()
-        raise GoldlineError(f"{key}: cannot listen on {address}: {zmq.strerror(problem.errno)}") from problem
+        raise GoldlineError(f"{key}: cannot listen on {address}: {os.strerror(problem.errno or 0)}") from problem
     return socket

@@ -59,7 +59,13 @@ class Committer:
     """The thread, and the two queues to and from it. All but `_run` and below is called by the main thread."""
 
     def __init__(
-        self, outbox: Outbox, decided: DecidedLog, live: zmq.Socket[bytes], source: Source, page: Page, heartbeat_s: float
+        self,
+        outbox: Outbox,
+        decided: DecidedLog,
+        live: zmq.Socket[bytes],
+        source: Source,
+        page: Page,
+        heartbeat_s: float,
     ) -> None:
         """Takes over `outbox` and `live` from the moment of `start` until `finish`."""
         self._outbox, self._decided, self._live, self._page = outbox, decided, live, page

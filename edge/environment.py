@@ -20,7 +20,7 @@ SEPARATOR = "__"
 # Variables of that prefix that are not keys: the folder of images that tests measure on, and the file itself.
 OTHER_VARIABLES = frozenset({"GOLDLINE_TEST_DATA", "GOLDLINE_CONFIG"})
 
-Path_ = tuple[str, ...]
+Keys = tuple[str, ...]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Variables:
     """What the environment sets: the values as nested tables, and which variable set the key at each path."""
 
     values: dict[str, Any] = field(default_factory=dict[str, Any])
-    names: dict[Path_, str] = field(default_factory=dict[Path_, str])
+    names: dict[Keys, str] = field(default_factory=dict[Keys, str])
     problems: list[str] = field(default_factory=list[str])
 
 
@@ -52,14 +52,14 @@ def read(environ: Mapping[str, str], model: type[BaseModel]) -> Variables:
     return found
 
 
-def _name(path: Path_) -> str:
+def _name(path: Keys) -> str:
     return PREFIX + SEPARATOR.join(path).upper()
 
 
-def _resolve(segments: list[str], model: type[BaseModel]) -> tuple[Path_, Any]:
+def _resolve(segments: list[str], model: type[BaseModel]) -> tuple[Keys, Any]:
     """The path of a variable and the type there; None for the type where no such key is known."""
     kind: Any = model
-    path: Path_ = ()
+    path: Keys = ()
     for segment in segments:
         # What is not itself a section below a free key is a GenICam feature, whose capitals matter.
         is_feature = not schema.fields(kind) and not schema.is_section(schema.element(kind))
@@ -71,7 +71,7 @@ def _resolve(segments: list[str], model: type[BaseModel]) -> tuple[Path_, Any]:
     return path, kind
 
 
-def _place(values: dict[str, Any], path: Path_, value: object) -> None:
+def _place(values: dict[str, Any], path: Keys, value: object) -> None:
     for key in path[:-1]:
         values = values.setdefault(key, {})
     values[path[-1]] = value

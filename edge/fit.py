@@ -53,19 +53,20 @@ class FitReport:
 def fit(images: Sequence[Image], recipe: RegistrationRecipe) -> FitReport:
     """From good images, [height, width, 3] BGR each, at least one. They are read one at a time, some twice.
 
-    Raises GoldlineError without images.
+    Raises GoldlineError without images, and for images of several sizes that the recipe wants aligned.
     """
     sizes, greys = _survey(images)
     start = _most_central(greys)
     if len(set(sizes)) > 1:
-        reason = f"free pose: the images have {len(set(sizes))} different sizes"
+        reason = _explain_sizes(sizes, recipe)
         return _free(_registration("none", greys[start], sizes[start], recipe), start, np.ones(len(greys)), reason)
     golden = _choose_golden(greys, _registration("rigid", greys[start], sizes[start], recipe))
-    method, reason = _choose_method(images, golden, _registration("rigid", greys[golden], sizes[golden], recipe), recipe)
-    registration = _registration(method, greys[golden], sizes[golden], recipe)
+    best = _registration("rigid", greys[golden], sizes[golden], recipe)
+    method, reason = _choose_method(images, golden, best, recipe)
+    registration = replace(best, method=method)
     similarities = np.array([align_grey(registration, grey).similarity for grey in greys])
     typical = float(np.median(similarities))
-    if typical < _FREE_BELOW:
+    if typical < _FREE_BELOW and recipe.method in ("auto", "none"):
         reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f})"
         return _free(registration, golden, similarities, reason)
     least = _SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
@@ -82,6 +83,15 @@ def _survey(images: Sequence[Image]) -> tuple[list[Size], list[Image]]:
     if not greys:
         raise GoldlineError("registration needs at least one good image")
     return sizes, greys
+
+
+def _explain_sizes(sizes: Sequence[Size], recipe: RegistrationRecipe) -> str:
+    """What it means that the images are not all of one size."""
+    first, second, *_ = sorted(set(sizes))
+    found = f"{first[0]}x{first[1]} and {second[0]}x{second[1]}"
+    if recipe.method in ("shift", "rigid"):
+        raise GoldlineError(f'registration.method = "{recipe.method}" needs images of one size; these have {found}')
+    return f"free pose: the images have different sizes, {found} among them"
 
 
 def _registration(method: Method, golden: Image, image_size: Size, recipe: RegistrationRecipe) -> Registration:

@@ -84,7 +84,7 @@ def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
     y, x = (np.indices((32, 32), np.float64).reshape(2, -1) + 0.5) / 32
     points = np.stack([left - 0.5 + x * width, top - 0.5 + y * height], axis=1)
     found = _apply(pose_matrix(pose, image_size), points) + 0.5
-    return float(np.mean(np.all((found >= 0) & (found <= np.array(image_size)), axis=1)))
+    return np.count_nonzero(((found >= 0) & (found <= np.array(image_size))).all(axis=1)) / len(points)
 
 
 def decimate(image: Image, factor: int) -> Image:

@@ -33,9 +33,7 @@ class Line(Protocol):
 class OrderDesk:
     """Owns the ROUTER socket."""
 
-    def __init__(
-        self, socket: zmq.Socket[bytes], station: Station, books: Books, outbox: Outbox, line: Line
-    ) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], station: Station, books: Books, outbox: Outbox, line: Line) -> None:
         """Nothing is read before `serve`."""
         self._socket, self._station, self._books, self._outbox, self._line = socket, station, books, outbox, line
 

@@ -1,8 +1,8 @@
 """What may be asked of the station over its command socket, and what it answers: JSON both ways. Pure.
 
-    {"verb":"trigger","camera":"left","unit_identifier":"A17","expect":{"variant":"oak"},"id":1}
-        ─▶ {"accepted":true,"trigger_id":4711,"id":1}  or  {"accepted":false,"error":"…","id":1}
-    {"verb":"state"} ─▶ {"station":…,"stream":…,"head":…,"cameras":{"left":{…}}}
+{"verb":"trigger","camera":"left","unit_identifier":"A17","expect":{"variant":"oak"},"id":1}
+    ─▶ {"accepted":true,"trigger_id":4711,"id":1}  or  {"accepted":false,"error":"…","id":1}
+{"verb":"state"} ─▶ {"station":…,"stream":…,"head":…,"cameras":{"left":{…}}}
 """
 
 from typing import Annotated

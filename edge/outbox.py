@@ -128,14 +128,14 @@ class Outbox:
     def counts(self) -> dict[Closing, int]:
         """This run's verdicts by camera, outcome and reason."""
         rows = self._db.execute("SELECT camera, outcome, reason, n FROM counts WHERE run = ?", (self._run,))
-        return {(camera, Outcome(outcome), Reason(reason) if reason else None): n for camera, outcome, reason, n in rows}
+        return {
+            (camera, Outcome(outcome), Reason(reason) if reason else None): n for camera, outcome, reason, n in rows
+        }
 
     def add_late(self, late: Late) -> None:
         """Keep a result that came too late; a second one for the same trigger is let go."""
         with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO late VALUES (?, ?)", (late.trigger_id, msgspec.json.encode(late))
-            )
+            self._db.execute("INSERT OR IGNORE INTO late VALUES (?, ?)", (late.trigger_id, msgspec.json.encode(late)))
 
     # --- trigger ids
 
@@ -221,9 +221,7 @@ class Outbox:
             (self._run, camera, outcome.value, reason.value if reason else ""),
         )
 
-    def _stored(
-        self, sequence: int, topic: str, previous: int, flags: int, verdict_utc_ns: int, body: bytes
-    ) -> Stored:
+    def _stored(self, sequence: int, topic: str, previous: int, flags: int, verdict_utc_ns: int, body: bytes) -> Stored:
         named = Header(
             flags=Flag(flags),
             stream=self.stream,

@@ -71,7 +71,9 @@ def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, c
         now_utc_ns = time.time_ns()
         topic = books.source.topic(NONE, "result")
         event = events.interrupted_event(books.source, lost, now_utc_ns)
-        outbox.close_lost(decided.identity, Draft(topic=topic, flags=Flag.DURABLE, verdict_utc_ns=now_utc_ns, event=event))
+        outbox.close_lost(
+            decided.identity, Draft(topic=topic, flags=Flag.DURABLE, verdict_utc_ns=now_utc_ns, event=event)
+        )
         structlog.get_logger().warning("triggers without a record: the power failed", ranges=len(lost))
     for work in pending:
         committer.submit(work)

@@ -77,6 +77,8 @@ class RecordLog:
             self._inode = os.fstat(file.fileno()).st_ino
         if len(self._map) < _PAGE or self._map[: len(MAGIC)] != MAGIC:
             raise ValueError(f"{path}: not a record log")
+        self.slots: int
+        self.slot_bytes: int
         _, identity, self.boot, self.slots, self.slot_bytes, length = _FILE.unpack_from(self._map)
         if len(self._map) != _file_bytes(self.slots, self.slot_bytes):
             raise ValueError(f"{path}: cut short")

@@ -201,13 +201,11 @@ def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:
 def _problem(registration: Registration, pose: Pose, similarity: float) -> str | None:
     if similarity < registration.min_similarity:
         return f"unlike the golden picture: similarity {similarity:.2f}, at least {registration.min_similarity:.2f}"
-    shift_x, shift_y = (registration.max_shift * side for side in registration.image_size)
-    if abs(pose.dx_px) > shift_x or abs(pose.dy_px) > shift_y:
-        return (
-            f"lies {pose.dx_px:+.0f}, {pose.dy_px:+.0f} px off; {shift_x:.0f}, {shift_y:.0f} px is the registration limit"
-        )
+    across, down = (registration.max_shift * side for side in registration.image_size)
+    if abs(pose.dx_px) > across or abs(pose.dy_px) > down:
+        return f"lies {pose.dx_px:+.0f}, {pose.dy_px:+.0f} px off; {across:.0f}, {down:.0f} px is the limit"
     if abs(pose.angle_deg) > registration.max_angle_deg:
-        return f"turned by {pose.angle_deg:+.1f} degrees; {registration.max_angle_deg:.1f} is the registration limit"
+        return f"turned by {pose.angle_deg:+.1f} degrees; {registration.max_angle_deg:.1f} is the limit"
     return None
 
 

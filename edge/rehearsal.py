@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.cameras import scene
 from edge.errors import GoldlineError
@@ -47,7 +48,13 @@ def draw_good_parts(directory: Path, count: int, size: tuple[int, int], seed: in
     directory.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     for index in range(count):
-        cv2.imwrite(str(directory / f"{index:04}.png"), scene.render("good", generator, size)[0])
+        write_picture(directory / f"{index:04}.png", scene.render("good", generator, size)[0])
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write one picture, BGR. Raises OSError."""
+    if not cv2.imwrite(str(path), picture):
+        raise OSError(f"{path}: cannot write")
 
 
 def goldline(*words: str | Path, timeout_s: float = 900.0) -> subprocess.CompletedProcess[str]:
@@ -60,17 +67,16 @@ def goldline(*words: str | Path, timeout_s: float = 900.0) -> subprocess.Complet
 
 
 def write_config(
-    directory: Path, cameras: Mapping[str, Mapping[str, Any]], sections: Mapping[str, Mapping[str, Any]] | None = None
+    directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, product: str = PRODUCT
 ) -> Path:
-    """Write `directory/config.toml` for these cameras, on free ports; `sections` are added as they are."""
+    """Write `directory/config.toml` for these cameras, on free ports."""
     live, command, metrics = free_ports(3)
     tables: dict[str, Mapping[str, Any]] = {
         "events": {"live": f"tcp://127.0.0.1:{live}", "command": f"tcp://127.0.0.1:{command}"},
         "metrics": {"port": metrics},
         "log": {"format": "json"},
-        **(sections or {}),
     }
-    lines = ['station_id = "rehearsal"', f'product = "{PRODUCT}"', 'state_dir = "state"', 'pipelines_dir = "pipelines"']
+    lines = ['station_id = "rehearsal"', f'product = "{product}"', 'state_dir = "state"', 'pipelines_dir = "pipelines"']
     for name, camera in cameras.items():
         flat = {key: value for key, value in camera.items() if not isinstance(value, Mapping)}
         tables[f"cameras.{name}"] = flat

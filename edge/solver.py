@@ -187,6 +187,6 @@ def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     hessian = (weighted @ at.steepest.T).astype(np.float64)
     # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
     damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
-    found: Matrix = np.linalg.solve(hessian + damping, (weighted @ error).astype(np.float64))
-    dx, dy, *turn, _gain = (float(value) for value in found)
+    _, found = cv2.solve(hessian + damping, (weighted @ error).astype(np.float64), flags=cv2.DECOMP_CHOLESKY)
+    dx, dy, *turn, _gain = (float(value) for value in np.asarray(found, np.float64).ravel())
     return pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=math.degrees(sum(turn))), at.size)

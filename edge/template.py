@@ -55,9 +55,10 @@ def learn(stack: Image, check: TemplateCheck) -> VariationModel:
 
 
 def deviation(model: VariationModel, region: Image) -> Map:
-    """How far each pixel of [height, width, 3] is off, in its tolerances: [height, width], 0 at the median, 1 at the
-    limit, the worst channel's. A pixel is no worse than the third worst of it and its neighbours allow: a line one
-    pixel thin has three of them anywhere, noise has not.
+    """How far each pixel of a region, [height, width, 3], is off in its worst channel: [height, width], in tolerances.
+
+    0 is the median, 1 the limit. A pixel counts for no more than two of its neighbours do: a line one pixel thin has
+    such neighbours anywhere, noise has not.
     """
     above = cv2.divide(cv2.subtract(region, model.centre), model.bright, dtype=cv2.CV_32F)
     below = cv2.divide(cv2.subtract(model.centre, region), model.dark, dtype=cv2.CV_32F)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,11 @@ def test_a_record_torn_at_any_byte_is_not_there(tmp_path_factory, old, new, data
     cut = data.draw(st.integers(0, 24 + len(new)))
     # Half of the new record over the old one, in either order: head first or body first.
     is_head_first = data.draw(st.booleans())
-    torn = after[at : at + cut] + before[at + cut : at + 128] if is_head_first else before[at : at + cut] + after[at + cut : at + 128]
+    torn = (
+        after[at : at + cut] + before[at + cut : at + 128]
+        if is_head_first
+        else before[at : at + cut] + after[at + cut : at + 128]
+    )
     path.write_bytes(before[:at] + torn + before[at + 128 :])
     reader = RecordLog.attach(path)
     assert reader is not None
@@ -252,7 +257,7 @@ def test_a_killed_writer_leaves_whole_records_and_no_gap(tmp_path):
     assert len(set(seen)) == len(seen), "an id was given twice"
     # Ids are given in order and without a gap within a block; a kill skips none, a full pair of blocks wastes none.
     assert seen == sorted(seen)
-    gaps = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if b != a + 1]
+    gaps = [(a, b) for a, b in pairwise(seen) if b != a + 1]
     assert all(b % 500 == 1 for _, b in gaps)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".new")]
 

@@ -18,7 +18,9 @@ def trigger(trigger_id: int, camera: str = "left", *, deadline_ns: int = 2_000_0
     return Trigger(trigger_id=trigger_id, camera=camera, deadline_ns=deadline_ns, **(known | fields))
 
 
-def frame(trigger_id: int, camera: str = "left", *, at_ns: int = OPENED_NS, deadline_ns: int = 2_000_000_000) -> FrameRef:
+def frame(
+    trigger_id: int, camera: str = "left", *, at_ns: int = OPENED_NS, deadline_ns: int = 2_000_000_000
+) -> FrameRef:
     return FrameRef(
         camera=camera,
         slot=0,

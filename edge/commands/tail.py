@@ -1,4 +1,4 @@
-"""print the station's events as they happen"""
+"""Print the station's events as they happen."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""have a camera in software mode take a picture and judge it"""
+"""Have a camera in software mode take a picture and judge it."""
 
 import argparse
 import time

@@ -1,0 +1,150 @@
+"""The subscriber: every event once, in order, and what is missing is said by number."""
+
+import argparse
+import threading
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import events, header
+from edge.client import Order, ask, subscribe
+from edge.commands import tail, trigger
+from edge.errors import GoldlineError
+from edge.events import Defect, Event, Head, IdRange, Limits, Result
+from edge.header import Flag, Header
+from edge.records import Outcome, Reason
+
+STREAM = UUID(int=5)
+
+
+def head_of(sequence: int, flags: Flag = Flag.DURABLE, stream: UUID = STREAM) -> Header:
+    return Header(flags=flags, stream=stream, sequence=sequence, previous=0, verdict_utc_ns=0)
+
+
+@given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from(["sent", "dropped", "again", "beat"]), st.just(0))))
+def test_every_event_is_news_once_or_reported_lost(start, steps):
+    """A station numbers its events; some are dropped on the way, some come twice, heartbeats in between."""
+    lost: list[int] = []
+    order = Order(lambda first, last: lost.extend(range(first, last + 1)))
+    assert not order.is_news(head_of(start, Flag(0)))
+    newest, heard = start, []
+    for step, _ in steps:
+        newest += step in {"sent", "dropped"}
+        if step == "beat":
+            assert not order.is_news(head_of(newest, Flag(0)))
+        elif step != "dropped" and order.is_news(head_of(newest)):
+            heard.append(newest)
+    order.is_news(head_of(newest, Flag(0)))
+    # What came again after it was given up as lost is not news.
+    assert sorted(heard + lost) == list(range(start + 1, newest + 1))
+    assert heard == sorted(heard)
+
+
+def test_another_stream_begins_anew():
+    lost: list[tuple[int, int]] = []
+    order = Order(lambda first, last: lost.append((first, last)))
+    assert order.is_news(head_of(70))
+    assert order.is_news(head_of(3, stream=UUID(int=6)))
+    assert order.is_news(head_of(4, stream=UUID(int=6)))
+    assert lost == []
+
+
+RESULT = Result(
+    station="s", camera="left", trigger_id=1, verdict=Outcome.PASS, decided=datetime(2025, 1, 2, tzinfo=UTC)
+)
+EVENT = Event(source="urn:x", time=datetime(2025, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC), subject="A1", data=RESULT)
+
+
+def result(**fields: object) -> Event:
+    known = {name: getattr(RESULT, name) for name in ("station", "camera", "trigger_id", "verdict", "decided")}
+    return Event(source="urn:x", time=EVENT.time, subject="A1", data=Result(**(known | fields)))
+
+
+def test_events_arrive_typed_and_losses_are_told(tmp_path):
+    address = f"ipc://{tmp_path}/live"
+    lost: list[tuple[int, int]] = []
+    joined = threading.Event()
+    with zmq.Context() as context, context.socket(zmq.XPUB) as station:
+        station.setsockopt(zmq.LINGER, 0)
+        station.bind(address)
+        heard: list[Event] = []
+
+        def hear() -> None:
+            for event in subscribe(address, lambda *gap: lost.append(gap), joined=joined.set):
+                heard.append(event)
+                if len(heard) == 2:
+                    break
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        assert station.poll(20_000)
+        assert station.recv() == b"\x01goldline.v1."
+        body = events.encode(Head(stream=str(STREAM), head=7, low=1))
+        station.send_multipart([b"goldline.v1.-.-.s.-.hb.", header.encode(head_of(7, Flag(0))), body])
+        assert joined.wait(20)
+        for sequence in (8, 10):
+            body = events.encode(events.sealed(EVENT, STREAM, sequence))
+            station.send_multipart([b"goldline.v1.-.-.s.left.result.", header.encode(head_of(sequence)), body])
+        thread.join(20)
+    assert [int(one.sequence) for one in heard] == [8, 10]
+    assert lost == [(9, 9)]
+
+
+def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
+    address = f"ipc://{tmp_path}/nobody"
+    with pytest.raises(GoldlineError, match=f"{address}: no heartbeat for 0.05 s"):
+        next(subscribe(address, lambda *_: None, silence_s=0.05))
+    with pytest.raises(GoldlineError, match=f"{address}: no answer within 0.05 s"):
+        ask(address, {"verb": "state"}, timeout_s=0.05)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (EVENT, "03:04:05.678  left        PASS"),
+        (
+            result(
+                verdict=Outcome.FAIL,
+                review=True,
+                unit_identifier="A1",
+                score=4.5,
+                limits=Limits(review=3.0, fail=6.0),
+                defects=(Defect(check="part.anomaly", bbox=(1, 2, 3, 4), score=4.5),),
+            ),
+            "03:04:05.678  left        FAIL?  A1  score 4.50 / 3.00  part.anomaly at 1,2,3,4",
+        ),
+        (
+            result(verdict=Outcome.ERROR, reason=Reason.DEADLINE, on_time=False),
+            "03:04:05.678  left        ERROR  deadline  late",
+        ),
+        (
+            result(
+                camera="-",
+                trigger_id=None,
+                verdict=Outcome.ERROR,
+                reason=Reason.INTERRUPTED,
+                interrupted=(IdRange(camera="left", first=3, last=9),),
+            ),
+            "03:04:05.678  -           ERROR  interrupted  trigger ids 3-9 of left",
+        ),
+    ],
+)
+def test_an_event_is_one_line_to_read(event, line):
+    assert tail.line(event).replace("PASS ", "PASS") == line
+
+
+def test_expectations_are_pairs():
+    assert trigger.expectations(["variant=oak,code=7", "a=b=c"]) == {"variant": "oak", "code": "7", "a": "b=c"}
+    with pytest.raises(GoldlineError, match="--expect oak: expected KEY=VALUE"):
+        trigger.expectations(["oak"])
+
+
+@pytest.mark.parametrize("command", [tail, trigger])
+def test_every_command_shows_an_example(command):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert f"example: goldline {command.__name__.rpartition('.')[2]}" in parser.format_help()
