@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from edge import client, rehearsal
@@ -35,9 +36,8 @@ class Listener:
         threading.Thread(target=self._listen, args=[address], daemon=True).start()
 
     def _listen(self, address):
-        lost = lambda first, last: self.lost.append((first, last))
         try:
-            for event in client.subscribe(address, lost, joined=self.joined.set, silence_s=20):
+            for event in client.subscribe(address, lambda *numbers: self.lost.append(numbers), joined=self.joined.set, silence_s=20):
                 self.events.append((time.time_ns(), event.data, int(event.sequence)))
         except GoldlineError:
             return
@@ -72,23 +72,23 @@ def kill_each(daemon, listener, cameras, kills):
 def books(daemon, listener, slots):
     """What must hold after everything."""
     for _ in range(100):
-        metrics = daemon.metrics()
-        total = lambda name, metrics=metrics: sum(v for k, v in metrics.items() if k.partition("{")[0] == name)
-        triggers, verdicts = total("goldline_triggers_total"), total("goldline_verdicts_total")
-        if triggers == verdicts + total("goldline_triggers_in_flight"):
+        totals = Counter()
+        for name, value in daemon.metrics().items():
+            totals[name.partition("{")[0]] += value
+        triggers, verdicts = totals["goldline_triggers_total"], totals["goldline_verdicts_total"]
+        if triggers == verdicts + totals["goldline_triggers_in_flight"]:
             break
         time.sleep(0.05)
     ids = Counter(result.trigger_id for _, result, _ in listener.events if result.trigger_id is not None)
     numbers = [sequence for *_, sequence in listener.events]
-    in_use = total("goldline_ring_slots")
     return {
         "triggers": int(triggers),
         "verdicts": int(verdicts),
-        "in_flight": int(total("goldline_triggers_in_flight")),
+        "in_flight": int(totals["goldline_triggers_in_flight"]),
         "duplicates": sum(count > 1 for count in ids.values()),
-        "sequence_gaps": sum(b - a != 1 for a, b in zip(numbers, numbers[1:], strict=False)) + len(listener.lost),
+        "sequence_gaps": sum(b - a != 1 for a, b in pairwise(numbers)) + len(listener.lost),
         # One frame a camera may be between the camera and capture at the moment the gauges are read.
-        "slots_missing": max(0, int(slots - in_use)),
+        "slots_missing": max(0, int(slots - totals["goldline_ring_slots"])),
         "errors": dict(Counter(str(result.reason) for _, result, _ in listener.events if result.verdict == "ERROR")),
     }
 
@@ -113,7 +113,12 @@ def main():
             times_ms = kill_each(daemon, listener, cameras, arguments.kills)
             result = {"books": books(daemon, listener, 8 * len(cameras))}
     result["next_verdict_ms"] = {
-        worker: {"p50": round(statistics.median(each)), "min": round(min(each)), "max": round(max(each)), "kills": len(each)}
+        worker: {
+            "p50": round(statistics.median(each)),
+            "min": round(min(each)),
+            "max": round(max(each)),
+            "kills": len(each),
+        }
         for worker, each in times_ms.items()
     }
     if arguments.json:

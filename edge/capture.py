@@ -13,7 +13,15 @@ from dataclasses import replace
 
 import structlog
 
-from edge.cameras.camera import Camera, CameraError, CameraInfo, CapturedFrame
+from edge.cameras.camera import (
+    Camera,
+    CameraAbsent,
+    CameraBusy,
+    CameraConfigError,
+    CameraError,
+    CameraInfo,
+    CapturedFrame,
+)
 from edge.channel import Channel
 from edge.config import CameraConfig, FolderCamera, GigeCamera, SimulatedCamera, runtime_directory
 from edge.errors import GoldlineError
@@ -33,6 +41,7 @@ CAMERA_CALL_S = 6.0
 # After a ring was granted, inspection's link follows at once if inspection is alive.
 LINK_GRACE_S = 0.2
 POLL_S = 0.2
+DOWN_BY: dict[type[CameraError], str] = {CameraAbsent: "absent", CameraBusy: "busy", CameraConfigError: "config"}
 
 
 def make_camera(name: str, config: CameraConfig) -> Camera:
@@ -77,6 +86,7 @@ class Capture:
         # The camera's steps: open and waiting for buffers; streaming.
         self._opened: CameraInfo | None = None
         self._is_streaming = False
+        self._down_by = "lost"
         # Triggers told to fire: waiting for the camera, and the one whose picture is being taken.
         self._to_fire: deque[Trigger] = deque()
         self._exposing: Trigger | None = None
@@ -190,7 +200,7 @@ class Capture:
 
     def _set_streaming(self) -> None:
         if self._has_streamed:
-            self._page.counter("goldline_camera_reconnects_total", camera=self._camera, cause="lost").inc()
+            self._page.counter("goldline_camera_reconnects_total", camera=self._camera, cause=self._down_by).inc()
         self._is_streaming = self._has_streamed = True
         self._last_frame_id = None
         self._page.gauge("goldline_camera_up", camera=self._camera).set(1)
@@ -200,6 +210,7 @@ class Capture:
             raise GoldlineError(str(down.cause))
         self._logger.warning("camera down", problem=str(down.cause))
         self._is_streaming, self._opened = False, None
+        self._down_by = DOWN_BY.get(type(down.cause), "lost")
         self._page.gauge("goldline_camera_up", camera=self._camera).set(0)
         self._drop_triggers(Reason.CAMERA_DOWN)
 

@@ -89,6 +89,7 @@ class Child:
         os.close(self.pidfd)
         self.hang_up()
         self.popen, self.pidfd = None, -1
+        self.page.lapse()
         if self._told_to_stop and code == 0:
             self._log.info("stopped")
             return

@@ -105,7 +105,10 @@ def try_out(
             "global": bank.build_global(features[rest], grid, anomaly.coreset),
         }
         model = template.learn(stack[rest], variation) if variation else None
-        sides = ((trial.good, stack[part], features[part]), (trial.bad, copies, extract(copies) if owners else features[:0]))
+        sides = (
+            (trial.good, stack[part], features[part]),
+            (trial.bad, copies, extract(copies) if owners else features[:0]),
+        )
         for target, images, vectors in sides:
             for name, built in banks.items():
                 scores = [_score(built, vector, anomaly.top_fraction) for vector in vectors]

@@ -39,13 +39,14 @@ class Done:
     queued: Queued
     verdict: Verdict
     timing: Timing
-    batch_size: int
 
 
 class Engine:
-    """Runs jobs in order. `done` is called on the engine's thread, once for every frame of every job."""
+    """Runs jobs in order. `done` is called on the engine's thread, once for every job."""
 
-    def __init__(self, inspector: Inspector, done: Callable[[Done], None], is_intact: Callable[[Queued], bool]) -> None:
+    def __init__(
+        self, inspector: Inspector, done: Callable[[list[Done]], None], is_intact: Callable[[Queued], bool]
+    ) -> None:
         self._inspector, self._done, self._is_intact = inspector, done, is_intact
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -89,8 +90,7 @@ class Engine:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._started_ns = time.monotonic_ns()
-            for done in self._judge(job):
-                self._done(done)
+            self._done(self._judge(job))
             self._started_ns = 0
             with self._lock:
                 self._pending -= 1
@@ -113,5 +113,5 @@ class Engine:
                 graph_ms=(scored - started) * 1e3,
                 judge_ms=(time.perf_counter() - before) * 1e3,
             )
-            results.append(Done(queued, verdict, timing, len(job.frames)))
+            results.append(Done(queued, verdict, timing))
         return results

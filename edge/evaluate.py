@@ -127,7 +127,9 @@ def judge_all(inspector: Inspector, labelled: Sequence[Sample], curve: PixelCurv
         yield Judged(sample, verdict, latency_ms)
 
 
-def evaluate(inspector: Inspector, directory: Path, track: Callable[[Sequence[Sample]], Sequence[Sample]]) -> dict[str, Any]:
+def evaluate(
+    inspector: Inspector, directory: Path, track: Callable[[Sequence[Sample]], Sequence[Sample]]
+) -> dict[str, Any]:
     """The report of `goldline evaluate --json`. `track` may draw a progress bar round the samples."""
     labelled = samples(directory)
     curve = PixelCurve() if any(sample.mask for sample in labelled) else None

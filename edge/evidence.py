@@ -98,6 +98,9 @@ def _strip(width: int, verdict: Verdict, limits: Limits) -> Picture:
     levels = np.tile(np.linspace(0, 2, PANEL_WIDTH - 80, dtype=np.float32), (12, 1))
     strip[12:24, left : left + levels.shape[1]] = _heated(np.full((*levels.shape, 3), 120, np.uint8), levels)
     middle = left + levels.shape[1] // 2
-    for x, text in ((middle - 45, f"review {limits.review:.1f}"), (left + levels.shape[1] - 50, f"fail {limits.fail:.1f}")):
+    for x, text in (
+        (middle - 45, f"review {limits.review:.1f}"),
+        (left + levels.shape[1] - 50, f"fail {limits.fail:.1f}"),
+    ):
         cv2.putText(strip, text, (x, 42), FONT, 0.42, WHITE, 1, cv2.LINE_AA)
     return strip

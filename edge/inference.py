@@ -160,6 +160,9 @@ class _Loader:
     def start(self, provider: ProviderName, options: Mapping[str, str]) -> Any:
         """A session on this provider; None where it does not start. Raises GoldlineError for a broken model."""
         wanted = PROVIDERS[provider]
+        if provider != "cpu":
+            # Finds the CUDA libraries of the `gpu` extra; a system's own are found without it.
+            self.runtime.preload_dlls()
         if wanted not in self.runtime.get_available_providers():
             return None
         # What TensorRT does not know runs on CUDA beside it.

@@ -91,6 +91,7 @@ class Inspection:
         self._cameras = context.station.cameras
         self._log = structlog.get_logger()
         self._inspector = inspector
+        self._page.gauge("goldline_engine_fallback").set(inspector.fell_back)
         self._provenance: Provenance = inspector.provenance(context.generation)
         self._batcher = Batcher()
         self._engine = Engine(inspector, self._done, self._is_intact)
@@ -248,15 +249,19 @@ class Inspection:
 
     # --- verdicts
 
-    def _done(self, done: Done) -> None:
+    def _done(self, batch: list[Done]) -> None:
         """On the engine's thread: count, answer."""
+        self._page.histogram("goldline_batch_size").observe(len(batch))
+        for done in batch:
+            self._count(done)
+            self._answer(done.queued.frame, done.verdict, done.timing)
+
+    def _count(self, done: Done) -> None:
         camera, timing = done.queued.frame.camera, done.timing
         stages = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
         for stage, ms in zip(("queue", "register", "graph", "judge"), stages, strict=True):
             self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage).observe(ms / 1e3)
         self._page.counter("goldline_frames_judged_total", camera=camera).inc()
-        self._page.histogram("goldline_batch_size").observe(done.batch_size)
-        self._answer(done.queued.frame, done.verdict, timing)
 
     def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
         """The verdict to the ledger, then the slot to capture."""

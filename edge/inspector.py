@@ -1,8 +1,8 @@
 """One product, ready to judge: the same object in the daemon, `inspect`, `evaluate` and `bench`.
 
-    prepare   gate, align, cut the regions out at the part's pose        any thread
-    score     one graph run a region for the whole batch; the template   the accelerator's thread
-    judge     decide, and only where something deviates: say where       the accelerator's thread
+prepare   gate, align, cut the regions out at the part's pose        any thread
+score     one graph run a region for the whole batch; the template   the accelerator's thread
+judge     decide, and only where something deviates: say where       the accelerator's thread
 """
 
 from collections.abc import Mapping, Sequence
@@ -142,6 +142,11 @@ class Inspector:
         sessions = [region.session for region in self.regions if region.session is not None]
         self.max_batch = min((session.calibrate().max_batch for session in sessions), default=1)
 
+    @property
+    def fell_back(self) -> bool:
+        """True where the CPU runs a graph for which another provider was asked (`inference.allow_fallback`)."""
+        return any(region.session is not None and region.session.fell_back for region in self.regions)
+
     def prepare(self, image: Image, role: str = "main") -> Prepared:
         """The regions of one frame [h, w, 3] BGR of the camera in that role; the frame is not kept."""
         size = (image.shape[1], image.shape[0])
@@ -207,7 +212,10 @@ class Inspector:
         """
         layers = [
             self.view.to_frame_map(
-                (scores.maps[name] - scale.median) / scale.spread, region.manifest.box, prepared.pose or Pose(), prepared.size
+                (scores.maps[name] - scale.median) / scale.spread,
+                region.manifest.box,
+                prepared.pose or Pose(),
+                prepared.size,
             )
             for region in self.regions
             for name in (region.anomaly, region.template)
@@ -265,6 +273,8 @@ def _load_region(station: Station, found: ReferenceSet, region: RegionManifest, 
         )
         if region.bank
         else None,
-        variation=template.VariationModel(arrays["centre"], arrays["bright"], arrays["dark"]) if region.template else None,
+        variation=template.VariationModel(arrays["centre"], arrays["bright"], arrays["dark"])
+        if region.template
+        else None,
         embedding=arrays["embedding"],
     )

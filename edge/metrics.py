@@ -105,6 +105,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("frames_judged_total", "Frames that judge decided on.", camera=None),
         _counter("frames_torn_total", "Frames that were overwritten while they were read.", camera=None),
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=DROP_REASONS),
+        _gauge("engine_fallback", "1 where the CPU stands in for the accelerator that was asked for.", lapses=True),
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
         _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
     ),
@@ -115,7 +116,6 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _gauge("worker_resident_memory_bytes", "Resident memory.", worker=None),
         _gauge("worker_open_fds", "Open file descriptors.", worker=None),
         _gauge("build_info", "Always 1; the version is a label.", version=None),
-        _gauge("engine_info", "Always 1; the labels say what runs where.", provider=None, model_sha256=None),
     ),
 }
 

@@ -82,7 +82,9 @@ def open_photographs(directory: Path, tell: Callable[[int, int], None]) -> Photo
             for look in readers.map(_look, paths[start : start + READERS]):
                 assert look.picture is not None
                 kept += look.picture.nbytes
-                looks.append(look if kept <= KEPT_BYTES else Look(look.path, look.size, look.digest, look.thumbnail, None))
+                looks.append(
+                    look if kept <= KEPT_BYTES else Look(look.path, look.size, look.digest, look.thumbnail, None)
+                )
             tell(len(looks), len(paths))
     unique, repeated = _once_each(looks)
     size, any_size = common_size(unique)

@@ -192,7 +192,9 @@ class Store:
         matches = [identity for identity in self.identities() if identity.startswith(prefix)]
         if len(matches) != 1:
             known = ", ".join(self.identities()) or "none"
-            raise ReferenceSetError(f"{self.product}: {len(matches)} reference sets start with {prefix!r}; stored: {known}")
+            raise ReferenceSetError(
+                f"{self.product}: {len(matches)} reference sets start with {prefix!r}; stored: {known}"
+            )
         return matches[0]
 
     def activate(self, identity: str) -> None:

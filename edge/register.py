@@ -120,6 +120,7 @@ class Alignment:
     """Where the golden picture lies in an image, and how alike the two are there (-1 to 1).
 
     `problem` says why the image cannot be judged, None when it can; `gain` takes the image to the golden brightness.
+    A picture that is not like the golden one has no pose: it is left as it lies.
     """
 
     pose: Pose
@@ -165,11 +166,13 @@ def align_grey(registration: Registration, grey: Image) -> Alignment:
     if not registration.registered:
         return Alignment(Pose(), 1.0, _gain(np.median(registration.golden), np.median(grey)))
     matrix, similarity = _find(registration, solver.structure(grey))
+    gain = _matched_gain(registration.golden, grey, matrix)
+    if similarity < registration.min_similarity:
+        problem = f"unlike the golden picture: similarity {similarity:.2f}, at least {registration.min_similarity:.2f}"
+        return Alignment(Pose(), similarity, gain, problem)
     blocks = block_matrix(working_factor(registration.image_size))
     pose = matrix_pose(np.linalg.inv(blocks) @ matrix @ blocks, registration.image_size)
-    return Alignment(
-        pose, similarity, _matched_gain(registration.golden, grey, matrix), _problem(registration, pose, similarity)
-    )
+    return Alignment(pose, similarity, gain, _out_of_range(registration, pose))
 
 
 def normalise(region: Image, gain: float) -> Image:
@@ -198,9 +201,7 @@ def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:
     return (matrix, moved) if moved > unmoved else (identity, unmoved)
 
 
-def _problem(registration: Registration, pose: Pose, similarity: float) -> str | None:
-    if similarity < registration.min_similarity:
-        return f"unlike the golden picture: similarity {similarity:.2f}, at least {registration.min_similarity:.2f}"
+def _out_of_range(registration: Registration, pose: Pose) -> str | None:
     across, down = (registration.max_shift * side for side in registration.image_size)
     if abs(pose.dx_px) > across or abs(pose.dy_px) > down:
         return f"lies {pose.dx_px:+.0f}, {pose.dy_px:+.0f} px off; {across:.0f}, {down:.0f} px is the limit"

@@ -66,9 +66,7 @@ def goldline(*words: str | Path, timeout_s: float = 900.0) -> subprocess.Complet
     return done
 
 
-def write_config(
-    directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, product: str = PRODUCT
-) -> Path:
+def write_config(directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, product: str = PRODUCT) -> Path:
     """Write `directory/config.toml` for these cameras, on free ports."""
     live, command, metrics = free_ports(3)
     tables: dict[str, Mapping[str, Any]] = {

@@ -61,8 +61,8 @@ def structure(grey: Image) -> Map:
     sharp = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX)
     side = int(max(grey.shape) * _LIGHTING_SHARE) | 1
     detail = sharp - cv2.blur(sharp, (side, side), borderType=cv2.BORDER_REFLECT)
-    # A picture without any structure stays zero: one grey level in a million is nothing.
-    return np.asarray(detail / max(1e-6, float(np.abs(detail).mean())), np.float32)
+    # In a picture without any structure, rounding is not made into some: a hundredth of a grey level is nothing.
+    return np.asarray(detail / max(0.01, float(np.abs(detail).mean())), np.float32)
 
 
 def half(fine: Map) -> Map:
@@ -180,13 +180,15 @@ def _warp(live: Map, matrix: Matrix, size: Size, beyond: float) -> Map:
 def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     """One Gauss-Newton step as a rigid matrix about the centre; the identity when the picture says nothing."""
     error = (_warp(live, matrix, at.size, _OUTSIDE) - at.golden).ravel()
-    # Median absolute deviation of every eighth pixel: enough to know the scale of thousands.
-    scale = 1.4826 * float(np.median(np.abs(error[::8]))) + 1e-6
+    # Median absolute deviation of every eighth pixel: enough to know the scale of thousands. A thousandth of the
+    # structure's is as good as none, and keeps the squares below within float32.
+    scale = max(1e-3, 1.4826 * float(np.median(np.abs(error[::8]))))
     weights = 1 / np.square(1 + np.square(error * (1 / (_OUTLIER * scale))))
     weighted = at.steepest * weights
     hessian = (weighted @ at.steepest.T).astype(np.float64)
     # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
     damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
-    _, found = cv2.solve(hessian + damping, (weighted @ error).astype(np.float64), flags=cv2.DECOMP_CHOLESKY)
+    moments = (weighted @ error[:, None]).astype(np.float64)
+    _, found = cv2.solve(hessian + damping, moments, flags=cv2.DECOMP_CHOLESKY)
     dx, dy, *turn, _gain = (float(value) for value in np.asarray(found, np.float64).ravel())
     return pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=math.degrees(sum(turn))), at.size)

@@ -21,8 +21,12 @@ DISPLACED_SHARES = (0.04, 0.12)
 # Radius of a spot, and grey levels by which spots and marks differ: visible, not glaring.
 SPOT_SHARES = (0.02, 0.05)
 CONTRASTS = (35.0, 80.0)
-# A patch that changes less than this mean absolute grey level is no deviation; another is tried.
+# A patch that changes less than this mean absolute grey level, once grain is smoothed away, is no deviation: it shows
+# the same as before, elsewhere. Another is tried.
 LEAST_CHANGE = 10.0
+GRAIN_PX = 2.0
+# Softness of a patch's edge: what a lens leaves of a sharp one.
+SOFT_PX = 1.0
 ATTEMPTS = 12
 
 
@@ -44,16 +48,22 @@ def _pasted(region: Region, source: Region, random: np.random.Generator) -> Regi
     top, left, height, width = _box(region.shape, random)
     from_top = int(random.integers(0, region.shape[0] - height))
     from_left = int(random.integers(0, region.shape[1] - width))
-    patch = region.astype(np.float32)
-    patch[top : top + height, left : left + width] = source[from_top : from_top + height, from_left : from_left + width]
-    return _blend(region, patch, _soft_rectangle(region.shape, (top, left, height, width)))
+    # The whole source is moved, so that the soft edge blends into what lay beside the patch.
+    patch = np.roll(source, (top - from_top, left - from_left), (0, 1)).astype(np.float32)
+    return _blend(region, patch, _blob(region.shape, (top, left, height, width), random))
 
 
-def _soft_rectangle(shape: tuple[int, ...], box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+def _blob(shape: tuple[int, ...], box: tuple[int, int, int, int], random: np.random.Generator) -> NDArray[np.float32]:
+    """An irregular, soft-edged shape inside a box: straight edges and corners would be a deviation of their own."""
     top, left, height, width = box
+    rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    angle = np.arctan2(rows, columns)
+    radius = 0.75 + sum(
+        random.uniform(-0.2, 0.2) / order * np.cos(order * angle + random.uniform(0, 2 * np.pi)) for order in (1, 2, 3)
+    )
     mask = np.zeros(shape[:2], np.float32)
-    mask[top : top + height, left : left + width] = 1
-    return cv2.GaussianBlur(mask, (0, 0), 1.0).astype(np.float32) * mask  # soft inside: no seam to find
+    mask[top : top + height, left : left + width] = np.hypot(rows, columns) < radius
+    return cv2.GaussianBlur(mask, (0, 0), SOFT_PX).astype(np.float32)
 
 
 def moved(region: Region, other: Region, random: np.random.Generator) -> Region:
@@ -73,7 +83,7 @@ def displaced(region: Region, other: Region, random: np.random.Generator) -> Reg
     shift = np.array([[1, 0, share * region.shape[1] * np.cos(angle)], [0, 1, share * region.shape[0] * np.sin(angle)]])
     size = (region.shape[1], region.shape[0])
     patch = cv2.warpAffine(region, shift, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    return _blend(region, patch, _soft_rectangle(region.shape, box))
+    return _blend(region, patch, _blob(region.shape, box, random))
 
 
 def erased(region: Region, other: Region, random: np.random.Generator) -> Region:
@@ -83,7 +93,7 @@ def erased(region: Region, other: Region, random: np.random.Generator) -> Region
     rows, columns = slice(top, top + height), slice(left, left + width)
     edge = np.concatenate([region[rows, left], region[rows, left + width], region[top, columns]])
     patch = np.broadcast_to(np.median(edge, axis=0).astype(np.float32), region.shape)
-    return _blend(region, patch, _soft_rectangle(region.shape, box))
+    return _blend(region, patch, _blob(region.shape, box, random))
 
 
 def spot(region: Region, other: Region, random: np.random.Generator) -> Region:
@@ -129,11 +139,18 @@ def deviate(kind: str, region: Region, other: Region, random: np.random.Generato
     """One deviant copy of `region` [h, w, 3]; None when nothing drawn there changes it visibly."""
     for _ in range(ATTEMPTS):
         changed = KINDS[kind](region, other, random)
-        difference = cv2.absdiff(changed, region).max(axis=2)
-        touched = difference[difference > 0]
-        if touched.size and touched.mean() >= LEAST_CHANGE:
+        if _change(region, changed) >= LEAST_CHANGE:
             return changed
     return None
+
+
+def _change(before: Region, after: Region) -> float:
+    """Mean smoothed difference, in grey levels, where anything was touched."""
+    touched = np.any(before != after, axis=2)
+    if not touched.any():
+        return 0.0
+    difference = cv2.GaussianBlur(after.astype(np.float32) - before, (0, 0), GRAIN_PX)
+    return float(np.abs(difference).max(axis=2)[touched].mean())
 
 
 def jittered(region: Region, count: int, random: np.random.Generator) -> list[Region]:

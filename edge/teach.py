@@ -190,7 +190,9 @@ class Teacher:
         if region.box is None:
             return (0, 0, width, height)
         if region.box[0] + region.box[2] > width or region.box[1] + region.box[3] > height:
-            raise GoldlineError(f"{self._recipe.path}: region {region.name}: box {region.box} exceeds {width} x {height}")
+            raise GoldlineError(
+                f"{self._recipe.path}: region {region.name}: box {region.box} exceeds {width} x {height}"
+            )
         return region.box
 
     def _size(self, region: RegionRecipe) -> learn.Size:

@@ -64,7 +64,9 @@ class View:
         across, down = (real / taught for real, taught in zip(frame, self.size, strict=True))
         return int(x * across), int(y * down), max(1, int(width * across)), max(1, int(height * down))
 
-    def to_frame_map(self, values: NDArray[np.float32], region_box: Box, pose: Pose, frame: Size) -> NDArray[np.float32]:
+    def to_frame_map(
+        self, values: NDArray[np.float32], region_box: Box, pose: Pose, frame: Size
+    ) -> NDArray[np.float32]:
         """A region's map [h, w] laid over a frame of size `frame`: [frame h, frame w], its least value elsewhere."""
         x, y, width, height = region_box
         placed = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -38,20 +38,22 @@ def test_what_a_dead_peer_said_is_read_before_its_end(channels: Connect) -> None
     left, right = channels()
     left.send(Stop())
     left.close()
-    heard = []
+    assert right.receive() == Stop()
     with pytest.raises(ChannelClosed):
-        for message in right.drain():
-            heard.append(message)
-    assert heard == [Stop()]
+        right.receive()
     with pytest.raises(ChannelClosed):
         right.send(Stop())
 
 
 def test_a_peer_that_does_not_read_is_noticed_and_never_waited_for(channels: Connect) -> None:
     left, right = channels()
-    with pytest.raises(ChannelFull):
+
+    def flood() -> None:
         for _ in range(100_000):
             left.send(Release(slot=1, generation=2))
+
+    with pytest.raises(ChannelFull):
+        flood()
     assert right.receive() == Release(slot=1, generation=2)
     left.send(Stop())
 

@@ -49,7 +49,12 @@ def test_overall_and_per_check_limits_agree(given_scores: dict[str, float]) -> N
 
 @pytest.mark.parametrize(
     ("anomaly", "outcome", "review"),
-    [(15.99, Outcome.PASS, False), (16.0, Outcome.FAIL, True), (21.99, Outcome.FAIL, True), (22.0, Outcome.FAIL, False)],
+    [
+        (15.99, Outcome.PASS, False),
+        (16.0, Outcome.FAIL, True),
+        (21.99, Outcome.FAIL, True),
+        (22.0, Outcome.FAIL, False),
+    ],
 )
 def test_both_limits_belong_to_what_lies_above(anomaly: float, outcome: Outcome, review: bool) -> None:
     verdict = judge.decide({**GOOD, "part.anomaly": anomaly}, CALIBRATION)

@@ -168,4 +168,5 @@ class PacedCamera(ABC):
         self._buffers = []
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Nothing is held but the buffers."""
+        self.stop()

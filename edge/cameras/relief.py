@@ -65,9 +65,7 @@ def rounded_box(centre: Point, size: Point, radius: float) -> Shape:
         outside = np.hypot(np.maximum(beyond_x, 0), np.maximum(beyond_y, 0))
         return outside + np.minimum(np.maximum(beyond_x, beyond_y), 0) - radius
 
-    return _shape(
-        (centre[0] - half[0], centre[1] - half[1]), (centre[0] + half[0], centre[1] + half[1]), distance
-    )
+    return _shape((centre[0] - half[0], centre[1] - half[1]), (centre[0] + half[0], centre[1] + half[1]), distance)
 
 
 def capsule(begin: Point, end: Point, radius: float) -> Shape:
@@ -108,9 +106,7 @@ def lettering(text: str, origin: Point, scale: float, thickness: int) -> Shape:
     """Words whose baseline begins at `origin`; the distance is good for about a pixel around the strokes."""
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     mask = np.zeros((height + baseline + 8, width + 8), np.uint8)
-    cv2.putText(
-        mask, text, (4, height + 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255,), thickness, cv2.LINE_AA
-    )
+    cv2.putText(mask, text, (4, height + 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255,), thickness, cv2.LINE_AA)
     return Shape(int(origin[0]) - 4, int(origin[1]) - height - 4, (0.5 - mask / 255).astype(np.float32))
 
 

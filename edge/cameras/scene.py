@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import trunk
-from edge.cameras.trunk import DEVIATIONS, DRAWN, GOOD, Picture, Size
+from edge.cameras.trunk import DRAWN, Box, Picture, Size
 from edge.records import Pose
 
-Box = tuple[int, int, int, int]
+GOOD, DEVIATIONS = trunk.GOOD, trunk.DEVIATIONS
 
 # What a fixture, a lamp, a lens and a sensor do: twice the standard deviations from part to part, px of the drawn size,
 # degrees, shares of the light; how much darker the corners are; and the noise of each pixel, grey levels.
@@ -98,8 +98,10 @@ def _light(size: Size, generator: np.random.Generator) -> Picture:
     """[h, w, 3]: how much light falls on each pixel; LIGHT_UNIT is all of it."""
     across, down = np.linspace(-1, 1, LIGHT_GRID[0])[None, :], np.linspace(-1, 1, LIGHT_GRID[1])[:, None]
     gain = 1 + generator.normal(0, GAIN / 2)
-    slope = generator.normal(0, GRADIENT / 2, 2)
-    light = gain * (1 + slope[0] * across + slope[1] * down - VIGNETTE * (across**2 + down**2) / 2)
+    to_right, to_bottom = generator.normal(0, GRADIENT / 2, 2)
+    light: NDArray[np.float64] = gain * (
+        1 + to_right * across + to_bottom * down - VIGNETTE * (across**2 + down**2) / 2
+    )
     grid = np.clip(np.round(light * LIGHT_UNIT), 0, 255).astype(np.uint8)
     return _bytes(cv2.cvtColor(cv2.resize(grid, size), cv2.COLOR_GRAY2BGR))
 

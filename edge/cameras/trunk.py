@@ -4,7 +4,6 @@ Each scene is uint8 [960, 1280, 3] BGR, evenly lit, in its nominal pose; `scene.
 """
 
 from functools import lru_cache
-from typing import cast
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ Picture = NDArray[np.uint8]
 Outline = NDArray[np.int32]
 Point = tuple[float, float]
 Size = tuple[int, int]
+Box = tuple[int, int, int, int]
 
 GOOD = "good"
 DEVIATIONS = ("missing", "misplaced", "turned", "wrong_object", "scratch", "stain")
@@ -55,7 +55,7 @@ def _floor() -> Picture:
 
 def _cloud(generator: np.random.Generator, size: Size, grain: int) -> NDArray[np.float32]:
     small = generator.normal(0, 1, (max(2, size[1] // grain), max(2, size[0] // grain))).astype(np.float32)
-    return cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _rim(floor: Picture) -> None:
@@ -70,7 +70,7 @@ def _rim(floor: Picture) -> None:
             floor[mask > 0] = shade
 
 
-def _rounded(box: tuple[int, int, int, int], radius: int) -> Outline:
+def _rounded(box: Box, radius: int) -> Outline:
     """Outline of a rectangle with round corners."""
     x, y, width, height = box
     corners = ((x + width - radius, y + radius, -90), (x + width - radius, y + height - radius, 0))
@@ -119,14 +119,19 @@ def _triangle(picture: Picture, centre: Point, turn_deg: float) -> None:
     hole = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(hole, [_corners(centre, TRIANGLE_RADIUS_PX * 0.54, turn_deg)], 255)
     cv2.copyTo(floor, hole, picture)
-    outer, inner = (_corners(centre, TRIANGLE_RADIUS_PX * radius, turn_deg) for radius in (0.97, 0.88))
-    for index in range(3):
-        begin, end = (np.linspace(points[index], points[(index + 1) % 3], 16) for points in (outer, inner))
-        for here, there in zip(begin[1:-1], end[1:-1], strict=True):
-            cv2.line(picture, tuple(map(int, here)), tuple(map(int, there)), (70, 70, 255), 3, cv2.LINE_AA)
+    _reflectors(picture, centre, turn_deg)
     for corner in _corners(centre, TRIANGLE_RADIUS_PX * 0.92, turn_deg):
         cv2.circle(picture, tuple(map(int, corner)), 15, (30, 30, 34), -1, cv2.LINE_AA)
         cv2.circle(picture, tuple(map(int, corner)), 6, (140, 140, 146), -1, cv2.LINE_AA)
+
+
+def _reflectors(picture: Picture, centre: Point, turn_deg: float) -> None:
+    """The ribs across each bar."""
+    outer, inner = (_corners(centre, TRIANGLE_RADIUS_PX * radius, turn_deg) for radius in (0.97, 0.88))
+    for index in range(3):
+        for share in np.linspace(0, 1, 16)[1:-1]:
+            begin, end = ((1 - share) * points[index] + share * points[(index + 1) % 3] for points in (outer, inner))
+            cv2.line(picture, (int(begin[0]), int(begin[1])), (int(end[0]), int(end[1])), (70, 70, 255), 3, cv2.LINE_AA)
 
 
 def _shadowed(picture: Picture, outline: Outline) -> None:

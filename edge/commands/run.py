@@ -24,6 +24,8 @@ from edge.supervisor import Supervisor
 
 # A start that is not over by then has failed; the longest one builds a TensorRT engine.
 START_WITHIN_S = 1200.0
+# While it is starting and alive, systemd is asked to wait this much longer.
+EXTEND_BY_US = 30_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +113,8 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
         while not received and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
             supervisor.turn()
             feed()
+            if ready_s is None:
+                notifier.send(f"EXTEND_TIMEOUT_USEC={EXTEND_BY_US}", "STATUS=warming up")
             if ready_s is None and supervisor.is_ready:
                 ready_s = time.monotonic()
                 notifier.send("READY=1", f"STATUS=inspecting {station.product}")

@@ -49,7 +49,7 @@ def line(event: "Event") -> str:
     if result.latency is not None:
         parts.append(f"{result.latency.capture_to_verdict_ms:.1f} ms")
     parts += [f"trigger ids {gap.first}-{gap.last} of {gap.camera}" for gap in result.interrupted]
-    return "  ".join(parts) + ("" if result.on_time else "  late")
+    return "  ".join([*parts, *([] if result.on_time else ["late"])]).rstrip()
 
 
 def _report_lost(first: int, last: int) -> None:
