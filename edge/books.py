@@ -204,18 +204,21 @@ class Books:
         """Close what is past its deadline."""
         self._close(self.ledger.expire(now_ns))
 
-    def lost(self, peer: str) -> None:
-        """A peer's process has died."""
-        now_ns = time.monotonic_ns()
-        _, _, camera = peer.partition("@")
-        if not camera:
-            self._close(self.ledger.lost_inspection(now_ns))
-            return
+    def lost_inspection(self) -> None:
+        """Inspection's process has died."""
+        self._close(self.ledger.lost_inspection(time.monotonic_ns()))
+
+    def lost_capture(self, camera: str, *, is_inspected: bool) -> None:
+        """The camera's process has died; with no inspection there, nobody answers for what it had handed over."""
         # Its last triggers stand in its log, whether it came to tell of them or not.
         self.attach(camera)
         log = self._opened.get(camera)
-        handed = [one.trigger_id for one in self.ledger.open_of(camera) if log and log.is_handed(one.trigger_id)]
-        self._close(self.ledger.lost_capture(camera, handed, now_ns))
+        handed = [
+            trigger.trigger_id
+            for trigger in self.ledger.open_of(camera)
+            if log is not None and is_inspected and log.is_handed(trigger.trigger_id)
+        ]
+        self._close(self.ledger.lost_capture(camera, handed, time.monotonic_ns()))
 
     def shut_down(self) -> None:
         """Close everything that is open."""

@@ -109,9 +109,11 @@ class Capture:
         if hangs or not self._grabber.is_alive():
             raise RuntimeError("the camera's thread hangs or has failed")
         if self._exposing is not None and now_ns > self._exposing.deadline_ns:
-            # The picture may still come, and would be taken for the next trigger's: start the stream afresh.
+            # The picture may still come, and would be taken for the next trigger's: none is fired until the stream
+            # was started afresh.
             self._logger.warning("no picture for a trigger", trigger_id=self._exposing.trigger_id)
             self._exposing = None
+            self._is_streaming = False
             self._grabber.reopen()
         self._promises.keep_up()
         self._lend_ring()
@@ -272,7 +274,7 @@ class Capture:
 
     def _fire(self) -> None:
         """Take the next picture, one at a time: a frame then belongs to the one trigger that is outstanding."""
-        while self._to_fire and self._exposing is None and self._handover is not None:
+        while self._to_fire and self._exposing is None and self._is_streaming and self._handover is not None:
             trigger = self._to_fire.popleft()
             if self._handover.taken >= self._handover.ring.slots:
                 self._promises.unjudged(trigger.trigger_id, Reason.NO_SLOT, "every slot of the ring is in use")

@@ -107,7 +107,12 @@ class Committer:
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def finish(self) -> None:
-        """Commit and send what is queued, and end the thread: outbox and socket are the caller's again."""
+        """Commit and send what is queued, and end the thread: outbox and socket are the caller's again.
+
+        Raises what ended the thread before its time. A second call does nothing.
+        """
+        if self._stopping:
+            return
         self._stopping = True
         os.eventfd_write(self._wake, 1)
         try:

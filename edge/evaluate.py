@@ -8,7 +8,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from edge.calibrate import separation
 from edge.errors import GoldlineError
-from edge.images import list_images, read_image
+from edge.images import ImageError, list_images, read_image
 from edge.inspector import Inspector
-from edge.judge import fold
-from edge.records import Outcome, Verdict
+from edge.records import Outcome, Reason, Verdict, error
 
 GOOD = "good"
 # Grey level from which a mask says "here": masks come as 0/255, and JPEG-born ones blur.
@@ -112,36 +111,40 @@ def _truth(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     return mask
 
 
-def judge_all(inspector: Inspector, labelled: Sequence[Sample], curve: PixelCurve | None) -> Iterator[Judged]:
-    """Each sample's verdict, in order; fills the pixel curve on the way. Raises GoldlineError on an unreadable image."""
-    for sample in labelled:
+def judge_one(inspector: Inspector, sample: Sample, curve: PixelCurve | None) -> Judged:
+    """One sample's verdict; its pixels go into the curve. An unreadable image is an ERROR, without a latency."""
+    try:
         image = read_image(sample.path)
-        began = time.perf_counter()
-        prepared = inspector.prepare(image)
-        scores = inspector.score([prepared])[0]
-        verdict = fold([inspector.judge(prepared, scores, {})])
-        latency_ms = (time.perf_counter() - began) * 1e3
-        truth = None if curve is None or prepared.refusal else _truth(sample, image.shape)
-        if curve is not None and truth is not None:
-            curve.add(inspector.deviation(prepared, scores), truth)
-        yield Judged(sample, verdict, latency_ms)
+    except ImageError as problem:
+        return Judged(sample, error(Reason.CANNOT_JUDGE, str(problem)), math.nan)
+    began = time.perf_counter()
+    prepared = inspector.prepare(image, inspector.manifest.camera)
+    scores = inspector.score([prepared])[0]
+    verdict = inspector.judge(prepared, scores, {})
+    latency_ms = (time.perf_counter() - began) * 1e3
+    truth = None if curve is None or prepared.refusal else _truth(sample, image.shape)
+    if curve is not None and truth is not None:
+        curve.add(inspector.deviation(prepared, scores), truth)
+    return Judged(sample, verdict, latency_ms)
 
 
-def evaluate(
-    inspector: Inspector, directory: Path, track: Callable[[Sequence[Sample]], Sequence[Sample]]
-) -> dict[str, Any]:
-    """The report of `goldline evaluate --json`. `track` may draw a progress bar round the samples."""
+def evaluate(inspector: Inspector, directory: Path, tell: Callable[[int, int], None]) -> dict[str, Any]:
+    """The report of `goldline evaluate --json`. Raises GoldlineError."""
     labelled = samples(directory)
     curve = PixelCurve() if any(sample.mask for sample in labelled) else None
     inspector.warm_up()
-    return report(inspector, list(judge_all(inspector, track(labelled), curve)), curve)
+    judged: list[Judged] = []
+    for sample in labelled:
+        judged.append(judge_one(inspector, sample, curve))
+        tell(len(judged), len(labelled))
+    return report(inspector, judged, curve)
 
 
 def report(inspector: Inspector, judged: Sequence[Judged], curve: PixelCurve | None) -> dict[str, Any]:
     """The figures, by the names of the documented JSON."""
     good = [one for one in judged if one.sample.label == GOOD]
     bad = [one for one in judged if one.sample.label != GOOD]
-    latencies = [one.latency_ms for one in judged]
+    latencies = [one.latency_ms for one in judged if math.isfinite(one.latency_ms)] or [math.nan]
 
     def area(some: Sequence[Judged]) -> float:
         return separation(np.array([one.score for one in good]), np.array([one.score for one in some]))

@@ -4,10 +4,14 @@ The colour scale is fixed by the limits, so a good part stays pale: nothing is p
 yellow is the review limit, red the fail limit.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import GoldlineError
+from edge.inspector import Inspector, Prepared, Scores
 from edge.records import Limits, Outcome, Verdict
 
 Picture = NDArray[np.uint8]
@@ -49,6 +53,15 @@ def picture(
     height = max(panel.shape[0] for panel in panels)
     row = np.hstack([_padded(panel, height) for panel in panels])
     return np.vstack([row, _strip(row.shape[1], verdict, limits)])
+
+
+def write(path: Path, inspector: Inspector, image: Picture, prepared: Prepared, scores: Scores, verdict: Verdict) -> None:
+    """Write the evidence of one judged image as a PNG. Raises GoldlineError naming the file."""
+    deviation = None if prepared.refusal else inspector.deviation(prepared, scores)
+    reference = None if verdict.closest_reference is None else inspector.thumbnail(verdict.closest_reference)
+    drawn = picture(image, verdict, deviation, inspector.calibration.limits, reference)
+    if not cv2.imwrite(str(path), drawn):
+        raise GoldlineError(f"{path}: cannot be written")
 
 
 def _boxed(image: Picture, verdict: Verdict) -> Picture:

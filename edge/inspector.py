@@ -205,6 +205,12 @@ class Inspector:
             closest_reference=scores.closest,
         )
 
+    def thumbnail(self, reference: str) -> Image:
+        """A small picture of a good image, by its name. Offline only."""
+        place = self.manifest.references.index(reference)
+        content = np.frombuffer(self.references.read(f"references/{place:04d}.jpg"), np.uint8)
+        return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+
     def deviation(self, prepared: Prepared, scores: Scores) -> Map:
         """How far every pixel of a judged frame lies from good, in spreads: [h, w] at the frame's size. Offline only.
 

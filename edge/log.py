@@ -63,3 +63,5 @@ def _route_standard_library(output: TextIO, level: int, common: list[Processor],
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
     warnings.simplefilter("default")
+    # A process that ends lets its sockets go; while it runs, the tests watch over them.
+    warnings.simplefilter("ignore", ResourceWarning)

@@ -24,6 +24,7 @@ from edge.header import Flag
 from edge.messages import AnyMessage, Fire, Ids, Judged, Link, Opened, Stop, Unjudged, WantIds
 from edge.metrics import State
 from edge.order_desk import OrderDesk
+from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
 from edge.record_log import boot_identity
 from edge.records import Reason
@@ -51,6 +52,8 @@ def run(context: WorkerContext) -> None:
         books = Books(station, runtime, decided, Tally(page, tuple(station.cameras)))
         committer = Committer(outbox, decided, live, books.source, page, station.events.heartbeat_ms / 1000)
         begin(station, books, outbox, decided, committer)
+        # However this ends, what is decided is committed, and no thread is left to keep the process from leaving.
+        stack.callback(committer.finish)
         publisher = Publisher(context, books, committer, outbox, command)
         while not publisher.is_done:
             publisher.turn()
@@ -189,9 +192,8 @@ class Publisher:
 
     def _link(self, peer: str, descriptor: int) -> None:
         """A new incarnation of a peer. The one before is dead, even if its end was not read yet."""
-        if peer in self._links:
-            self._hear_peer(peer)
-            self._lose(peer)
+        self._hear_peer(peer)
+        self._lose(peer)
         self._links[peer] = Channel(socket.socket(fileno=descriptor))
         if peer != INSPECTION:
             self._books.attach(_camera(peer))
@@ -199,6 +201,8 @@ class Publisher:
     # --- the other workers
 
     def _hear_peer(self, peer: str) -> None:
+        if peer not in self._links:
+            return
         try:
             for message in self._links[peer].drain():
                 self._hear(peer, message)
@@ -209,17 +213,30 @@ class Publisher:
         channel = self._links.pop(peer, None)
         if channel is not None:
             channel.close()
-            self._books.lost(peer)
+            self._lost(peer)
+
+    def _lost(self, peer: str) -> None:
+        if self.is_stopping:
+            # It left because it was told to; what it left open is closed as such.
+            return
+        if peer == INSPECTION:
+            self._books.lost_inspection()
+        else:
+            self._books.lost_capture(_camera(peer), is_inspected=INSPECTION in self._links)
 
     def _hear(self, peer: str, message: AnyMessage) -> None:
         match message:
             case Judged():
                 self._books.judged(message)
             case Unjudged():
+                # What inspection said before it died, and capture noticed, was said first.
+                self._hear_peer(INSPECTION)
                 self._books.unjudged(_camera(peer), message)
             case Opened():
                 self._books.opened(message.trigger)
             case WantIds():
+                # A new log has no ids: this is its first sign of life.
+                self._books.attach(_camera(peer))
                 self._committer.submit(Reserve(_camera(peer)))
             case _:
                 self._log.error("unexpected message", peer=peer, message=type(message).__name__)
@@ -270,8 +287,14 @@ class Publisher:
             # Not in bursts after a pause: the clock goes on from now.
             self._next_self_trigger_ns[camera] = max(due_ns + self._period_ns[camera], now_ns)
             # Without a camera nothing passes by that somebody waits for.
-            if self.is_linked(camera) and self._books.commands.next_id() is not None:
-                self.trigger(camera, None, {})
+            if self.is_linked(camera):
+                self._trigger_if_possible(camera)
+
+    def _trigger_if_possible(self, camera: str) -> None:
+        try:
+            self.trigger(camera, None, {})
+        except OrderError as problem:
+            self._log.warning("not triggered", camera=camera, problem=str(problem))
 
 
 def _camera(peer: str) -> str:

@@ -75,6 +75,32 @@ class Taught:
             "seconds": self.seconds,
         }
 
+    def lines(self, most_named: int) -> list[str]:
+        """The report for a person."""
+        limits, rate = self.calibration.limits, self.calibration.rate
+        promise = (
+            f"false calls: at most {rate:.2%} of good parts like these ({self.references} images promise no less)"
+            if rate is not None
+            else f"false calls: no rate can be promised from {self.references} image(s); take 20 or more"
+        )
+        told = [f"{self.product}: reference set {self.reference_set}, {self.references} images, {self.seconds:.1f} s"]
+        told += [f"  {reason}" for reason in self.reasons]
+        told += [f"  {promise}", f"  review limit {limits.review:.2f}; fail limit {limits.fail:.2f} (extrapolated)"]
+        told += _named("look odd, were not counted for the limits; remove what is not good and teach again",
+                       [f"{name} ({score:.1f})" for name, score in self.odd], most_named)
+        told += _named("left out", [f"{name} ({why})" for name, why in self.refused], most_named)
+        told += _named("the same picture twice, used once", self.identical, most_named)
+        told += _named("nearly the same picture, so limits may be too tight",
+                       [f"{first} ~ {second}" for first, second in self.near_duplicates], most_named)
+        return told
+
+
+def _named(what: str, names: Sequence[str], most: int) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"  {what}: {', '.join(names[:most])}{more}"]
+
 
 @dataclass(frozen=True)
 class Laid:

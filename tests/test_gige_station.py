@@ -64,7 +64,7 @@ def test_every_trigger_has_one_event_and_verdicts_equal_those_of_inspect(source,
         accepted = [shoot(command, listener) for _ in files]
         assert_balanced(daemon)
     assert listener.ids() == accepted
-    assert_each_answered_once(listener)
+    assert_each_answered_once(config, listener)
     served = [json.loads(line)["image"] for line in (tmp_path / "served").read_text().splitlines()]
     assert served == [str(path) for path in files]
     for expected, event in zip(offline, listener.events, strict=True):

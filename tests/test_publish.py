@@ -2,8 +2,11 @@
 
 import json
 import random
+import select
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from edge.config import Station
 from edge.events import Event
 from edge.header import Flag, Header
 from edge.messages import AnyMessage, Failed, Fire, Ids, Link, Opened, Stop, Unjudged, WantIds
+from edge.metrics import State
 from edge.outbox import Outbox
 from edge.publish import outbox_path
 from edge.records import Outcome, Reason, Trigger
@@ -119,8 +123,8 @@ class Line:
         log = self.logs[camera] = OpenedLog.create_or_resume(opened_path(self.station.runtime_dir, camera), camera)
         if log.wants_ids:
             channel.send(WantIds())
-            ids = self.hear(f"capture@{camera}")
-            assert isinstance(ids, Ids)
+            while not isinstance(ids := self.hear(f"capture@{camera}"), Ids):
+                assert isinstance(ids, Fire)
             log.add_ids(ids.first, ids.last)
         return log
 
@@ -162,11 +166,13 @@ class Line:
         self.child.reap(time.monotonic())
 
     def stop(self) -> int:
-        """The supervisor's clean stop: everybody before publish has gone."""
+        """The supervisor's clean stop; inspection is the last to leave."""
         assert self.child.popen is not None
-        for peer in list(self.peers):
+        for peer in set(self.peers) - {"inspection"}:
             self.unlink(peer)
         self.child.tell(Stop())
+        self.wait_until(lambda: self.child.page.state is State.STOPPING, "publish is stopping")
+        self.unlink("inspection")
         return self.child.popen.wait(PATIENCE_S)
 
     def metric(self, name: str, **labels: str) -> float:
@@ -298,12 +304,13 @@ def test_a_dead_capture_fails_what_it_held_and_inspection_answers_for_the_rest(l
     assert verdicts_of(heard) == {held.trigger_id: ("ERROR", "worker_crash"), handed.trigger_id: ("PASS", None)}
 
 
-def test_with_inspection_dead_as_well_nothing_waits(line):
+@pytest.mark.parametrize("order", [("capture@left", "inspection"), ("inspection", "capture@left")])
+def test_with_inspection_dead_as_well_nothing_waits(line, order):
     log = line.capture()
     handed = line.open()
     log.mark_handed(handed.trigger_id)
-    line.unlink("capture@left")
-    line.unlink("inspection")
+    for peer in order:
+        line.unlink(peer)
     assert verdicts_of(line.subscriber.wait(1)) == {handed.trigger_id: ("ERROR", "worker_crash")}
 
 
@@ -343,26 +350,26 @@ def test_a_command_without_a_capture_process_is_an_error_at_once(line):
     assert verdicts_of(line.subscriber.wait(1)) == {answer["trigger_id"]: ("ERROR", "camera_down")}
 
 
-@pytest.mark.parametrize(
-    ("order", "problem"),
-    [
-        (b'{"verb":"trigger","camera":"middle","id":"x"}', "unknown camera 'middle': known are left, right"),
-        (b'{"verb":"trigger","camera":"left"}', "camera 'left' has trigger mode 'free', not 'software'"),
-        (b'{"verb":"dance"}', "not an order: Invalid value 'dance'"),
-        (b'{"verb":"trigger","camera":"right","colour":1}', "unknown field `colour`"),
-        (b"\xff\x00", "not an order"),
-        (b"", "not an order"),
-    ],
-)
-def test_a_bad_order_is_refused_with_its_reason(line, order, problem):
+BAD_ORDERS = {
+    b'{"verb":"trigger","camera":"middle","id":"x"}': "unknown camera 'middle': known are left, right",
+    b'{"verb":"trigger","camera":"left"}': "camera 'left' has trigger mode 'free', not 'software'",
+    b'{"verb":"dance"}': "not an order: Invalid value 'dance'",
+    b'{"verb":"trigger","camera":"right","colour":1}': "unknown field `colour`",
+    b"\xff\x00": "not an order",
+    b"": "not an order",
+}
+
+
+def test_a_bad_order_is_refused_with_its_reason(line):
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.setsockopt(zmq.LINGER, 0)
         dealer.connect(line.station.events.command)
-        dealer.send(order)
-        assert dealer.poll(PATIENCE_S * 1000)
-        answer = json.loads(dealer.recv())
-    assert not answer["accepted"]
-    assert problem in answer["error"]
+        for order, problem in BAD_ORDERS.items():
+            dealer.send(order)
+            assert dealer.poll(PATIENCE_S * 1000)
+            answer = json.loads(dealer.recv())
+            assert not answer["accepted"]
+            assert problem in answer["error"]
 
 
 def test_the_state_can_be_asked_for(line):
@@ -516,3 +523,42 @@ def test_a_corrupt_outbox_is_named(make_line):
     outbox_path(line.station).parent.mkdir()
     outbox_path(line.station).write_bytes(b"not a database, not at all" * 100)
     assert _problem(line).startswith(f"{outbox_path(line.station)}: the outbox cannot be used")
+
+
+def test_the_documented_subscriber_works(line):
+    page = (Path(__file__).parent.parent / "docs" / "events.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    reader = subprocess.Popen(
+        [sys.executable, "-u", "-c", program, line.station.events.live], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line.capture()
+        line.wait_until(lambda: ask(line.station.events.command, {"verb": "state"}, PATIENCE_S), "publish is up")
+        # The reader has joined when it hears something: one trigger after another until it does.
+        while not select.select([reader.stdout], [], [], 0.1)[0]:
+            line.judge(line.open().trigger_id, outcome=Outcome.FAIL)
+        assert reader.stdout is not None
+        sequence, *rest = reader.stdout.readline().split()
+        assert rest == ["left", "FAIL", "None"]
+        assert len(sequence) == 20
+    finally:
+        reader.kill()
+        reader.communicate()
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_tail_prints_what_happens(line, is_json):
+    line.capture()
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "edge", "tail", "--address", line.station.events.live, "--count", "1"]
+        + ["--json"] * is_json,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    while not select.select([reader.stdout], [], [], 0.1)[0]:
+        line.judge(line.open().trigger_id)
+    printed = reader.communicate(timeout=PATIENCE_S)[0]
+    assert reader.returncode == 0
+    assert (json.loads(printed)["data"]["verdict"] == "PASS") if is_json else ("left        PASS" in printed)
+    assert printed.count("\n") == 1

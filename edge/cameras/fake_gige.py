@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras import gvcp
 from edge.cameras.aravis import FillPattern, Library
 from edge.errors import GoldlineError
 from edge.images import list_images, read_image
@@ -101,9 +102,12 @@ class Player:
 
 def serve(library: Library, player: Player, arguments: argparse.Namespace) -> None:
     """Answers as a camera until SIGTERM or SIGINT. Raises GoldlineError when the address cannot be used."""
+    # Two cameras can share the port without an error, and neither would then make sense.
+    if gvcp.is_controlled(arguments.interface) is not None:
+        raise GoldlineError(f"--interface {arguments.interface}: another camera answers there")
     camera = library("arv_gv_fake_camera_new", arguments.interface.encode(), arguments.serial.encode())
     if not library("arv_gv_fake_camera_is_running", camera):
-        raise GoldlineError(f"--interface {arguments.interface}: cannot be used; is another camera on it already?")
+        raise GoldlineError(f"--interface {arguments.interface}: not an address of this machine")
     simulation = library("arv_gv_fake_camera_get_fake_camera", camera)
     width, height = player.size
     registers = {_SENSOR_WIDTH: width, _SENSOR_HEIGHT: height, _WIDTH: width, _HEIGHT: height}
@@ -145,11 +149,18 @@ def _serial(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge.cameras.fake_gige", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--interface", default="127.0.0.1", type=lambda text: str(ipaddress.IPv4Address(text)))
+    parser.add_argument("--interface", default="127.0.0.1", type=_address, help="address to answer at")
     parser.add_argument("--serial", default="GL01", type=_serial, help="serial number it answers with")
     parser.add_argument("--folder", required=True, type=Path, help="images to serve, all of one size")
     parser.add_argument("--rate", default=10.0, type=_rate, help="frames a second while free-running")

@@ -27,9 +27,10 @@ def is_controlled(address: str) -> bool | None:
         asking.settimeout(_WAIT_S)
         for _ in range(_TRIES):
             try:
-                asking.sendto(_QUESTION, (address, _PORT))
-                answer, _sender = asking.recvfrom(_ANSWER.size)
-            except OSError:  # no answer, no route, or the host says that nothing listens there
+                asking.connect((address, _PORT))  # so that a host where nothing listens says so at once
+                asking.send(_QUESTION)
+                answer = asking.recv(_ANSWER.size)
+            except OSError:  # no answer, no route, or nothing listens there
                 continue
             if len(answer) == _ANSWER.size and _ANSWER.unpack(answer)[1] == _READMEM_ACK:
                 return bool(_ANSWER.unpack(answer)[5] & _CONTROLLED)

@@ -60,23 +60,27 @@ class Clock:
 
 
 class Buffers:
-    """The lent buffers that are free. `take` is for one thread, `give` for another."""
+    """Which of the lent buffers are free. `take` is for one thread, `give` for another."""
 
     def __init__(self) -> None:
         self._free: deque[int] = deque()
+        self._handed_over: set[int] = set()
 
     def lend(self, count: int) -> None:
-        """All of them."""
-        self._free = deque(range(count))
+        """All of them are free."""
+        self._free, self._handed_over = deque(range(count)), set()
 
     def take(self) -> int | None:
-        """One, or None when every buffer is in use."""
-        return self._free.popleft() if self._free else None
+        """One to hand over, or None when there is none."""
+        if not self._free:
+            return None
+        slot = self._free.popleft()
+        self._handed_over.add(slot)
+        return slot
 
     def give(self, slot: int) -> None:
-        """One comes back."""
-        if slot in self._free:
-            raise CameraLost(f"slot {slot} was released twice")
+        """One comes back. Raises KeyError for one that was not handed over."""
+        self._handed_over.remove(slot)
         self._free.append(slot)
 
 
@@ -91,7 +95,7 @@ class PacedCamera(ABC):
 
     def __init__(self, name: str, clock: Clock) -> None:
         self._name, self._clock = name, clock
-        self._size: Size = (0, 0)
+        self._size: Size | None = None
         self._free = Buffers()
         self._buffers: list[NDArray[np.uint8]] = []
         self._frame_id = self._frames = self._incomplete = self._lost = 0
@@ -117,23 +121,31 @@ class PacedCamera(ABC):
 
     def start(self, buffers: list[NDArray[np.uint8]]) -> None:
         """Stream into these, from the first picture on."""
-        shape = (self._size[1], self._size[0], 3)
-        self._buffers = [buffer[: np.prod(shape)].reshape(shape) for buffer in buffers]
+        width, height = self._opened_size()
+        self._buffers = [buffer[: width * height * 3].reshape(height, width, 3) for buffer in buffers]
         self._frame_id = self._frames = self._incomplete = self._lost = 0
         self._free.lend(len(buffers))
         self._clock.start()
 
     def next(self, timeout_s: float) -> CapturedFrame | None:
-        """The newest picture that is due, in a free buffer; those it is too late for are lost and counted."""
-        due = self._clock.wait(timeout_s) if self._buffers else 0
-        if self._count is not None:
-            due = min(due, self._count - self._frame_id)
-        if due == 0:
-            return None
-        slot = self._free.take()
-        self._frame_id += due
-        self._lost += due - (slot is not None)
-        return None if slot is None else self._fill(slot, *self._picture(self._frame_id))
+        """The newest picture that is due, in a free buffer; those that are too late or find none are lost and counted."""
+        if not self._buffers:
+            raise CameraLost(f"camera {self._name}: it is not streaming")
+        until_s = time.monotonic() + timeout_s
+        while True:
+            due = self._due(max(0.0, until_s - time.monotonic()))
+            slot = self._free.take() if due else None
+            self._frame_id += due
+            if slot is not None:
+                self._lost += due - 1
+                return self._fill(slot, *self._picture(self._frame_id))
+            self._lost += due
+            if time.monotonic() >= until_s:
+                return None
+
+    def _due(self, timeout_s: float) -> int:
+        due = self._clock.wait(timeout_s)
+        return due if self._count is None else min(due, self._count - self._frame_id)
 
     def _fill(self, slot: int, picture: Picture | None, label: str) -> CapturedFrame:
         if picture is None:
@@ -152,11 +164,13 @@ class PacedCamera(ABC):
         )
 
     def release(self, slot: int) -> None:
-        """Lend a buffer back."""
-        self._free.give(slot)
+        """Lend a handed-over buffer back."""
+        if self._buffers:
+            self._free.give(slot)
 
     def trigger(self) -> None:
         """Take one picture."""
+        self._opened_size()
         self._clock.fire()
 
     def stats(self) -> CameraStats:
@@ -168,5 +182,11 @@ class PacedCamera(ABC):
         self._buffers = []
 
     def close(self) -> None:
-        """Nothing is held but the buffers."""
+        """No picture can be asked for from here on."""
         self.stop()
+        self._size = None
+
+    def _opened_size(self) -> Size:
+        if self._size is None:
+            raise CameraLost(f"camera {self._name}: it is not open")
+        return self._size

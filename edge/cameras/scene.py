@@ -18,8 +18,8 @@ from edge.records import Pose
 
 GOOD, DEVIATIONS = trunk.GOOD, trunk.DEVIATIONS
 
-# What a fixture, a lamp, a lens and a sensor do: twice the standard deviations from part to part, px of the drawn size,
-# degrees, shares of the light; how much darker the corners are; and the noise of each pixel, grey levels.
+# How far a fixture, a lamp and a sensor go from part to part, each way: px of the drawn size, degrees, shares of the
+# light; how much darker a lens makes the corners; and the noise of each pixel, standard deviation in grey levels.
 SHIFT_PX, TURN_DEG, GAIN, GRADIENT, VIGNETTE, NOISE = 5.0, 0.6, 0.06, 0.05, 0.08, 2.5
 # Light is multiplied in whole steps of 1/160, below the noise, because bytes times bytes take a tenth of the time.
 LIGHT_UNIT = 160
@@ -43,14 +43,19 @@ def render(kind: str, generator: np.random.Generator, size: Size) -> tuple[Pictu
     """A picture uint8 [h, w, 3] BGR of this kind, `size` (width, height). Raises KeyError for an unknown kind."""
     flat = _at(size, trunk.draw(kind, generator))
     pose = Pose(
-        dx_px=float(generator.normal(0, SHIFT_PX / 2)) * size[0] / DRAWN[0],
-        dy_px=float(generator.normal(0, SHIFT_PX / 2)) * size[1] / DRAWN[1],
-        angle_deg=float(generator.normal(0, TURN_DEG / 2)),
+        dx_px=float(generator.uniform(-SHIFT_PX, SHIFT_PX)) * size[0] / DRAWN[0],
+        dy_px=float(generator.uniform(-SHIFT_PX, SHIFT_PX)) * size[1] / DRAWN[1],
+        angle_deg=float(generator.uniform(-TURN_DEG, TURN_DEG)),
     )
     matrix = _matrix(pose, size)
     posed = cv2.warpAffine(flat, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     bbox = None if kind == GOOD else _posed_box(cv2.boundingRect(differing(flat, good(size))), matrix, size)
     return _photograph(_bytes(posed), generator), Truth(kind, pose, bbox)
+
+
+def prepare(size: Size) -> None:
+    """Draw what every picture shares, about a second's work, now rather than with the first."""
+    render(GOOD, np.random.default_rng(0), size)
 
 
 @lru_cache(maxsize=4)
@@ -97,8 +102,8 @@ def _photograph(picture: Picture, generator: np.random.Generator) -> Picture:
 def _light(size: Size, generator: np.random.Generator) -> Picture:
     """[h, w, 3]: how much light falls on each pixel; LIGHT_UNIT is all of it."""
     across, down = np.linspace(-1, 1, LIGHT_GRID[0])[None, :], np.linspace(-1, 1, LIGHT_GRID[1])[:, None]
-    gain = 1 + generator.normal(0, GAIN / 2)
-    to_right, to_bottom = generator.normal(0, GRADIENT / 2, 2)
+    gain = 1 + generator.uniform(-GAIN, GAIN)
+    to_right, to_bottom = generator.uniform(-GRADIENT, GRADIENT, 2)
     light: NDArray[np.float64] = gain * (
         1 + to_right * across + to_bottom * down - VIGNETTE * (across**2 + down**2) / 2
     )

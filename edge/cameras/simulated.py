@@ -19,7 +19,8 @@ class SimulatedCamera(PacedCamera):
         self._pictures: list[tuple[Picture, str]] = []
 
     def open(self) -> CameraInfo:
-        """Draws the prerendered pictures, the first time."""
+        """Draws what every picture shares, and the prerendered ones, the first time."""
+        scene.prepare((self._config.width, self._config.height))
         while len(self._pictures) < self._config.prerendered:
             self._pictures.append(self._render())
         return self._opened("Simulated", (self._config.width, self._config.height))

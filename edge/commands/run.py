@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -94,7 +94,7 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
     registry = CollectorRegistry()
     registry.register(exposition.Collector({name: child.page for name, child in supervisor.children.items()}))
     registry.register(vitals.Vitals(supervisor.children))
-    notifier, logger = Notifier(), structlog.get_logger()
+    logger = structlog.get_logger()
     children = supervisor.children
     server = exposition.serve(
         station.metrics.host,
@@ -104,11 +104,12 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
         lambda: vitals.ready(children),
     )
 
-    def feed() -> None:
-        if supervisor.is_healthy:
-            notifier.send("WATCHDOG=1")
+    with server, closing(Notifier()) as notifier, told_to_stop() as received:
 
-    with server, told_to_stop() as received:
+        def feed() -> None:
+            if supervisor.is_healthy:
+                notifier.send("WATCHDOG=1")
+
         started_s, ready_s = time.monotonic(), None
         while not received and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
             supervisor.turn()
@@ -123,7 +124,6 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
                 raise GoldlineError(f"not ready after {START_WITHIN_S:.0f} s")
         notifier.send("STOPPING=1")
         supervisor.stop(feed)
-    notifier.close()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
