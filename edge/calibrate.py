@@ -30,8 +30,10 @@ FAIL_RATE = 1e-4
 # An image this many deviations (1.4826 MAD) above the median is odd; skewed but healthy sets reach 6.
 ODD_DEVIATIONS = 8.0
 MAD_TO_DEVIATION = 1.4826
-# More odd images than this share are not odd: the set is simply wide.
+# More odd images than this share (and than one) are not odd: the set is simply wide.
 MOST_ODD_SHARE = 0.05
+# Fewer images than this do not show what is usual.
+LEAST_TO_BE_ODD = 8
 # Below this many images no false-call rate is promised: a limit from so few is an accident.
 LEAST_IMAGES = 5
 # Images closer than this share of the usual distance to the nearest other show the same part in the same place.
@@ -84,8 +86,10 @@ def limits_of(overall: Scores) -> Limits:
 
 
 def odd_images(overall: Scores) -> tuple[int, ...]:
-    """Images far above the rest, worst first; at most 5 % of the set, and none of a set too small to tell."""
-    most = int(len(overall) * MOST_ODD_SHARE + 0.5)
+    """Images far above the rest, worst first; at most 5 % of the set or one, and none of a set too small to tell."""
+    if len(overall) < LEAST_TO_BE_ODD:
+        return ()
+    most = max(1, round(len(overall) * MOST_ODD_SHARE))
     centre = float(np.median(overall))
     deviation = MAD_TO_DEVIATION * float(np.median(np.abs(overall - centre)))
     far = [int(i) for i in np.argsort(-overall) if overall[i] > centre + ODD_DEVIATIONS * deviation]

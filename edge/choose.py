@@ -1,6 +1,6 @@
 """Which bank, and whether the template too: decided on good images alone, with deviations drawn into them.
 
-1. Some images are held out, at most 40; banks and templates are built from others.
+1. Some images are held out, at most 30; banks and templates are built from others.
 2. The held-out images, and copies of them with deviations (`synthetic.py`), are scored by every method.
 3. The bank whose scores separate the copies from the good images better is taken; positional where they tie, as it
    alone knows where things belong. What differs by less than chance would make it differ is a tie.
@@ -21,9 +21,11 @@ from edge.recipe import AnomalyCheck, TemplateCheck
 Images = NDArray[np.uint8]
 Extract = Callable[[Images], bank.Features]
 Tell = Callable[[int, int], None]
+# The score of an image [h, w, 3] with features [cells, c].
+Score = Callable[[Images, bank.Features], float]
 
 # Images scored, and images taken part in all: a hundred separate the methods as well as all of them, sooner.
-MOST_HELD_OUT = 40
+MOST_HELD_OUT = 30
 MOST_IMAGES = 100
 # With fewer images than this they are held out in turn, in so many parts, so that the banks keep most of them.
 FEW_IMAGES = 60
@@ -37,6 +39,15 @@ CLEAR_ERRORS = 2.0
 LEAST_SPREADS = {"positional": 1e-6, "global": 1e-6, "template": 0.1}
 
 
+@dataclass(frozen=True)
+class Goods:
+    """Good images of a region [n, h, w, 3], and their features on a grid."""
+
+    stack: Images
+    features: bank.Features
+    grid: bank.Grid
+
+
 @dataclass
 class Trial:
     """Scores by method: `good` of the held-out images, `bad` of deviant copies, `owner` the image of each copy."""
@@ -47,7 +58,7 @@ class Trial:
 
     def separation(self, method: str, without: int | None = None) -> float:
         """How often a deviant copy scores above a good image, perhaps without one image; a half where none are left."""
-        good, bad = np.array(self.good[method]), np.array(self.bad[method])
+        good, bad = np.array(self.good[method]), np.array(self.bad.get(method, ()))
         if without is not None:
             good, bad = np.delete(good, without), bad[np.array(self.owner) != without]
         return separation(good, bad) if len(good) and len(bad) else 0.5
@@ -88,42 +99,52 @@ def held_out(count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def try_out(
-    stack: Images,
-    features: bank.Features,
-    grid: bank.Grid,
-    anomaly: AnomalyCheck,
-    variation: TemplateCheck | None,
-    extract: Extract,
-    tell: Tell,
+    goods: Goods, anomaly: AnomalyCheck, variation: TemplateCheck | None, extract: Extract, tell: Tell
 ) -> Trial:
-    """Score held-out images [n, h, w, 3] and deviant copies of them by both banks and, if wanted, the template."""
+    """Score held-out images and deviant copies of them by both banks and, if wanted, the template."""
     trial, random = Trial(), np.random.default_rng(0)
-    parts = list(held_out(len(stack)))
+    parts = list(held_out(len(goods.stack)))
     for done, (rest, part) in enumerate(parts):
-        owners, copies = _deviants(stack, part, random)
-        trial.owner += [owner + sum(len(before) for _, before in parts[:done]) for owner in owners]
-        banks: dict[str, bank.Bank] = {
-            "positional": bank.build_positional(features[rest], grid, anomaly.per_cell),
-            "global": bank.build_global(features[rest], grid, anomaly.coreset),
-        }
-        model = template.learn(stack[rest], variation) if variation else None
-        sides = (
-            (trial.good, stack[part], features[part]),
-            (trial.bad, copies, extract(copies) if owners else features[:0]),
-        )
-        for target, images, vectors in sides:
-            for name, built in banks.items():
-                scores = [_score(built, vector, anomaly.top_fraction) for vector in vectors]
-                target.setdefault(name, []).extend(scores)
-            if model is not None:
-                scores = [template.score(template.deviation(model, image)) for image in images]
-                target.setdefault("template", []).extend(scores)
+        owners, copies = _deviants(goods.stack, part, random)
+        before = len(trial.good.get("positional", ()))
+        trial.owner += [before + owner for owner in owners]
+        methods = _methods(goods, rest, anomaly, variation)
+        _score_all(methods, goods.stack[part], goods.features[part], trial.good)
+        if owners:
+            _score_all(methods, copies, extract(copies), trial.bad)
         tell(done + 1, len(parts))
     return trial
 
 
-def _score(built: bank.Bank, features: bank.Features, top_fraction: float) -> float:
-    return float(bank.image_score(bank.distance_maps(built, features[None]), top_fraction)[0])
+def _methods(
+    goods: Goods, rest: NDArray[np.int64], anomaly: AnomalyCheck, variation: TemplateCheck | None
+) -> dict[str, Score]:
+    """What scores an image and its features, by method, each built from the images `rest`."""
+    features = goods.features[rest]
+    banks: dict[str, bank.Bank] = {
+        "positional": bank.build_positional(features, goods.grid, anomaly.per_cell),
+        "global": bank.build_global(features, goods.grid, anomaly.coreset),
+    }
+    methods: dict[str, Score] = {name: _by_bank(built, anomaly.top_fraction) for name, built in banks.items()}
+    if variation is not None:
+        model = template.learn(goods.stack[rest], variation)
+        methods["template"] = lambda image, _: template.score(template.deviation(model, image))
+    return methods
+
+
+def _by_bank(built: bank.Bank, top_fraction: float) -> Score:
+    def score(_: Images, vectors: bank.Features) -> float:
+        return float(bank.image_score(bank.distance_maps(built, vectors[None]), top_fraction)[0])
+
+    return score
+
+
+def _score_all(
+    methods: Mapping[str, Score], images: Images, features: bank.Features, scores: dict[str, list[float]]
+) -> None:
+    for name, score in methods.items():
+        found = [score(image, vectors) for image, vectors in zip(images, features, strict=True)]
+        scores.setdefault(name, []).extend(found)
 
 
 def _deviants(stack: Images, part: NDArray[np.int64], random: np.random.Generator) -> tuple[list[int], Images]:

@@ -27,7 +27,7 @@ def places(deviation: NDArray[np.float32], threshold: float) -> list[Place]:
     mask = (deviation >= threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     peaks = np.full(count, -np.inf, np.float32)
-    np.maximum.at(peaks, labels.ravel(), deviation.ravel())
+    np.maximum.at(peaks, labels.ravel().astype(np.intp), deviation.ravel())
     found = [
         Place((int(x), int(y), int(width), int(height)), float(peaks[index]))
         for index, (x, y, width, height, _) in enumerate(stats)

@@ -55,7 +55,9 @@ def picture(
     return np.vstack([row, _strip(row.shape[1], verdict, limits)])
 
 
-def write(path: Path, inspector: Inspector, image: Picture, prepared: Prepared, scores: Scores, verdict: Verdict) -> None:
+def write(
+    path: Path, inspector: Inspector, image: Picture, prepared: Prepared, scores: Scores, verdict: Verdict
+) -> None:
     """Write the evidence of one judged image as a PNG. Raises GoldlineError naming the file."""
     deviation = None if prepared.refusal else inspector.deviation(prepared, scores)
     reference = None if verdict.closest_reference is None else inspector.thumbnail(verdict.closest_reference)

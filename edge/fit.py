@@ -23,9 +23,9 @@ from edge.register import Method, Registration, align, align_grey, working_grey
 
 # Below half of the structure in common (correlation), goods are as unlike as two pictures of a texture.
 _FREE_BELOW = 0.5
-# An image of another thing altogether, or of nothing, is further from the goods than this share of the least similar
-# twentieth; a part with a large object missing is not.
-_SIMILARITY_MARGIN = 0.5
+# Below this share of what the least similar twentieth reach it is another thing altogether (0.1 or less, where goods
+# reach 0.9 and more); with the main object gone the fixture alone leaves half.
+_SIMILARITY_MARGIN = 0.3
 # Images that the golden picture and the method are chosen on: enough for a median, and quick for hundreds.
 _CHOOSE_ON = 40
 # Long side at which methods are compared, px: what the checks look at is rarely finer.

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from edge import defects, gate, judge, register, template
 from edge.config import Station
-from edge.errors import GoldlineError
 from edge.inference import Session
-from edge.recipe import LoadedRecipe, Recipe, load_recipe
+from edge.recipe import LoadedRecipe, load_recipe
 from edge.records import Defect, Outcome, Pose, Provenance, Reason, Verdict, error
 from edge.references import ReferenceSet, ReferenceSetError, RegionManifest, Store, taught_by
 from edge.view import View
@@ -243,8 +242,8 @@ class Inspector:
                     grid, pose = (shape[1], shape[0]), prepared.pose or Pose()
                     return self.view.to_frame(box, region.manifest.box, grid, pose, prepared.size)
 
-                for defect in defects.defects(name, deviation, check.limits.review, to_image, self._least_area_px):
-                    found.append((judge.standardise(self.calibration.scales[name], defect.score), defect))
+                boxed = defects.defects(name, deviation, check.limits.review, to_image, self._least_area_px)
+                found += [(judge.standardise(self.calibration.scales[name], one.score), one) for one in boxed]
         found.sort(key=lambda pair: -pair[0])
         return tuple(defect for _, defect in found[: defects.MOST_DEFECTS])
 

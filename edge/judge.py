@@ -17,14 +17,14 @@ from edge.errors import GoldlineError
 from edge.records import CheckScore, Limits, Outcome, Reason, Record, Verdict, error
 
 
-class CheckScale(Record):
+class CheckScale(Record, frozen=True):
     """Where one check's scores of unseen good images lie, in the check's own unit."""
 
     median: float
     spread: float
 
 
-class Calibration(Record):
+class Calibration(Record, frozen=True):
     """What teach learned about good images: each check's scale, and the limits of the overall score.
 
     `rate` is the false-call rate that `limits.review` can promise, from `images` exchangeable good images; None when

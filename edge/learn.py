@@ -1,8 +1,8 @@
 """Learns one region from its good images: which checks, what they hold a part against, and how good parts score."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,18 @@ class Learned:
     reasons: tuple[str, ...]
 
 
+KindT = TypeVar("KindT", bound="bank.Kind | None")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[KindT]):
+    """The checks a region gets, and why."""
+
+    kind: KindT
+    template: bool
+    reasons: tuple[str, ...]
+
+
 def working_size(box: Box, working_px: int, multiple: int) -> Size:
     """Width and height a box is scaled to: the area of a square of `working_px`, sides that the backbone takes."""
     scale = working_px / (box[2] * box[3]) ** 0.5
@@ -56,20 +68,26 @@ class RegionLearner:
         self._backbone, self._inference = backbone, inference
         self._size: Size = (stack.shape[2], stack.shape[1])
 
-    def learn(self, is_registered: bool, tell: Tell) -> Learned:
+    def learn(self, tell: Tell, *, registered: bool) -> Learned:
         """Everything about the region. Raises GoldlineError when no check is left."""
         anomaly = self._region.anomaly
         if anomaly is None:
             return self._template_alone()
         features = self.extract(self._stack, lambda done, total: tell("features", done, total))
         grid = feature_grid(self._backbone, self._size)
-        kind, with_template, reasons = self._choose(anomaly, features, grid, is_registered, tell)
-        built = self._build(kind, anomaly, features, grid, tell)
+        plan = self._plan(anomaly, features, grid, tell, registered=registered)
+        built = self._build(plan.kind, anomaly, features, grid, tell)
         graph = compile_graph(self._backbone, built, self._size, anomaly.top_fraction)
+        manifest = self._manifest(plan, grid, built.source.size)
         embedding = self._outputs(graph, "embedding", self._stack[: self._known], _unheard)
-        files = {**self._files(embedding, with_template), f"{self._region.name}.onnx": graph}
-        scores = {"anomaly": self._unseen(kind, anomaly, features, grid, tell)}
-        return self._learned(files, scores, with_template, (grid, kind, built.source.size), reasons)
+        learned = self._learned(manifest, embedding, plan.reasons)
+        name = f"{self._region.name}.anomaly"
+        return replace(
+            learned,
+            files={**learned.files, f"{self._region.name}.onnx": graph},
+            scores={name: self._unseen(plan.kind, anomaly, features, grid, tell), **learned.scores},
+            least_spreads={name: choose.LEAST_SPREADS[plan.kind], **learned.least_spreads},
+        )
 
     def relative_spread(self) -> float:
         """The upper spread of leave-one-image-out scores by a positional bank, as a share of their median."""
@@ -83,39 +101,35 @@ class RegionLearner:
     def _template_alone(self) -> Learned:
         if self._region.template is None or self._region.template.mode == "off":
             raise GoldlineError(f"recipe: region {self._region.name} has no check")
-        embedding = np.zeros((self._known, 1), np.float32)
-        files = self._files(embedding, True)
-        return self._learned(files, {}, True, ((0, 0), None, 0), ("template alone: the recipe has no anomaly check",))
+        plan = Plan(None, True, ("template alone: the recipe has no anomaly check",))
+        return self._learned(self._manifest(plan, (0, 0), 0), np.zeros((self._known, 1), np.float32), plan.reasons)
 
-    def _learned(
-        self,
-        files: dict[str, bytes],
-        scores: dict[str, Scores],
-        with_template: bool,
-        banked: tuple[bank.Grid, bank.Kind | None, int],
-        reasons: tuple[str, ...],
-    ) -> Learned:
-        grid, kind, vectors = banked
-        if with_template and self._region.template is not None:
-            scores["template"] = template.leave_one_out_scores(self._stack, self._region.template)
-        least = {"anomaly": choose.LEAST_SPREADS["positional"], "template": choose.LEAST_SPREADS["template"]}
-        name = self._region.name
-        manifest = RegionManifest(
-            name=name,
+    def _manifest(self, plan: Plan[Any], grid: bank.Grid, vectors: int) -> RegionManifest:
+        return RegionManifest(
+            name=self._region.name,
             box=self._box,
             size=self._size,
             grid=grid,
-            bank=kind,
+            bank=plan.kind,
             vectors=vectors,
-            template=with_template,
+            template=plan.template,
         )
-        return Learned(
-            manifest=manifest,
-            files=files,
-            scores={f"{name}.{check}": values for check, values in scores.items()},
-            least_spreads={f"{name}.{check}": least[check] for check in scores},
-            reasons=reasons,
-        )
+
+    def _learned(self, manifest: RegionManifest, embedding: NDArray[np.float32], reasons: tuple[str, ...]) -> Learned:
+        """Gate, embedding and, if planned, the template: as one `.npz`."""
+        limits = gate.learn(self._stack)
+        arrays: Arrays = {
+            "gate": np.array([limits.black, limits.saturated, limits.sharpness]),
+            "embedding": embedding,
+        }
+        scores: dict[str, Scores] = {}
+        if manifest.template and self._region.template is not None:
+            model = template.learn(self._stack, self._region.template)
+            arrays |= {"centre": model.centre, "bright": model.bright, "dark": model.dark}
+            unseen = template.leave_one_out_scores(self._stack, self._region.template)
+            scores[f"{manifest.name}.template"] = unseen
+        least_spreads = dict.fromkeys(scores, choose.LEAST_SPREADS["template"])
+        return Learned(manifest, {f"{manifest.name}.npz": pack(arrays)}, scores, least_spreads, reasons)
 
     def extract(self, images: Images, tell: Callable[[int, int], None]) -> bank.Features:
         """Features [n, cells, c] as float16: half the memory, and far finer than parts differ."""
@@ -145,33 +159,28 @@ class RegionLearner:
             tell(min(start + FEATURE_BATCH, len(images)), len(images))
         return np.concatenate(parts)
 
-    def _choose(
-        self, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, is_registered: bool, tell: Tell
-    ) -> tuple[bank.Kind, bool, tuple[str, ...]]:
-        """The bank, whether the template is kept, and why."""
+    def _plan(
+        self, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell, *, registered: bool
+    ) -> Plan[bank.Kind]:
+        """The bank, whether the template is kept, and why: by the recipe, or tried out."""
         wanted = self._region.template
         mode = "off" if wanted is None else wanted.mode
-        in_question = mode == "auto" and is_registered
+        in_question = mode == "auto" and registered
+        said = f"{anomaly.bank} bank: the recipe says so"
         if anomaly.bank != "auto" and not in_question:
-            return anomaly.bank, mode == "on", (f"{anomaly.bank} bank: the recipe says so",)
+            return Plan(anomaly.bank, mode == "on", (said,))
         trial = choose.try_out(
-            self._stack,
-            features,
-            grid,
+            choose.Goods(self._stack, features, grid),
             anomaly,
             wanted if in_question else None,
             lambda images: self.extract(images, _unheard),
             lambda done, total: tell("comparing methods", done, total),
         )
-        kind, reason = (
-            choose.choose_bank(trial)
-            if anomaly.bank == "auto"
-            else (anomaly.bank, f"{anomaly.bank} bank: the recipe says so")
-        )
+        kind, reason = choose.choose_bank(trial) if anomaly.bank == "auto" else (anomaly.bank, said)
         if not in_question:
-            return kind, mode == "on", (reason,)
+            return Plan(kind, mode == "on", (reason,))
         kept, why = choose.choose_template(trial, kind)
-        return kind, kept, (reason, why)
+        return Plan(kind, kept, (reason, why))
 
     def _build(
         self, kind: bank.Kind, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell
@@ -196,18 +205,6 @@ class RegionLearner:
             progress=lambda done, total: tell("leave-one-out scores", done, total),
         )
         return bank.image_score(maps, anomaly.top_fraction)
-
-    def _files(self, embedding: NDArray[np.float32], with_template: bool) -> dict[str, bytes]:
-        """Gate, embedding and template as one `.npz`."""
-        limits = gate.learn(self._stack)
-        arrays: Arrays = {
-            "gate": np.array([limits.black, limits.saturated, limits.sharpness]),
-            "embedding": embedding,
-        }
-        if with_template and self._region.template is not None:
-            model = template.learn(self._stack, self._region.template)
-            arrays |= {"centre": model.centre, "bright": model.bright, "dark": model.dark}
-        return {f"{self._region.name}.npz": pack(arrays)}
 
 
 def _unheard(done: int, total: int) -> None:

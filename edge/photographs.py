@@ -46,12 +46,12 @@ class Photographs(Sequence[Image]):
     `size` is their (width, height); with `any_size` it is the median, and frames are scaled to it.
     """
 
-    def __init__(self, looks: Sequence[Look], size: Size, any_size: bool, repeated: Sequence[str]) -> None:
+    def __init__(self, looks: Sequence[Look], size: Size, repeated: Sequence[str], *, any_size: bool) -> None:
         self.paths = [look.path for look in looks]
         self.thumbnails = [look.thumbnail for look in looks]
         self.size, self.any_size = size, any_size
         self.repeated = tuple(repeated)
-        self._kept = [look.picture for look in looks]
+        self._kept: list[Image | None] = [look.picture for look in looks]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,6 +65,10 @@ class Photographs(Sequence[Image]):
             return [self[place] for place in range(*index.indices(len(self)))]
         kept = self._kept[index]
         return read_image(self.paths[index]) if kept is None else kept
+
+    def release(self) -> None:
+        """Keep no decoded image any longer."""
+        self._kept = [None] * len(self.paths)
 
     @property
     def names(self) -> list[str]:
@@ -88,12 +92,12 @@ def open_photographs(directory: Path, tell: Callable[[int, int], None]) -> Photo
             tell(len(looks), len(paths))
     unique, repeated = _once_each(looks)
     size, any_size = common_size(unique)
-    return Photographs(unique, size, any_size, repeated)
+    return Photographs(unique, size, repeated, any_size=any_size)
 
 
 def _look(path: Path) -> Look:
     picture = read_image(path)
-    digest = hashlib.blake2b(np.ascontiguousarray(picture), digest_size=16).digest()
+    digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
     return Look(path, (picture.shape[1], picture.shape[0]), digest, _thumbnail(picture), picture)
 
 

@@ -16,7 +16,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class ReferenceSetError(GoldlineError):
     """A reference set that is missing, damaged or of another version."""
 
 
-class RegionManifest(Record):
+class RegionManifest(Record, frozen=True):
     """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map."""
 
     name: str
@@ -55,7 +55,7 @@ class RegionManifest(Record):
     template: bool
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True):
     """What a set is. `taught` is the part of the recipe it was taught by; `files` maps path to sha256.
 
     `any_size` is set where the good images had no common size: frames are scaled to `image_size` before anything else.
@@ -226,18 +226,16 @@ class Store:
 
     def _switch(self, history: list[str]) -> None:
         # The history first: if the power goes between the two, `_history` cuts it back to the symlink.
-        for name, make in (
-            ("history.json", lambda path: _write(path, json.dumps(history).encode())),
-            ("active", lambda path: os.symlink(history[-1], path)),
-        ):
-            fresh = self.root / f".new-{name}"
-            fresh.unlink(missing_ok=True)
-            make(fresh)
-            os.replace(fresh, self.root / name)
+        recorded, link = self.root / ".new-history.json", self.root / ".new-active"
+        _write(recorded, json.dumps(history).encode())
+        os.replace(recorded, self.root / "history.json")
+        link.unlink(missing_ok=True)
+        os.symlink(history[-1], link)
+        os.replace(link, self.root / "active")
         _sync(self.root)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as handle:
             try:

@@ -20,34 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import solver
-from edge.geometry import (
-    BoxXywh,
-    Image,
-    Matrix,
-    Size,
-    block_matrix,
-    decimate,
-    matrix_pose,
-    to_image,
-    visible_share,
-    warp,
-)
+from edge.geometry import Image, Matrix, Size, block_matrix, decimate, matrix_pose
 from edge.records import Pose
-
-__all__ = [
-    "Alignment",
-    "BoxXywh",
-    "Method",
-    "Registration",
-    "align",
-    "align_grey",
-    "normalise",
-    "to_image",
-    "visible_share",
-    "warp",
-    "working_factor",
-    "working_grey",
-]
 
 Method = Literal["none", "shift", "rigid"]
 

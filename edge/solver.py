@@ -1,6 +1,6 @@
 """The pose between two pictures of the same thing, to a fraction of a pixel, in the presence of what does not match.
 
-1. `structure`: lighting is taken out of a grey picture and noise is smoothed away.
+1. `structure`: noise, lighting and contrast are taken out of a grey picture; what is left is shape.
 2. `Coarse`: the golden picture, small and turned by a few angles, is matched over the live one (normalised
    correlation). This brings every later step within reach.
 3. `refine`: inverse compositional Gauss-Newton on half the scale, then on the whole (Baker and Matthews, "Lucas-Kanade
@@ -28,13 +28,15 @@ _SMOOTHING_PX = 1.0
 # Lighting changes over more than this share of the picture's long side; structure is finer. A larger share lets what
 # comes into view, or a foreign object, disturb its surroundings: 0.25 makes the error of the pose five times as large.
 _LIGHTING_SHARE = 0.1
+# Contrast below this many grey levels is noise, and is not made into structure.
+_LEAST_CONTRAST = 2.0
 # Long side of the coarse maps, px: a part moved by one of them is still within reach of the fine steps.
 _COARSE_PX = 64
 # Share of the golden picture that is matched coarsely; the rest is room to move in.
 _COARSE_SHARE = 0.8
 # A turn by half of this moves the corner of a coarse map by less than a pixel.
 _ANGLE_STEP_DEG = 2.5
-# What lies outside the live picture: far from any structure (whose mean deviation is 1), so that it gets no weight.
+# What lies outside the live picture: far from any structure (whose deviation is below 1), so that it gets no weight.
 _OUTSIDE = 1e6
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Errors beyond this many robust deviations belong to something else than noise and lighting.
@@ -57,12 +59,20 @@ class Level:
 
 
 def structure(grey: Image) -> Map:
-    """A grey picture without lighting, zero on average and with a mean deviation of 1."""
+    """A grey picture without lighting, in units of its surroundings' contrast: everything in it counts alike.
+
+    Without the division one object of high contrast outweighs the fixture around it, and where it is missing or
+    misplaced the pose goes wrong with it.
+    """
     sharp = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX)
     side = int(max(grey.shape) * _LIGHTING_SHARE) | 1
-    detail = sharp - cv2.blur(sharp, (side, side), borderType=cv2.BORDER_REFLECT)
-    # In a picture without any structure, rounding is not made into some: a hundredth of a grey level is nothing.
-    return np.asarray(detail / max(0.01, float(np.abs(detail).mean())), np.float32)
+    detail = np.asarray(sharp - _surroundings(sharp, side), np.float32)
+    contrast = np.sqrt(np.maximum(_surroundings(detail * detail, side), 0))
+    return detail / (contrast + np.float32(_LEAST_CONTRAST))
+
+
+def _surroundings(values: cv2.typing.MatLike, side: int) -> Map:
+    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def half(fine: Map) -> Map:

@@ -30,12 +30,21 @@ SOFT_PX = 1.0
 ATTEMPTS = 12
 
 
+def _between(random: np.random.Generator, low: float, high: float) -> float:
+    return float(random.uniform(low, high))
+
+
+def _place(random: np.random.Generator, room: int) -> int:
+    """A whole number from 0 to below `room`."""
+    return int(random.integers(0, max(1, room)))
+
+
 def _box(
     shape: tuple[int, ...], random: np.random.Generator, shares: tuple[float, float] = PATCH_SHARES
 ) -> tuple[int, int, int, int]:
     """Top, left, height, width of a patch inside an image of that shape."""
-    height, width = (max(4, round(side * random.uniform(*shares))) for side in shape[:2])
-    top, left = int(random.integers(0, shape[0] - height)), int(random.integers(0, shape[1] - width))
+    height, width = (max(4, round(side * _between(random, *shares))) for side in shape[:2])
+    top, left = _place(random, shape[0] - height), _place(random, shape[1] - width)
     return top, left, height, width
 
 
@@ -46,8 +55,7 @@ def _blend(region: Region, patch: NDArray[np.floating], mask: NDArray[np.floatin
 
 def _pasted(region: Region, source: Region, random: np.random.Generator) -> Region:
     top, left, height, width = _box(region.shape, random)
-    from_top = int(random.integers(0, region.shape[0] - height))
-    from_left = int(random.integers(0, region.shape[1] - width))
+    from_top, from_left = _place(random, region.shape[0] - height), _place(random, region.shape[1] - width)
     # The whole source is moved, so that the soft edge blends into what lay beside the patch.
     patch = np.roll(source, (top - from_top, left - from_left), (0, 1)).astype(np.float32)
     return _blend(region, patch, _blob(region.shape, (top, left, height, width), random))
@@ -66,7 +74,7 @@ def _blob(shape: tuple[int, ...], box: tuple[int, int, int, int], random: np.ran
     return cv2.GaussianBlur(mask, (0, 0), SOFT_PX).astype(np.float32)
 
 
-def moved(region: Region, other: Region, random: np.random.Generator) -> Region:
+def moved(region: Region, _other: Region, random: np.random.Generator) -> Region:
     """A patch of the part itself, somewhere else on it."""
     return _pasted(region, region, random)
 
@@ -76,7 +84,7 @@ def foreign(region: Region, other: Region, random: np.random.Generator) -> Regio
     return _pasted(region, other[:, ::-1], random)
 
 
-def displaced(region: Region, other: Region, random: np.random.Generator) -> Region:
+def displaced(region: Region, _other: Region, random: np.random.Generator) -> Region:
     """A large piece of the part, a little off its place."""
     box = _box(region.shape, random, PIECE_SHARES)
     angle, share = random.uniform(0, 2 * np.pi), random.uniform(*DISPLACED_SHARES)
@@ -86,7 +94,7 @@ def displaced(region: Region, other: Region, random: np.random.Generator) -> Reg
     return _blend(region, patch, _blob(region.shape, box, random))
 
 
-def erased(region: Region, other: Region, random: np.random.Generator) -> Region:
+def erased(region: Region, _other: Region, random: np.random.Generator) -> Region:
     """A patch painted over with what surrounds it."""
     box = _box(region.shape, random)
     top, left, height, width = box
@@ -96,17 +104,17 @@ def erased(region: Region, other: Region, random: np.random.Generator) -> Region
     return _blend(region, patch, _blob(region.shape, box, random))
 
 
-def spot(region: Region, other: Region, random: np.random.Generator) -> Region:
+def spot(region: Region, _other: Region, random: np.random.Generator) -> Region:
     """A round spot, darker or lighter than what it lies on."""
     height, width = region.shape[:2]
-    radius = max(1.5, min(height, width) * random.uniform(*SPOT_SHARES))
-    y, x = random.uniform(radius, height - radius), random.uniform(radius, width - radius)
+    radius = max(1.5, min(height, width) * _between(random, *SPOT_SHARES))
+    y, x = _between(random, radius, height - radius), _between(random, radius, width - radius)
     rows, columns = np.mgrid[:height, :width]
     mask = np.clip(radius + 0.5 - np.hypot(rows - y, columns - x), 0, 1)
     return _blend(region, region + _contrast(region, int(y), int(x), random), mask)
 
 
-def mark(region: Region, other: Region, random: np.random.Generator) -> Region:
+def mark(region: Region, _other: Region, random: np.random.Generator) -> Region:
     """A scratch one or two pixels wide."""
     height, width = region.shape[:2]
     start = random.uniform(0.1, 0.9, 2) * (width, height)
@@ -121,7 +129,7 @@ def mark(region: Region, other: Region, random: np.random.Generator) -> Region:
 
 def _contrast(region: Region, y: int, x: int, random: np.random.Generator) -> float:
     """Away from what is there: bright places get darker, dark ones lighter."""
-    level = float(random.uniform(*CONTRASTS))
+    level = _between(random, *CONTRASTS)
     return -level if region[y, x].mean() > 127 else level
 
 
@@ -159,7 +167,8 @@ def jittered(region: Region, count: int, random: np.random.Generator) -> list[Re
     for _ in range(count):
         matrix = np.array([[1, 0, random.uniform(-1, 1)], [0, 1, random.uniform(-1, 1)]])
         size = (region.shape[1], region.shape[0])
-        shifted = cv2.warpAffine(region, matrix, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        noisy = shifted * random.uniform(0.97, 1.03) + random.normal(0, 2, shifted.shape)
+        warped = np.asarray(cv2.warpAffine(region, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        shifted = warped.astype(np.float32)
+        noisy = shifted * _between(random, 0.97, 1.03) + random.normal(0, 2, shifted.shape)
         copies.append(np.clip(noisy, 0, 255).astype(np.uint8))
     return copies

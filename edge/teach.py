@@ -75,32 +75,6 @@ class Taught:
             "seconds": self.seconds,
         }
 
-    def lines(self, most_named: int) -> list[str]:
-        """The report for a person."""
-        limits, rate = self.calibration.limits, self.calibration.rate
-        promise = (
-            f"false calls: at most {rate:.2%} of good parts like these ({self.references} images promise no less)"
-            if rate is not None
-            else f"false calls: no rate can be promised from {self.references} image(s); take 20 or more"
-        )
-        told = [f"{self.product}: reference set {self.reference_set}, {self.references} images, {self.seconds:.1f} s"]
-        told += [f"  {reason}" for reason in self.reasons]
-        told += [f"  {promise}", f"  review limit {limits.review:.2f}; fail limit {limits.fail:.2f} (extrapolated)"]
-        told += _named("look odd, were not counted for the limits; remove what is not good and teach again",
-                       [f"{name} ({score:.1f})" for name, score in self.odd], most_named)
-        told += _named("left out", [f"{name} ({why})" for name, why in self.refused], most_named)
-        told += _named("the same picture twice, used once", self.identical, most_named)
-        told += _named("nearly the same picture, so limits may be too tight",
-                       [f"{first} ~ {second}" for first, second in self.near_duplicates], most_named)
-        return told
-
-
-def _named(what: str, names: Sequence[str], most: int) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return [f"  {what}: {', '.join(names[:most])}{more}"]
-
 
 @dataclass(frozen=True)
 class Laid:
@@ -115,13 +89,12 @@ def teach(station: Station, product: str, directory: Path, tell: Tell) -> Taught
     """Build, store and activate a reference set. Raises GoldlineError."""
     began = time.monotonic()
     recipe = recipe_of(station, product)
-    role = _role(recipe)
     photographs = open_photographs(directory, lambda done, total: tell("reading", done, total))
     tell("registration", 0, 1)
     fitted = fit.fit(photographs, recipe.recipe.registration)
     view = View(fitted.registration, photographs.any_size, False)
     laid = _lay(view, photographs, tell)
-    return Teacher(station, recipe, role, photographs, view, laid, tell).teach(list(fitted.reasons), began)
+    return Teacher(station, recipe, photographs, view, laid, tell).teach(list(fitted.reasons), began)
 
 
 def recipe_of(station: Station, product: str) -> LoadedRecipe:
@@ -157,16 +130,9 @@ class Teacher:
     """Everything that is known once the images lie over each other."""
 
     def __init__(
-        self,
-        station: Station,
-        recipe: LoadedRecipe,
-        role: str,
-        photographs: Photographs,
-        view: View,
-        laid: Laid,
-        tell: Tell,
+        self, station: Station, recipe: LoadedRecipe, photographs: Photographs, view: View, laid: Laid, tell: Tell
     ) -> None:
-        self._station, self._recipe, self._role = station, recipe, role
+        self._station, self._recipe, self._role = station, recipe, _role(recipe)
         self._photographs, self._view, self._laid, self._tell = photographs, view, laid, tell
         self._backbone: Backbone = load_backbone()
         self._names = [photographs.names[index] for index in laid.indices]
@@ -175,8 +141,9 @@ class Teacher:
         """From the laid images to an active reference set."""
         view, why = self._choose_brightness()
         stacks = self._cut(view, range(len(self._names)))
+        self._photographs.release()
         learned = [
-            self._learner(region, stack).learn(view.registration.registered, self._tell)
+            self._learner(region, stack).learn(self._tell, registered=view.registration.registered)
             for region, stack in zip(self._recipe.recipe.regions, stacks, strict=True)
         ]
         outcome = calibrate.calibrate(
@@ -288,5 +255,5 @@ def _enough(stack: Images) -> Images:
 def _small(stack: Images) -> Images:
     """[n, 32, 32] grey."""
     size = (DUPLICATE_PX, DUPLICATE_PX)
-    greys = [cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY) for image in stack]
-    return np.asarray(greys, np.uint8)
+    small = [np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8) for image in stack]
+    return np.stack([np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8) for image in small])

@@ -1,8 +1,11 @@
-"""Progress and tables on a terminal; nothing where there is none."""
+"""Progress on a terminal; nothing where there is none."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 Tell = Callable[[str, int, int], None]
 
@@ -12,14 +15,11 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def stages() -> Iterator[Tell]:
+def stages() -> Generator[Tell, None, None]:
     """A progress bar on stderr for work in named stages: call it with a stage, what is done and how much there is."""
     if not sys.stderr.isatty():
         yield _silent
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
     columns = (TextColumn("{task.description:<30}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}

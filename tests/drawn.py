@@ -46,3 +46,14 @@ def _draw(random: np.random.Generator, size: tuple[int, ...]) -> NDArray[np.floa
         else:
             cv2.rectangle(canvas, (x, y), (x + 2 * reach + 5, y + reach + 5), colour, -1)
     return cv2.GaussianBlur(canvas, (0, 0), 1.0)
+
+
+def with_object_removed(image: Image, share: float = 0.15) -> Image:
+    """The middle of the picture gone, down to bare grey: `share` of its area."""
+    height, width = image.shape[:2]
+    half_height, half_width = (int(side * share**0.5 / 2) for side in (height, width))
+    removed = image.copy()
+    removed[
+        height // 2 - half_height : height // 2 + half_height, width // 2 - half_width : width // 2 + half_width
+    ] = 90
+    return removed

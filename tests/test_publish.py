@@ -319,6 +319,7 @@ def test_a_restarted_capture_goes_on_with_its_ids(line):
     first = line.open()
     line.capture()
     assert line.logs["left"].next_id() == first.trigger_id + 1
+    line.subscriber.wait(1)
     second = line.open()
     line.judge(second.trigger_id)
     heard = line.subscriber.wait(2)
@@ -443,8 +444,8 @@ def test_publish_is_killed_anywhere_and_every_trigger_has_one_event(make_line):
         # Inspection repeats its recent verdicts on a new link: what lay in the old socket is gone.
         for trigger_id in opened:
             line.judge(trigger_id)
-        die_at = time.monotonic() + random.uniform(0.0, 0.06)
-        while time.monotonic() < die_at and len(opened) < 900:
+        # Fewer in all than a block of ids: this capture never asks for a second.
+        for _ in range(random.randint(0, 150)):
             try:
                 opened.append(line.open().trigger_id)
                 line.judge(opened[-1])

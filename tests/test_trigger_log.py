@@ -243,9 +243,10 @@ def test_a_killed_writer_leaves_whole_records_and_no_gap(tmp_path):
         assert writer.stdout.readline() == b"up\n"
         reader = reader or OpenedLog.attach(path)
         assert reader is not None
-        die_at = time.monotonic() + random.uniform(0.002, 0.1)
-        while time.monotonic() < die_at:
+        enough = len(seen) + random.randint(1, 300)
+        while len(seen) < enough:
             seen += _read_and_close(reader)
+        time.sleep(random.uniform(0, 0.001))
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
         seen += _read_and_close(reader)
@@ -253,12 +254,11 @@ def test_a_killed_writer_leaves_whole_records_and_no_gap(tmp_path):
         assert fresh is not None
         assert fresh.read_unclosed() == []
         fresh.close()
-    assert len(seen) > 500
     assert len(set(seen)) == len(seen), "an id was given twice"
     # Ids are given in order and without a gap within a block; a kill skips none, a full pair of blocks wastes none.
     assert seen == sorted(seen)
     gaps = [(a, b) for a, b in pairwise(seen) if b != a + 1]
-    assert all(b % 500 == 1 for _, b in gaps)
+    assert all(b % 500 == 1 for _, b in gaps), gaps
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".new")]
 
 

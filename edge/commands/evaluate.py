@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import load_station
-from edge.terminal import stages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and report. 0 when it ran."""
     from edge.evaluate import evaluate
     from edge.inspector import Inspector
+    from edge.terminal import stages
 
     inspector = Inspector.load(load_station(arguments.config), arguments.product)
     with stages() as tell:

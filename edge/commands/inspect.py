@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example:\n  goldline inspect lid part-017.png --evidence why/"
     parser.add_argument("product", metavar="NAME", help="the product")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
-    parser.add_argument("--expect", type=expectation, default={}, metavar="KEY=VALUE,…", help="what an order would give")
+    parser.add_argument(
+        "--expect", type=expectation, default={}, metavar="KEY=VALUE,…", help="what an order would give"
+    )
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a picture of why, for each image, here")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 

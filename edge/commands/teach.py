@@ -2,11 +2,15 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.config import Station, load_station
 from edge.errors import GoldlineError
-from edge.terminal import stages
+
+if TYPE_CHECKING:
+    from edge.teach import Taught
 
 # Odd images and near-duplicates named on the terminal; `--json` has them all.
 MOST_NAMED = 8
@@ -32,17 +36,51 @@ def run(arguments: argparse.Namespace) -> int:
     """Teach, or switch. 0 when it ran."""
     station = load_station(arguments.config)
     if arguments.good is not None:
-        return _teach(station, arguments.product, arguments.good, arguments.json)
+        return _teach(station, arguments)
     return _switch(station, arguments)
 
 
-def _teach(station: Station, product: str, directory: Path, as_json: bool) -> int:
+def _teach(station: Station, arguments: argparse.Namespace) -> int:
     from edge.teach import teach
+    from edge.terminal import stages
 
     with stages() as tell:
-        taught = teach(station, product, directory, tell)
-    print(json.dumps(taught.to_json()) if as_json else "\n".join(taught.lines(MOST_NAMED)))
+        taught = teach(station, arguments.product, arguments.good, tell)
+    print(json.dumps(taught.to_json()) if arguments.json else "\n".join(report(taught)))
     return 0
+
+
+def report(taught: "Taught") -> list[str]:
+    """What teach did, line by line, for a person."""
+    limits, rate = taught.calibration.limits, taught.calibration.rate
+    promise = (
+        f"false calls: {rate:.2%} of good parts like these, the least that {taught.references} images can promise"
+        if rate is not None
+        else f"false calls: no rate can be promised from {taught.references} image(s); take 20 or more"
+    )
+    return [
+        f"{taught.product}: reference set {taught.reference_set}, {taught.references} images, {taught.seconds:.1f} s",
+        *(f"  {reason}" for reason in taught.reasons),
+        f"  {promise}",
+        f"  review limit {limits.review:.2f} spreads above a good part; fail limit {limits.fail:.2f}, an extrapolation",
+        *_named(
+            "look odd and were not counted for the limits; remove what is not good and teach again",
+            [f"{name} ({score:.1f})" for name, score in taught.odd],
+        ),
+        *_named("left out", [f"{name} ({why})" for name, why in taught.refused]),
+        *_named("the same picture again, used once", taught.identical),
+        *_named(
+            "nearly the same picture, so limits may be too tight",
+            [f"{first} ~ {second}" for first, second in taught.near_duplicates],
+        ),
+    ]
+
+
+def _named(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return [f"  {what}: {', '.join(names[:MOST_NAMED])}{more}"]
 
 
 def _switch(station: Station, arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ runs at `RATE_HZ`, one that waits for software triggers.
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,6 +157,16 @@ class CameraContract:
                 stream.camera.release(frames[-1].slot)
                 assert stream.camera.next(self.QUIET_S) is None
         assert lost_between(frames) == 0
+
+    def test_a_trigger_from_another_thread_ends_the_waiting(self, triggered: MakeCamera) -> None:
+        with streaming(triggered) as stream:
+            asking = threading.Timer(0.1, stream.camera.trigger)
+            began = time.monotonic()
+            asking.start()
+            frame = stream.camera.next(2 * PATIENCE_S)
+            # Long before the timeout, however busy the machine.
+            assert frame is not None and time.monotonic() - began < PATIENCE_S
+            asking.join()
 
     def test_waiting_ends_with_the_timeout(self, triggered: MakeCamera) -> None:
         with streaming(triggered) as stream:
