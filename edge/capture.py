@@ -8,11 +8,12 @@ which slot is in `handover.py`, what was promised to the ledger in `promises.py`
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
 import structlog
 
+from edge import metrics
 from edge.cameras.camera import (
     Camera,
     CameraAbsent,
@@ -90,9 +91,23 @@ class Capture:
         # Triggers told to fire: waiting for the camera, and the one whose picture is being taken.
         self._to_fire: deque[Trigger] = deque()
         self._exposing: Trigger | None = None
+        self._account_for_predecessor()
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
         self._poller.listen(self._grabber.wake, self._see_camera)
+
+    def _account_for_predecessor(self) -> None:
+        """Frames a dead incarnation had captured and neither handed over nor dropped went with it."""
+        counted: Counter[str] = Counter()
+        for series, values in self._page.read():
+            if series.metric.kind == "counter" and "camera" not in series.labels[1:2]:
+                counted[series.metric.name] += int(values[0])
+        gone = counted["goldline_frames_captured_total"] - counted["goldline_frames_handed_total"]
+        gone -= counted["goldline_frames_dropped_total"]
+        self._dropped(Reason.WORKER_CRASH).inc(gone)
+
+    def _dropped(self, reason: Reason) -> metrics.Counter:
+        return self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="capture", reason=reason)
 
     def loop(self) -> None:
         """Until told to stop."""

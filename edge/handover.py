@@ -160,11 +160,11 @@ class Handover:
                 continue
             self._lent[waiting.captured.slot] = trigger.trigger_id
             self._promises.handed(trigger)
+            self._handed.inc()
             try:
                 self._inspection.send(Frame(frame=self._reference(waiting, trigger)))
             except ChannelClosed:
                 return  # its end of file is on the way, and with it the answer for this frame
-            self._handed.inc()
             self._promises.opened(trigger)
 
     def _reference(self, waiting: Waiting, trigger: Trigger) -> FrameRef:

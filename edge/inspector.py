@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge import defects, gate, judge, register, template
 from edge.config import Station
 from edge.inference import Session
-from edge.recipe import LoadedRecipe, load_recipe
+from edge.recipe import LoadedRecipe, load_recipe, recipe_path
 from edge.records import Defect, Outcome, Pose, Provenance, Reason, Verdict, error
 from edge.references import ReferenceSet, ReferenceSetError, RegionManifest, Store, taught_by
 from edge.view import View
@@ -107,8 +107,9 @@ class Inspector:
     @classmethod
     def load(cls, station: Station, product: str, *, threads: int | None = None) -> "Inspector":
         """The product's active set with its graphs loaded. Raises GoldlineError."""
-        recipe = load_recipe(station, product)
+        recipe_path(station, product)  # refuses a name that is none
         found = Store(station.state_dir, product).load()
+        recipe = load_recipe(station, product)
         _refuse_other_recipe(recipe, found)
         # Every pool of threads but the graph's stays out of its way.
         cv2.setNumThreads(1)

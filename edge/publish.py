@@ -217,8 +217,7 @@ class Publisher:
 
     def _lost(self, peer: str) -> None:
         if self.is_stopping:
-            # It left because it was told to; what it left open is closed as such.
-            return
+            return  # it left because it was told to; what it left open is closed as such
         if peer == INSPECTION:
             self._books.lost_inspection()
         else:

@@ -183,9 +183,7 @@ class Store:
 
     def identities(self) -> list[str]:
         """Every stored set's id, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(path.parent.name for path in self.root.glob("[0-9a-f]*/manifest.json"))
+        return sorted(path.parent.name for path in self.root.glob("[0-9a-f]" * ID_DIGITS + "/manifest.json"))
 
     def find(self, prefix: str) -> str:
         """The one id that starts so. Raises ReferenceSetError."""

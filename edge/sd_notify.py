@@ -17,7 +17,7 @@ class Notifier:
         """Send e.g. `READY=1`. A manager that does not listen is no reason to stop inspecting."""
         if self._address:
             try:
-                self._socket.sendto("\n".join(states).encode(), self._address)
+                self._socket.sendto("\n".join(states).encode(), socket.MSG_DONTWAIT, self._address)
             except OSError:
                 return
 

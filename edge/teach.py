@@ -88,20 +88,14 @@ class Laid:
 def teach(station: Station, product: str, directory: Path, tell: Tell) -> Taught:
     """Build, store and activate a reference set. Raises GoldlineError."""
     began = time.monotonic()
-    recipe = recipe_of(station, product)
+    known = recipe_path(station, product).is_file() and load_recipe(station, product)
     photographs = open_photographs(directory, lambda done, total: tell("reading", done, total))
+    recipe = known or write_default_recipe(station, product)
     tell("registration", 0, 1)
     fitted = fit.fit(photographs, recipe.recipe.registration)
     view = View(fitted.registration, photographs.any_size, False)
     laid = _lay(view, photographs, tell)
     return Teacher(station, recipe, photographs, view, laid, tell).teach(list(fitted.reasons), began)
-
-
-def recipe_of(station: Station, product: str) -> LoadedRecipe:
-    """The product's recipe; a default one is made where there is none."""
-    if recipe_path(station, product).is_file():
-        return load_recipe(station, product)
-    return write_default_recipe(station, product)
 
 
 def _role(recipe: LoadedRecipe) -> str:

@@ -125,6 +125,7 @@ def test_undo_goes_back_step_by_step(store: Store) -> None:
     sets = [saved(store, references=(name,)) for name in ("a", "b", "c")]
     for identity in [*sets, sets[0]]:
         store.activate(identity)
+    assert store.identities() == sorted(sets)
     assert [store.undo() for _ in range(3)] == [sets[2], sets[1], sets[0]]
     with pytest.raises(ReferenceSetError, match="no earlier"):
         store.undo()

@@ -1,8 +1,10 @@
 """The whole station as a user runs it: real processes, real rings, a real subscriber; and what faults do to it."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -100,16 +102,28 @@ def assert_each_answered_once(config: Path, listener: Listener) -> None:
 
 
 def assert_balanced(daemon: Daemon) -> None:
-    """triggers == verdicts + in flight, and every frame is accounted for, once the page is still for a moment."""
+    """Every trigger is answered or in flight, and every frame handed over, dropped for a reason, or waiting.
+
+    The pages are read while the station runs, so the sums are right at one of many looks.
+    """
     until = time.monotonic() + 10
-    while True:
-        metrics = daemon.metrics()
-        total = lambda name: sum(v for k, v in metrics.items() if k.partition("{")[0] == name)  # noqa: B023, E731
-        in_flight = total("goldline_triggers_in_flight")
-        if total("goldline_triggers_total") == total("goldline_verdicts_total") + in_flight:
-            return
-        assert time.monotonic() < until, metrics
-        time.sleep(0.05)
+    while not is_balanced(daemon.metrics()):
+        assert time.monotonic() < until, daemon.metrics()
+        time.sleep(0.02)
+
+
+def is_balanced(metrics: dict[str, float]) -> bool:
+    totals: Counter[str] = Counter()
+    for name, value in metrics.items():
+        totals[name.partition("{")[0].removeprefix("goldline_")] += value
+        if 'stage="capture"' in name:
+            totals["dropped_by_capture"] += value
+    slots = 8 * sum(name.startswith("goldline_camera_up") for name in metrics)
+    waiting = slots - totals["ring_slots"]
+    return (
+        totals["triggers_total"] == totals["verdicts_total"] + totals["triggers_in_flight"]
+        and totals["frames_captured_total"] == totals["frames_handed_total"] + totals["dropped_by_capture"] + waiting
+    )
 
 
 @contextmanager
@@ -185,6 +199,7 @@ def test_a_worker_that_hangs_is_replaced(taught: Path, tmp_path: Path) -> None:
 
 def test_a_killed_supervisor_takes_its_workers_along_and_its_successor_goes_on(taught: Path, tmp_path: Path) -> None:
     config = station(taught, tmp_path, {"left": CAMERA})
+    before = leftovers()
     with running(config) as (daemon, listener):
         listener.wait_for(10)
         workers = daemon.workers()
@@ -194,12 +209,61 @@ def test_a_killed_supervisor_takes_its_workers_along_and_its_successor_goes_on(t
         while any(Path(f"/proc/{pid}/exe").exists() for pid in workers.values()):
             assert time.monotonic() < until, "a worker outlived its supervisor"
             time.sleep(0.02)
+        assert leftovers() == before
         with rehearsal.running(config) as successor:
             listener.wait_for(20)
             assert_balanced(successor)
     assert_each_answered_once(config, listener)
     ids = [event.data.trigger_id for event in record(config) if event.data.trigger_id is not None]
     assert sorted(ids) == list(range(min(ids), max(ids) + 1)), "every trigger has its answer"
+
+
+class Manager:
+    """The other end of $NOTIFY_SOCKET, as systemd would hold it."""
+
+    def __init__(self, address: str) -> None:
+        self.said: list[bytes] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.said += self._socket.recv(1000).splitlines()
+
+    def wait_for(self, word: bytes, timeout_s: float = 15.0) -> None:
+        """Until it is said again."""
+        before, until = self.said.count(word), time.monotonic() + timeout_s
+        while self.said.count(word) == before:
+            assert time.monotonic() < until, (word, self.said[-5:])
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def test_systemd_is_told_of_readiness_and_fed_only_while_every_worker_is_well(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = station(taught, tmp_path, {"left": CAMERA})
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with closing(Manager(str(tmp_path / "notify"))) as manager, running(config) as (daemon, _listener):
+        manager.wait_for(b"WATCHDOG=1")
+        assert manager.said.count(b"READY=1") == 1
+        os.kill(daemon.workers()["publish"], signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while daemon.get("/healthz")[0] == 200:
+            assert time.monotonic() < until
+        hungry = manager.said.count(b"WATCHDOG=1")
+        time.sleep(0.6)
+        assert manager.said.count(b"WATCHDOG=1") <= hungry + 1, "fed although a worker hangs"
+        # It is killed after its patience of 3 s and one for its stacks; then all is well again.
+        manager.wait_for(b"WATCHDOG=1")
+        assert daemon.total("goldline_worker_restarts_total", worker="publish", cause="stall") == 1
+        assert daemon.stop() == 0
+        assert b"STOPPING=1" in manager.said
 
 
 def test_every_software_trigger_is_answered(taught: Path, tmp_path: Path) -> None:

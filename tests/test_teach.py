@@ -146,9 +146,10 @@ def test_a_folder_that_cannot_be_taught_from_is_refused_in_one_line(
         (tmp_path / "good" / name).write_bytes(content)
     station = lid.station(tmp_path)
     with pytest.raises(GoldlineError, match=line) as refusal:
-        teach(station, lid.PRODUCT, tmp_path / "good", lid.quiet)
+        teach(station, "other", tmp_path / "good", lid.quiet)
     assert "\n" not in str(refusal.value)
-    assert Store(station.state_dir, lid.PRODUCT).active() is None
+    assert Store(station.state_dir, "other").active() is None
+    assert not (station.pipelines_dir / "other").exists()
 
 
 def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
@@ -174,5 +175,5 @@ def test_images_that_vary_in_size_are_taught_as_free_pose(tmp_path: Path) -> Non
 
 def test_a_box_beyond_the_picture_is_refused(tmp_path: Path) -> None:
     station = lid.station(tmp_path, '[[regions]]\nname = "part"\nbox = [200, 0, 100, 100]\n')
-    with pytest.raises(GoldlineError, match="region part: box .* exceeds 256 x 192"):
+    with pytest.raises(GoldlineError, match=r"region part: box .* exceeds 256 x 192"):
         teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet)

@@ -21,7 +21,7 @@ from edge.cameras import scene
 from edge.config import SimulatedCamera, Station, load_station
 from edge.errors import GoldlineError
 
-# Enough to learn how good parts differ, and taught in seconds.
+# Enough to learn how good parts differ, and taught within a minute.
 GOOD_PARTS = 40
 # Added to the camera's seed: the station then inspects no part that it was taught from.
 OTHER_SEED = 1_000_003
