@@ -15,7 +15,6 @@ import structlog
 
 from edge import metrics
 from edge.cameras.camera import (
-    Camera,
     CameraAbsent,
     CameraBusy,
     CameraConfigError,
@@ -23,8 +22,9 @@ from edge.cameras.camera import (
     CameraInfo,
     CapturedFrame,
 )
+from edge.cameras.factory import make_camera
 from edge.channel import Channel
-from edge.config import CameraConfig, FolderCamera, GigeCamera, SimulatedCamera, runtime_directory
+from edge.config import runtime_directory
 from edge.errors import GoldlineError
 from edge.grabber import Down, Grabber, Streaming
 from edge.handover import Handover
@@ -43,23 +43,6 @@ CAMERA_CALL_S = 6.0
 LINK_GRACE_S = 0.2
 POLL_S = 0.2
 DOWN_BY: dict[type[CameraError], str] = {CameraAbsent: "absent", CameraBusy: "busy", CameraConfigError: "config"}
-
-
-def make_camera(name: str, config: CameraConfig) -> Camera:
-    """The camera a section of `config.toml` describes. Its library is loaded only here."""
-    match config:
-        case SimulatedCamera():
-            from edge.cameras import simulated  # noqa: PLC0415 - loads its library
-
-            return simulated.SimulatedCamera(name, config, config.trigger)
-        case FolderCamera():
-            from edge.cameras import folder  # noqa: PLC0415 - loads its library
-
-            return folder.FolderCamera(name, config, config.trigger)
-        case GigeCamera():
-            from edge.cameras import gige  # noqa: PLC0415 - loads its library
-
-            return gige.GigeCamera(name, config, config.trigger)
 
 
 def run(context: WorkerContext) -> None:

@@ -99,6 +99,8 @@ class InferenceConfig(Section):
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     allow_fallback: bool = False
     threads: Annotated[int, Field(ge=0, le=256)] = 0
+    # Any ONNX file with declared feature maps (`edge/models/README.md`), for what is taught from now on.
+    backbone: Path | None = None
 
 
 def _is_local(address: str) -> str:

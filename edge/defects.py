@@ -23,17 +23,31 @@ class Place(NamedTuple):
 
 
 def places(deviation: NDArray[np.float32], threshold: float) -> list[Place]:
-    """The connected places of `deviation` [h, w] at or above `threshold`, worst first."""
-    mask = (deviation >= threshold).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    peaks = np.full(count, -np.inf, np.float32)
-    np.maximum.at(peaks, labels.ravel().astype(np.intp), deviation.ravel())
+    """The places of `deviation` [h, w] above `threshold`, worst first.
+
+    1. Cells at or above the threshold, connected.
+    2. Of each, what rises above half its height: a strong deviation spreads over every cell whose features see it,
+       several times its size.
+    """
+    labels, peaks, _ = _connected(deviation >= threshold, deviation)
+    half = threshold + (peaks[labels] - threshold) / 2
+    _, peaks, stats = _connected((labels > 0) & (deviation >= half), deviation)
     found = [
-        Place((int(x), int(y), int(width), int(height)), float(peaks[index]))
-        for index, (x, y, width, height, _) in enumerate(stats)
-        if index > 0
+        Place((int(x), int(y), int(width), int(height)), float(peak))
+        for (x, y, width, height, _), peak in zip(stats[1:], peaks[1:], strict=True)
     ]
     return sorted(found, key=lambda place: -place.value)
+
+
+def _connected(
+    mask: NDArray[np.bool_], deviation: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int32]]:
+    """Labels of connected cells (0 is none of them), and of each label the worst value and OpenCV's statistics."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    labels = labels.astype(np.intp)
+    peaks = np.full(count, -np.inf, np.float32)
+    np.maximum.at(peaks, labels.ravel(), deviation.ravel())
+    return labels, peaks, stats.astype(np.int32)
 
 
 def worst_place(deviation: NDArray[np.float32]) -> Place:

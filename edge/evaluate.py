@@ -132,7 +132,7 @@ def evaluate(inspector: Inspector, directory: Path, tell: Callable[[int, int], N
     """The report of `goldline evaluate --json`. Raises GoldlineError."""
     labelled = samples(directory)
     curve = PixelCurve() if any(sample.mask for sample in labelled) else None
-    inspector.warm_up()
+    inspector.warm_up((1,))
     judged: list[Judged] = []
     for sample in labelled:
         judged.append(judge_one(inspector, sample, curve))
@@ -144,7 +144,7 @@ def report(inspector: Inspector, judged: Sequence[Judged], curve: PixelCurve | N
     """The figures, by the names of the documented JSON."""
     good = [one for one in judged if one.sample.label == GOOD]
     bad = [one for one in judged if one.sample.label != GOOD]
-    latencies = [one.latency_ms for one in judged if math.isfinite(one.latency_ms)] or [math.nan]
+    latencies = [one.latency_ms for one in judged if math.isfinite(one.latency_ms)]
 
     def area(some: Sequence[Judged]) -> float:
         return separation(np.array([one.score for one in good]), np.array([one.score for one in some]))
@@ -159,7 +159,7 @@ def report(inspector: Inspector, judged: Sequence[Judged], curve: PixelCurve | N
         "error_rate": _share(judged, lambda one: one.verdict.outcome is Outcome.ERROR),
         "n_good": len(good),
         "n_bad": len(bad),
-        "latency_ms": {"p50": float(np.percentile(latencies, 50)), "p99": float(np.percentile(latencies, 99))},
+        "latency_ms": {f"p{rank}": float(np.percentile(latencies, rank)) if latencies else None for rank in (50, 99)},
         "reference_set": inspector.reference_set,
         "method": inspector.method,
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge import defects, gate, judge, register, template
 from edge.config import Station
-from edge.inference import Session
+from edge.inference import BATCH_SIZES, Session
 from edge.recipe import LoadedRecipe, load_recipe, recipe_path
 from edge.records import Defect, Outcome, Pose, Provenance, Reason, Verdict, error
 from edge.references import ReferenceSet, ReferenceSetError, RegionManifest, Store, taught_by
@@ -51,13 +51,17 @@ NO_SCORES = Scores({}, {}, None)
 
 @dataclass(frozen=True)
 class Region:
-    """One taught region: its gate, graph, template and what its good images looked like as a whole."""
+    """One taught region: its gate, graph, template, and what its good images looked like as a whole.
+
+    `embedding` is [references, e]; `norms` its squared lengths.
+    """
 
     manifest: RegionManifest
     gate: gate.GateLimits
     session: Session | None
     variation: template.VariationModel | None
     embedding: Map
+    norms: Map
 
     @property
     def anomaly(self) -> str:
@@ -70,7 +74,7 @@ class Region:
         return f"{self.manifest.name}.template"
 
     def score(self, images: Image) -> tuple[list[dict[str, Map]], list[dict[str, float]], Map]:
-        """Maps and scores of each image of a batch [n, h, w, 3], and squared distances [n, references]."""
+        """Maps and scores of each image of a batch [n, h, w, 3], and what orders its distances [n, references]."""
         maps: list[dict[str, Map]] = [{} for _ in images]
         values: list[dict[str, float]] = [{} for _ in images]
         distances = np.zeros((len(images), len(self.embedding)), np.float32)
@@ -79,8 +83,9 @@ class Region:
             for row in range(len(images)):
                 maps[row][self.anomaly] = found["map"][row]
                 values[row][self.anomaly] = float(found["score"][row])
-            # Nearest in |q|^2 - 2 q.r + |r|^2; |q|^2 is the same for every reference.
-            distances = np.square(self.embedding).sum(1) - 2 * found["embedding"] @ self.embedding.T
+            # Nearest in |q|^2 - 2 q.r + |r|^2; |q|^2 is the same for every reference. By einsum, because a product would
+            # wake NumPy's own threads, which then fight with the session's for a millisecond.
+            distances = self.norms - 2 * np.einsum("re,ne->nr", self.embedding, found["embedding"])
         if self.variation is not None:
             for row, image in enumerate(images):
                 deviation = template.deviation(self.variation, image)
@@ -137,10 +142,10 @@ class Inspector:
             model_sha256=self.manifest.model_sha256,
         )
 
-    def warm_up(self) -> None:
-        """Measure the batch sizes on this machine, which warms them, and set `max_batch`."""
+    def warm_up(self, sizes: Sequence[int] = BATCH_SIZES) -> None:
+        """Measure these batch sizes on this machine, which warms them, and set `max_batch`. All take a second or two."""
         sessions = [region.session for region in self.regions if region.session is not None]
-        self.max_batch = min((session.calibrate().max_batch for session in sessions), default=1)
+        self.max_batch = min((session.calibrate(allowed=sizes).max_batch for session in sessions), default=1)
 
     @property
     def fell_back(self) -> bool:
@@ -283,4 +288,5 @@ def _load_region(station: Station, found: ReferenceSet, region: RegionManifest, 
         if region.template
         else None,
         embedding=arrays["embedding"],
+        norms=np.square(arrays["embedding"]).sum(axis=1),
     )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import calibrate, fit, learn, synthetic
-from edge.backbone import Backbone, load_backbone
+from edge.backbone import BUNDLED, Backbone, load_backbone
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.judge import Calibration
@@ -93,6 +93,7 @@ def teach(station: Station, product: str, directory: Path, tell: Tell) -> Taught
     recipe = known or write_default_recipe(station, product)
     tell("registration", 0, 1)
     fitted = fit.fit(photographs, recipe.recipe.registration)
+    tell("registration", 1, 1)
     view = View(fitted.registration, photographs.any_size, False)
     laid = _lay(view, photographs, tell)
     return Teacher(station, recipe, photographs, view, laid, tell).teach(list(fitted.reasons), began)
@@ -128,7 +129,7 @@ class Teacher:
     ) -> None:
         self._station, self._recipe, self._role = station, recipe, _role(recipe)
         self._photographs, self._view, self._laid, self._tell = photographs, view, laid, tell
-        self._backbone: Backbone = load_backbone()
+        self._backbone: Backbone = load_backbone(station.inference.backbone or BUNDLED)
         self._names = [photographs.names[index] for index in laid.indices]
 
     def teach(self, reasons: list[str], began: float) -> Taught:

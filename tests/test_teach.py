@@ -4,15 +4,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
-from edge.config import Station
+from edge.backbone import load_backbone
+from edge.config import Station, load_station
 from edge.errors import GoldlineError
 from edge.inspector import Inspector
 from edge.records import Outcome
 from edge.references import Store
 from edge.teach import Taught, teach
 from tests import lid
+from tests.small_backbone import DECLARATION, small_model
 
 COUNT = 10
 
@@ -177,3 +180,22 @@ def test_a_box_beyond_the_picture_is_refused(tmp_path: Path) -> None:
     station = lid.station(tmp_path, '[[regions]]\nname = "part"\nbox = [200, 0, 100, 100]\n')
     with pytest.raises(GoldlineError, match=r"region part: box .* exceeds 256 x 192"):
         teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet)
+
+
+def test_the_backbone_is_a_setting(folder: Path, taught: Taught, tmp_path: Path) -> None:
+    onnx.save(small_model(declaration=DECLARATION), tmp_path / "small.onnx")
+    (tmp_path / "config.toml").write_text('[inference]\nbackbone = "small.onnx"\n')
+    station = load_station(tmp_path / "config.toml")
+    own = teach(station, lid.PRODUCT, folder, lid.quiet)
+    manifest = Store(station.state_dir, lid.PRODUCT).load().manifest
+    assert own.reference_set != taught.reference_set
+    assert manifest.model_sha256 == load_backbone(tmp_path / "small.onnx").sha256
+    prepared = Inspector.load(station, lid.PRODUCT).prepare(lid.Lids(99).good())
+    assert prepared.refusal is None
+
+
+def test_a_backbone_that_does_not_fit_is_one_line_that_names_it(folder: Path, tmp_path: Path) -> None:
+    onnx.save(small_model(declaration=DECLARATION, extra_input=True), tmp_path / "odd.onnx")
+    (tmp_path / "config.toml").write_text('[inference]\nbackbone = "odd.onnx"\n')
+    with pytest.raises(GoldlineError, match=r"odd\.onnx: must have the one input 'image'"):
+        teach(load_station(tmp_path / "config.toml"), lid.PRODUCT, folder, lid.quiet)

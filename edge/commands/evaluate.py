@@ -55,6 +55,7 @@ def _print_table(report: dict[str, Any]) -> None:
     ):
         table.add_row(what, f"{report[name]:.1%}")
     latency = report["latency_ms"]
-    table.add_row("frame to verdict", f"{latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
+    if latency["p50"] is not None:
+        table.add_row("frame to verdict", f"{latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
     table.add_row("method", report["method"])
     Console().print(table)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.records import Outcome
 
     inspector = Inspector.load(load_station(arguments.config), arguments.product)
-    inspector.warm_up()
+    inspector.warm_up((1,))
     if arguments.evidence is not None:
         _make(arguments.evidence)
     all_pass = True
