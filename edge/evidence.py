@@ -1,7 +1,7 @@
 """The picture that shows why: the part with boxes, how far each place deviates, and the closest good reference.
 
 The colour scale is fixed by the limits, so a good part stays pale: nothing is painted below half the review limit,
-yellow is the review limit, red the fail limit.
+yellow is the review limit, red the fail limit; beyond, red deepens up to ten times the fail limit.
 """
 
 from pathlib import Path
@@ -22,19 +22,21 @@ STRIP_HEIGHT = 56
 # BGR.
 OUTCOME_COLOURS = {Outcome.PASS: (80, 160, 40), Outcome.FAIL: (40, 40, 210), Outcome.ERROR: (150, 60, 150)}
 YELLOW, RED, WHITE, DARK = (0, 220, 255), (0, 0, 230), (255, 255, 255), (40, 40, 40)
-# Opacity at the review limit and beyond: the part stays visible below.
-OPACITY = 0.65
+# Opacity at no, the review, the fail and ten times the fail limit: the part stays visible below, and a strong
+# deviation shows where it is strongest.
+LEVELS, OPACITY = (0.0, 1.0, 2.0, 3.0), (0.0, 0.2, 0.3, 0.85)
+BEYOND = 10.0
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def severity(deviation: NDArray[np.float32], limits: Limits) -> NDArray[np.float32]:
-    """Standardised deviations on the fixed scale: 0 at half the review limit, 1 at review, 2 at fail and beyond.
+    """Standardised deviations on the fixed scale: 0 at half the review limit, 1 at review, 2 at fail, 3 at ten times fail.
 
     Where the review limit is below one spread, the scale starts at zero spreads.
     """
     start = limits.review - max(limits.review / 2, 0.5)
-    points = [start, limits.review, max(limits.fail, limits.review + 1e-6)]
-    return np.interp(deviation, points, [0.0, 1.0, 2.0]).astype(np.float32)
+    fail = max(limits.fail, limits.review + 1e-6)
+    return np.interp(deviation, [start, limits.review, fail, max(fail * BEYOND, fail + 1e-6)], LEVELS).astype(np.float32)
 
 
 def picture(
@@ -76,7 +78,7 @@ def _boxed(image: Picture, verdict: Verdict) -> Picture:
 
 
 def _heated(image: Picture, level: NDArray[np.float32]) -> Picture:
-    opacity = OPACITY * np.minimum(level, 1.0)[..., None]
+    opacity = np.interp(level, LEVELS, OPACITY)[..., None]
     towards_red = np.clip(level - 1.0, 0, 1)[..., None]
     colour = np.array(YELLOW) * (1 - towards_red) + np.array(RED) * towards_red
     return (image * (1 - opacity) + colour * opacity).astype(np.uint8)
@@ -102,7 +104,11 @@ def _sentence(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.ERROR:
         return f"ERROR ({verdict.reason}) {verdict.detail or ''}".rstrip()
     review = ", review" if verdict.review else ""
-    return f"{verdict.outcome}{review}   score {verdict.score:.2f}   {len(verdict.defects)} deviations"
+    return f"{verdict.outcome}{review}   score {verdict.score:.2f}   {_counted(len(verdict.defects))}"
+
+
+def _counted(count: int) -> str:
+    return f"{count} deviation" if count == 1 else f"{count} deviations"
 
 
 def _strip(width: int, verdict: Verdict, limits: Limits) -> Picture:
@@ -110,12 +116,10 @@ def _strip(width: int, verdict: Verdict, limits: Limits) -> Picture:
     strip[:, :12] = OUTCOME_COLOURS[verdict.outcome]
     cv2.putText(strip, _sentence(verdict), (24, 34), FONT, 0.6, WHITE, 1, cv2.LINE_AA)
     left = width - PANEL_WIDTH + 40
-    levels = np.tile(np.linspace(0, 2, PANEL_WIDTH - 80, dtype=np.float32), (12, 1))
+    levels = np.tile(np.linspace(0, 3, PANEL_WIDTH - 80, dtype=np.float32), (12, 1))
     strip[12:24, left : left + levels.shape[1]] = _heated(np.full((*levels.shape, 3), 120, np.uint8), levels)
-    middle = left + levels.shape[1] // 2
-    for x, text in (
-        (middle - 45, f"review {limits.review:.1f}"),
-        (left + levels.shape[1] - 50, f"fail {limits.fail:.1f}"),
-    ):
-        cv2.putText(strip, text, (x, 42), FONT, 0.42, WHITE, 1, cv2.LINE_AA)
+    third = levels.shape[1] // 3
+    marks = (f"review {limits.review:.1f}", f"fail {limits.fail:.1f}", f"{limits.fail * BEYOND:.0f}")
+    for place, text in enumerate(marks, start=1):
+        cv2.putText(strip, text, (left + place * third - 40, 42), FONT, 0.42, WHITE, 1, cv2.LINE_AA)
     return strip

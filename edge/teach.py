@@ -39,6 +39,8 @@ NORMALISE_ON = 40
 LEAST_GAIN_SPREAD = 0.03
 # The relative spread of good scores must fall at least to this share of what it was.
 WORTHWHILE = 0.9
+# Working size of a region that has no memory bank to name one: that of one that has.
+DEFAULT_WORKING_PX = 256
 # Side of the pictures that are compared to find near-duplicates, px.
 DUPLICATE_PX = 32
 
@@ -233,10 +235,6 @@ class Teacher:
         identity = store.save(manifest, files)
         store.activate(identity)
         return identity
-
-
-# Working size of a region that has no memory bank to name one: that of one that has.
-DEFAULT_WORKING_PX = 256
 
 
 def _enough(stack: Images) -> Images:

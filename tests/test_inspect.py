@@ -187,7 +187,7 @@ def test_an_expectation_that_is_none_is_refused(text: str) -> None:
 def test_the_colour_scale_is_fixed_by_the_limits() -> None:
     limits = Limits(review=4.0, fail=8.0)
     levels = evidence.severity(np.array([[-3, 2, 4, 8, 100]], np.float32), limits)
-    assert levels.tolist() == [[0, 0, 1, 2, 2]]
+    assert levels.tolist() == [[0, 0, 1, 2, 3]]
     assert evidence.severity(np.zeros((4, 4), np.float32), Limits(review=0.1, fail=1)).max() < 1
 
 
