@@ -2,7 +2,7 @@
 
 1. Draw a product's good parts, teach it, draw the frames to judge.
 2. The bare `session.run`, and the station's own register, graph and judge functions in one plain loop: the limit.
-3. The running daemon on simulated cameras that repeat such frames: saturated, for throughput; at half the limit's
+3. The running daemon on simulated cameras that repeat such frames, evenly out of step: saturated, for throughput; at half the limit's
    load, for latency. A subscriber in this process takes the time of every event.
 4. The plain loop again: the machine may have changed speed meanwhile, and the limit is of both.
 """
@@ -114,7 +114,11 @@ def write_config(settings: Settings, directory: Path, rate_hz: float) -> Path:
         "rate_hz": round(rate_hz / settings.cameras, 3),
         "prerendered": FRAMES,
     }
-    cameras = {f"camera{number}": camera | {"seed": 100 + number} for number in range(settings.cameras)}
+    # Free-running cameras are not in step with each other; in step, each would wait for those before it.
+    cameras = {
+        f"camera{number}": camera | {"seed": 100 + number, "phase": number / settings.cameras}
+        for number in range(settings.cameras)
+    }
     return rehearsal.write_config(directory, cameras)
 
 

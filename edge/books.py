@@ -35,6 +35,10 @@ LARGEST_EVENT_BYTES = 256 << 10
 COMMANDS = "-commands"
 
 
+# Sources that show pictures, not parts: their events say so.
+NO_REAL_PARTS = ("simulated", "folder")
+
+
 class Books:
     """Owns the ledger and this process's side of the trigger logs."""
 
@@ -42,7 +46,7 @@ class Books:
         """The commands log is made or resumed here; nothing is read before `recover`."""
         self._runtime, self._decided, self._tally = runtime, decided, tally
         self.source = Source(site=station.events.site, line=station.events.line, station=station.station_id)
-        self._simulated = {name for name, camera in station.cameras.items() if camera.source == "simulated"}
+        self._simulated = {name for name, camera in station.cameras.items() if camera.source in NO_REAL_PARTS}
         self._deadline_ns = {name: int(c.trigger.deadline_ms * 1e6) for name, c in station.cameras.items()}
         self._log = structlog.get_logger()
         self.commands = OpenedLog.create_or_resume(commands_path(runtime), COMMANDS)

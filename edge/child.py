@@ -18,6 +18,8 @@ from edge.topology import Process
 
 # Restart at once after the first death, then ever slower; a minute of health clears the record.
 BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 60.0
+# NumPy's thread pool and the graph's fight over the cores: one pool, the graph's.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # A worker that hangs gets SIGABRT, which prints its stacks, and this long to print them.
 ABORT_GRACE_S = 1.0
 
@@ -59,6 +61,7 @@ class Child:
             [sys.executable, "-m", "edge.worker", self.name, birth],
             pass_fds=tuple(descriptors.values()),
             stdin=subprocess.DEVNULL,
+            env=os.environ | ONE_THREAD,
         )
         theirs.close()
         os.close(station)

@@ -66,6 +66,8 @@ class SimulatedCamera(CameraBase):
     # Share of parts that deviate, and how.
     deviation_rate: Annotated[float, Field(ge=0, le=1)] = 0.2
     seed: int = 0
+    # When in its period a free-running camera takes its pictures, by the machine's clock; none: from its start on.
+    phase: Annotated[float, Field(ge=0, lt=1)] | None = None
     # Pictures rendered before the stream starts and then repeated; 0 renders each anew.
     prerendered: Annotated[int, Field(ge=0, le=1000)] = 0
 

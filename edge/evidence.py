@@ -36,7 +36,9 @@ def severity(deviation: NDArray[np.float32], limits: Limits) -> NDArray[np.float
     """
     start = limits.review - max(limits.review / 2, 0.5)
     fail = max(limits.fail, limits.review + 1e-6)
-    return np.interp(deviation, [start, limits.review, fail, max(fail * BEYOND, fail + 1e-6)], LEVELS).astype(np.float32)
+    return np.interp(deviation, [start, limits.review, fail, max(fail * BEYOND, fail + 1e-6)], LEVELS).astype(
+        np.float32
+    )
 
 
 def picture(

@@ -136,7 +136,9 @@ def running(config: Path) -> Iterator[tuple[Daemon, Listener]]:
 
 def leftovers() -> set[str]:
     """What a station could leave behind in the places that outlive it."""
-    return {name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder) if "goldline" in name or "shm" in name}
+    return {
+        name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder) if "goldline" in name or "shm" in name
+    }
 
 
 def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) -> None:

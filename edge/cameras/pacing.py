@@ -15,10 +15,15 @@ Size = tuple[int, int]
 
 
 class Clock:
-    """Free-running at a rate, or once for each `fire()`. `wait` is for one thread, `fire` for another."""
+    """Free-running at a rate, or once for each `fire()`. `wait` is for one thread, `fire` for another.
 
-    def __init__(self, rate_hz: float, *, free_running: bool) -> None:
+    With a `phase` (a share of the period) pictures are due at that phase of the machine's monotonic clock, so cameras
+    of the same rate keep their distance from each other; without, the first is due at the start.
+    """
+
+    def __init__(self, rate_hz: float, *, free_running: bool, phase: float | None = None) -> None:
         self._period_ns, self._free_running = round(1e9 / rate_hz), free_running
+        self._phase_ns = None if phase is None else round(phase * self._period_ns)
         self._next_ns = time.monotonic_ns()
         self._fired = 0
         self._changed = threading.Condition()
@@ -29,9 +34,11 @@ class Clock:
         return self._period_ns / 1e9 if self._free_running else None
 
     def start(self) -> None:
-        """The first picture is due now; nothing is outstanding."""
+        """The first picture is due now, or at its phase; nothing is outstanding."""
+        now_ns = time.monotonic_ns()
+        wait_ns = 0 if self._phase_ns is None else (self._phase_ns - now_ns) % self._period_ns
         with self._changed:
-            self._next_ns, self._fired = time.monotonic_ns(), 0
+            self._next_ns, self._fired = now_ns + wait_ns, 0
 
     def fire(self) -> None:
         """Ask for one picture."""

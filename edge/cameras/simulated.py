@@ -13,7 +13,7 @@ class SimulatedCamera(PacedCamera):
     """Renders each picture when it is due, or repeats `prerendered` ones. The truth travels as the frame's label."""
 
     def __init__(self, name: str, config: Config, trigger: TriggerConfig) -> None:
-        super().__init__(name, Clock(config.rate_hz, free_running=trigger.mode == "free"))
+        super().__init__(name, Clock(config.rate_hz, free_running=trigger.mode == "free", phase=config.phase))
         self._config = config
         self._generator = np.random.default_rng(config.seed)
         self._pictures: list[tuple[Picture, str]] = []

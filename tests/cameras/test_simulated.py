@@ -1,9 +1,12 @@
 """The simulated camera: the contract, and that what it shows is what it says."""
 
+import time
+
 import numpy as np
 import pytest
 
 from edge.cameras import scene
+from edge.cameras.pacing import Clock
 from edge.cameras.simulated import SimulatedCamera
 from edge.config import SimulatedCamera as Config
 from edge.config import TriggerConfig
@@ -69,3 +72,13 @@ def test_the_label_is_the_truth() -> None:
         kind = str(generator.choice(scene.DEVIATIONS)) if deviates else scene.GOOD
         assert label == kind
         assert pixels == scene.render(kind, generator, SIZE)[0].tobytes()
+
+
+def test_cameras_of_different_phase_keep_their_distance() -> None:
+    clocks = [Clock(20.0, free_running=True, phase=phase) for phase in (0.0, 0.5)]
+    for clock in clocks:
+        clock.start()
+    due_ns = [clock._next_ns for clock in clocks]
+    assert {abs(due_ns[1] - due_ns[0])} <= {25_000_000, 75_000_000}
+    assert all(0 <= due - time.monotonic_ns() + 1_000_000 <= 51_000_000 for due in due_ns)
+    assert all(clock.wait(0.2) == 1 for clock in sorted(clocks, key=lambda clock: clock._next_ns))
