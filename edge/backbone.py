@@ -125,7 +125,7 @@ def _declaration(path: Path, model: onnx.ModelProto) -> Declaration:
             return msgspec.convert(tomllib.loads(sidecar.read_text()), Declaration, strict=False)
         if METADATA_KEY in metadata:
             return msgspec.json.decode(metadata[METADATA_KEY], type=Declaration)
-    except (msgspec.ValidationError, msgspec.DecodeError, tomllib.TOMLDecodeError) as error:
+    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         where = sidecar if sidecar.exists() else f"{path} [{METADATA_KEY}]"
         raise GoldlineError(f"{where}: {error}") from error
     raise GoldlineError(f"{path}: declares no feature maps; put a table with input and features into {sidecar}")

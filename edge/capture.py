@@ -74,6 +74,8 @@ class Capture:
         # Triggers told to fire: waiting for the camera, and the one whose picture is being taken.
         self._to_fire: deque[Trigger] = deque()
         self._exposing: Trigger | None = None
+        self._fired_ns = 0
+        self._picture_within_ns = round(self._config.trigger.deadline_ms * 1e6)
         self._account_for_predecessor()
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
@@ -106,7 +108,7 @@ class Capture:
         hangs = self._is_streaming and now_ns - self._grabber.progress_ns > CAMERA_CALL_S * 1e9
         if hangs or not self._grabber.is_alive():
             raise RuntimeError("the camera's thread hangs or has failed")
-        if self._exposing is not None and now_ns > self._exposing.deadline_ns:
+        if self._exposing is not None and now_ns - self._fired_ns > self._picture_within_ns:
             # The picture may still come, and would be taken for the next trigger's: none is fired until the stream
             # was started afresh.
             self._logger.warning("no picture for a trigger", trigger_id=self._exposing.trigger_id)
@@ -233,8 +235,10 @@ class Capture:
         """A frame arrived: find its trigger, and put it before inspection."""
         assert self._handover is not None
         self._count(captured)
-        waiting = replace(self._handover.take(captured), trigger=self._exposing)
-        self._exposing = None
+        waiting = self._handover.take(captured)
+        # A frame that was complete before the trigger was fired is not its picture, which is still to come.
+        if self._exposing is not None and captured.host_timestamp_ns >= self._fired_ns:
+            waiting, self._exposing = replace(waiting, trigger=self._exposing), None
         if waiting.trigger is None and self._config.trigger.mode != "free":
             self._handover.drop(waiting, Reason.STALE)  # nobody asked for it, or the answer was given up
         elif captured.complete:
@@ -274,9 +278,13 @@ class Capture:
         """Take the next picture, one at a time: a frame then belongs to the one trigger that is outstanding."""
         while self._to_fire and self._exposing is None and self._is_streaming and self._handover is not None:
             trigger = self._to_fire.popleft()
+            if trigger.deadline_ns <= time.monotonic_ns():
+                self._promises.unjudged(trigger.trigger_id, Reason.DEADLINE, "its turn came after its deadline")
+                continue
             if self._handover.taken >= self._handover.ring.slots:
                 self._promises.unjudged(trigger.trigger_id, Reason.NO_SLOT, "every slot of the ring is in use")
                 continue
+            self._fired_ns = time.monotonic_ns()
             try:
                 self._grabber.trigger()
                 self._exposing = trigger

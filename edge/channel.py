@@ -4,7 +4,8 @@ Packets keep message boundaries, and the death of the peer is an end of file. No
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from edge.messages import AnyMessage
 # The largest message is a verdict with its defects, about 4 KiB.
 MAX_MESSAGE_BYTES = 65_536
 
+Read = TypeVar("Read")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AnyMessage).decode
 
@@ -54,7 +56,7 @@ class Channel:
     def receive(self) -> AnyMessage | None:
         """The next message, or None when there is none now. Raises ChannelClosed at the end."""
         try:
-            packet = self._socket.recv(MAX_MESSAGE_BYTES)
+            packet = _after_reset(lambda: self._socket.recv(MAX_MESSAGE_BYTES))
         except BlockingIOError:
             return None
         except ConnectionError:
@@ -64,7 +66,7 @@ class Channel:
     def receive_with_descriptor(self) -> tuple[AnyMessage, int | None] | None:
         """Like `receive`, with the file descriptor that came along; the caller owns it."""
         try:
-            packet, descriptors, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_BYTES, 1)
+            packet, descriptors, _, _ = _after_reset(lambda: socket.recv_fds(self._socket, MAX_MESSAGE_BYTES, 1))
         except BlockingIOError:
             return None
         except ConnectionError:
@@ -79,6 +81,14 @@ class Channel:
     def close(self) -> None:
         """Let the peer see the end. Safe to call twice."""
         self._socket.close()
+
+
+def _after_reset(read: Callable[[], Read]) -> Read:
+    """A peer that dies with words of ours unread leaves one error in front of its own last words."""
+    try:
+        return read()
+    except ConnectionResetError:
+        return read()
 
 
 def _decoded(packet: bytes) -> AnyMessage:

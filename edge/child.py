@@ -38,6 +38,8 @@ class Child:
         self.popen: subprocess.Popen[bytes] | None = None
         self.control: Channel | None = None
         self.pidfd = -1
+        # Capture: this incarnation asked for its ring and has it.
+        self.has_ring = False
         self.restarts: dict[str, int] = {"exit": 0, "signal": 0, "stall": 0}
         self._failures = 0
         self._started_s = self._start_at_s = 0.0
@@ -56,7 +58,7 @@ class Child:
         station = self._station_descriptor()
         self.page.beat(State.STARTING, time.monotonic_ns())
         descriptors = {"station": station, "page": self._page_descriptor, "control": theirs.fileno()}
-        birth = json.dumps({**descriptors, "generation": self._generation})
+        birth = json.dumps({**descriptors, "generation": self._generation, "supervisor": os.getpid()})
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "edge.worker", self.name, birth],
             pass_fds=tuple(descriptors.values()),
@@ -66,7 +68,7 @@ class Child:
         theirs.close()
         os.close(station)
         self.control, self.pidfd = Channel(ours), os.pidfd_open(self.popen.pid)
-        self._started_s, self._aborted_at_s = now_s, None
+        self._started_s, self._aborted_at_s, self.has_ring = now_s, None, False
         self._set_oom_score(self.popen.pid)
         self._log.debug("started", pid=self.popen.pid)
 

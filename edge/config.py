@@ -18,6 +18,8 @@ from edge import environment, validation
 from edge.errors import ConfigError, GoldlineError
 
 DEFAULT_FILE = Path("config.toml")
+# Port numbers have 16 bits.
+LAST_PORT = 65_535
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -111,11 +113,18 @@ def _is_local(address: str) -> str:
     if url.scheme == "ipc" and (url.netloc or url.path):
         return address
     host, _, port = url.netloc.rpartition(":")
-    if url.scheme != "tcp" or not (port == "*" or port.isdecimal()):
-        raise ValueError('must be "tcp://127.0.0.1:PORT" or "ipc://PATH"')
-    if host != "localhost" and not ipaddress.ip_address(host.strip("[]")).is_loopback:
+    if url.scheme != "tcp" or not (port == "*" or (port.isdecimal() and 1 <= int(port) <= LAST_PORT)):
+        raise ValueError(f'must be "tcp://127.0.0.1:PORT" with a port from 1 to {LAST_PORT}, or "ipc://PATH"')
+    if host != "localhost" and not _is_loopback(host.strip("[]")):
         raise ValueError("must be a loopback address: peers elsewhere cannot be authenticated yet")
     return address
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: who answers to it is not ours to say
+        return False
 
 
 LocalAddress = Annotated[str, AfterValidator(_is_local)]
@@ -136,7 +145,7 @@ class MetricsConfig(Section):
     """The HTTP page for Prometheus, with /healthz and /readyz."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65_535)] = 9464
+    port: Annotated[int, Field(ge=1, le=LAST_PORT)] = 9464
 
 
 class LogConfig(Section):

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge.cameras.camera import CameraInfo, CapturedFrame
 from edge.channel import Channel, ChannelClosed
@@ -31,6 +32,13 @@ class Waiting:
     trigger: Trigger | None
 
 
+class Lent(NamedTuple):
+    """A frame that inspection has, and the trigger it answers."""
+
+    generation: int
+    trigger_id: int
+
+
 class Handover:
     """The slots of one ring. `release` lends one back to the camera."""
 
@@ -50,8 +58,8 @@ class Handover:
         self._info: CameraInfo | None = None
         self._inspection: Channel | None = None
         self._said_hello = False
-        # Slots with inspection and the triggers they answer; None: lent by an earlier incarnation of this process.
-        self._lent: dict[int, int | None] = {}
+        # Slots with inspection, and the frames in them; None: lent by an earlier incarnation of this process.
+        self._lent: dict[int, Lent | None] = {}
         self._mailbox: deque[Waiting] = deque()
         self._handed = page.counter("goldline_frames_handed_total", camera=camera)
         self._gauges = {
@@ -131,9 +139,8 @@ class Handover:
                     case Hello(held=held):
                         self._said_hello = True
                         self._lent.update({slot: None for slot in held if slot not in self._lent})
-                    case Release(slot=slot):
-                        if self._lent.pop(slot, -1) != -1:
-                            self._give_back(slot)
+                    case Release():
+                        self._take_back(message)
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -141,12 +148,20 @@ class Handover:
         self.hand_over()
         return True
 
+    def _take_back(self, release: Release) -> None:
+        """A word about an earlier frame of the slot takes nothing back."""
+        if release.slot in self._lent:
+            lent = self._lent[release.slot]
+            if lent is None or lent.generation == release.generation:
+                del self._lent[release.slot]
+                self._give_back(release.slot)
+
     def reclaim(self) -> None:
         """Inspection died: answer for what it held and take its slots back."""
         self.connect(None)
-        for slot, trigger_id in self._lent.items():
-            if trigger_id is not None:
-                self._promises.unjudged(trigger_id, Reason.WORKER_CRASH, "inspection died holding the frame")
+        for slot, lent in self._lent.items():
+            if lent is not None:
+                self._promises.unjudged(lent.trigger_id, Reason.WORKER_CRASH, "inspection died holding the frame")
             self._give_back(slot)
         self._lent.clear()
 
@@ -158,7 +173,7 @@ class Handover:
             if trigger is None:
                 self.drop(waiting, Reason.OVERRUN)
                 continue
-            self._lent[waiting.captured.slot] = trigger.trigger_id
+            self._lent[waiting.captured.slot] = Lent(waiting.generation, trigger.trigger_id)
             self._promises.handed(trigger)
             self._handed.inc()
             try:

@@ -99,8 +99,10 @@ class Inspection:
         self._publish: Channel | None = None
         self._rings: dict[str, Ring] = {}
         self._captures: dict[str, Channel] = {}
-        # Frames by camera and slot that are ours, with the ring they lie in.
-        self._held: dict[tuple[str, int], tuple[FrameRef, Ring]] = {}
+        # Frames that are ours, by camera, slot and generation, with the ring they lie in. Whoever removes one tells
+        # capture before anybody else says which slots are held: a slot named after its release would stay lent.
+        self._held: dict[tuple[str, int, int], Ring] = {}
+        self._holding = threading.Lock()
         self._stopping = False
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
@@ -144,15 +146,21 @@ class Inspection:
             match heard:
                 case Stop(), _:
                     self._stopping = True
-                case Grant(camera=camera, slots=slots, slot_bytes=slot_bytes), int(descriptor):
-                    self._rings[camera] = Ring(descriptor, slots, slot_bytes)
-                    os.close(descriptor)
+                case Grant() as grant, int(descriptor):
+                    self._take_ring(grant, descriptor)
                 case Link(peer="publish"), int(descriptor):
                     self._link_publish(Channel(socket.socket(fileno=descriptor)))
                 case Link(peer=peer), int(descriptor):
                     self._link_capture(peer.partition("@")[2], Channel(socket.socket(fileno=descriptor)))
                 case message, _:
                     raise RuntimeError(f"unexpected {message}")
+
+    def _take_ring(self, grant: Grant, descriptor: int) -> None:
+        """What the camera's process sent before lies in the ring before; it may be dead, and its end not read yet."""
+        if grant.camera in self._captures:
+            self._hear_capture(grant.camera)
+        self._rings[grant.camera] = Ring(descriptor, grant.slots, grant.slot_bytes)
+        os.close(descriptor)
 
     def _link_publish(self, channel: Channel) -> None:
         self._unlink_publish()
@@ -178,10 +186,11 @@ class Inspection:
     def _link_capture(self, camera: str, channel: Channel) -> None:
         if camera in self._captures:
             self._hang_up(self._captures.pop(camera))
-        self._captures[camera] = channel
         self._poller.listen(channel.fileno(), lambda: self._hear_capture(camera))
-        held = tuple(slot for holder, slot in tuple(self._held) if holder == camera)
-        self._tell_capture(camera, Hello(held=held))
+        with self._holding:
+            self._captures[camera] = channel
+            held = tuple(slot for holder, slot, _ in self._held if holder == camera)
+            self._tell_capture(camera, Hello(held=held))
 
     def _tell_capture(self, camera: str, message: Hello | Release) -> None:
         channel = self._captures.get(camera)
@@ -200,7 +209,8 @@ class Inspection:
             for message in channel.drain():
                 match message:
                     case Frame(frame=frame):
-                        self._held[camera, frame.slot] = (frame, self._rings[camera])
+                        with self._holding:
+                            self._held[_key(frame)] = self._rings[camera]
                         self._batcher.add(Queued(frame=frame, graph=self._cameras[camera].role))
                     case _:
                         raise RuntimeError(f"unexpected {message}")
@@ -234,14 +244,14 @@ class Inspection:
             self._engine.submit(Job(tuple(frames), tuple(prepared), tuple(queue_ms), tuple(register_ms)))
 
     def _prepare(self, queued: Queued) -> Prepared:
-        frame, ring = self._held[queued.frame.camera, queued.frame.slot]
-        buffer = ring.read(frame.slot, frame.generation)
+        frame = queued.frame
+        buffer = self._held[_key(frame)].read(frame.slot, frame.generation)
         picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format)
         return self._inspector.prepare(picture, queued.graph)
 
     def _is_intact(self, queued: Queued) -> bool:
-        frame, ring = self._held[queued.frame.camera, queued.frame.slot]
-        return ring.is_intact(frame.slot, frame.generation)
+        frame = queued.frame
+        return self._held[_key(frame)].is_intact(frame.slot, frame.generation)
 
     def _torn(self, frame: FrameRef, detail: str) -> None:
         self._page.counter("goldline_frames_torn_total", camera=frame.camera).inc()
@@ -266,8 +276,13 @@ class Inspection:
     def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
         """The verdict to the ledger, then the slot to capture."""
         self._mouth.say(Judged(frame=frame, verdict=verdict, provenance=self._provenance, timing=timing))
-        self._held.pop((frame.camera, frame.slot), None)
-        self._tell_capture(frame.camera, Release(slot=frame.slot, generation=frame.generation))
+        with self._holding:
+            del self._held[_key(frame)]
+            self._tell_capture(frame.camera, Release(slot=frame.slot, generation=frame.generation))
+
+
+def _key(frame: FrameRef) -> tuple[str, int, int]:
+    return frame.camera, frame.slot, frame.generation
 
 
 NO_TIME = Timing(queue_ms=0.0, register_ms=0.0, graph_ms=0.0, judge_ms=0.0)

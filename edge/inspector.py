@@ -19,7 +19,7 @@ from edge.config import Station
 from edge.inference import BATCH_SIZES, Session
 from edge.recipe import LoadedRecipe, load_recipe, recipe_path
 from edge.records import Defect, Outcome, Pose, Provenance, Reason, Verdict, error
-from edge.references import ReferenceSet, ReferenceSetError, RegionManifest, Store, taught_by
+from edge.references import ReferenceSet, RegionManifest, Store, refuse_other_recipe
 from edge.view import View
 
 Image = NDArray[np.uint8]
@@ -115,7 +115,7 @@ class Inspector:
         recipe_path(station, product)  # refuses a name that is none
         found = Store(station.state_dir, product).load()
         recipe = load_recipe(station, product)
-        _refuse_other_recipe(recipe, found)
+        refuse_other_recipe(recipe, found)
         # Every pool of threads but the graph's stays out of its way.
         cv2.setNumThreads(1)
         return cls(recipe, found, [_load_region(station, found, region, threads) for region in found.manifest.regions])
@@ -256,17 +256,6 @@ class Inspector:
 
 def _refused(size: Size, refusal: str, pose: Pose | None = None) -> Prepared:
     return Prepared(size, pose, {}, refusal)
-
-
-def _refuse_other_recipe(recipe: LoadedRecipe, found: ReferenceSet) -> None:
-    wanted = taught_by(recipe.recipe)
-    changed = [key for key in wanted if wanted[key] != found.manifest.taught.get(key)]
-    if changed:
-        product = recipe.product
-        raise ReferenceSetError(
-            f"{recipe.path}: {' and '.join(changed)} changed since the reference set was taught: "
-            f"goldline teach {product} --good DIR"
-        )
 
 
 def _load_region(station: Station, found: ReferenceSet, region: RegionManifest, threads: int | None) -> Region:

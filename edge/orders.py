@@ -11,6 +11,12 @@ import msgspec
 
 from edge.errors import GoldlineError
 
+# An order is a few hundred bytes. It goes on to other processes with the frame and comes back with the verdict, and
+# with that has to fit into one packet of `channel.py`.
+MAX_ORDER_BYTES = 16_384
+# What JSON can say and no integer of the answer's encoder can repeat is refused.
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
 
 class OrderError(GoldlineError):
     """An order that cannot be carried out, and why: the text of the answer."""
@@ -19,7 +25,7 @@ class OrderError(GoldlineError):
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="verb", forbid_unknown_fields=True):
     """Anything asked. `id` comes back in the answer."""
 
-    id: int | str | None = None
+    id: Number | str | None = None
 
 
 class TriggerOrder(Order, frozen=True, tag="trigger"):
@@ -78,7 +84,9 @@ encode = msgspec.json.Encoder().encode
 
 def parse(data: bytes) -> TriggerOrder | StateOrder:
     """Raises OrderError saying what is wrong with it."""
+    if len(data) > MAX_ORDER_BYTES:
+        raise OrderError(f"not an order: {len(data)} bytes, more than {MAX_ORDER_BYTES}")
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise OrderError(f"not an order: {problem}") from problem

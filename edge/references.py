@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
 from edge.judge import Calibration
-from edge.recipe import Recipe
+from edge.recipe import LoadedRecipe, Recipe
 from edge.records import Record
 
 # Raised whenever a stored set of the old kind could no longer be judged with; such a set asks to be taught again.
@@ -107,6 +107,17 @@ def taught_by(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", include={"registration", "regions"})
 
 
+def refuse_other_recipe(recipe: LoadedRecipe, found: ReferenceSet) -> None:
+    """Raises ReferenceSetError where the set was taught by another recipe than this one has become."""
+    wanted = taught_by(recipe.recipe)
+    changed = [key for key in wanted if wanted[key] != found.manifest.taught.get(key)]
+    if changed:
+        raise ReferenceSetError(
+            f"{recipe.path}: {' and '.join(changed)} changed since the reference set was taught: "
+            f"goldline teach {recipe.product} --good DIR"
+        )
+
+
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays as the bytes of an uncompressed `.npz`; equal arrays give equal bytes."""
     target = io.BytesIO()
@@ -178,8 +189,10 @@ class Store:
         """The id of the set in use."""
         try:
             return os.readlink(self.root / "active")
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as failure:
+            raise ReferenceSetError(f"{self.root}/active: cannot be read: {failure.strerror}") from failure
 
     def identities(self) -> list[str]:
         """Every stored set's id, sorted."""
@@ -234,13 +247,15 @@ class Store:
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as handle:
-            try:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / ".lock").open("w") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as failure:
-                raise ReferenceSetError(f"{self.root}: another teach is writing here") from failure
-            yield
+                yield
+        except BlockingIOError as failure:
+            raise ReferenceSetError(f"{self.root}: another teach is writing here") from failure
+        except OSError as failure:  # no right to write, or a full disk
+            raise ReferenceSetError(f"{self.root}: cannot be written: {failure.strerror}") from failure
 
 
 def _read_manifest(directory: Path, identity: str) -> Manifest:

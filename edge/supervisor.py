@@ -93,10 +93,9 @@ class Supervisor:
         if up.control is None or down.control is None:
             return
         if sender := topology.frames_from(link):
-            camera = sender.partition("@")[2]
-            if camera not in self._rings:
+            if not up.has_ring:
                 return
-            self._grant(down, camera)
+            self._grant(down, sender.partition("@")[2])
         first, second = pair()
         with first, second:
             up.tell(Link(peer=down.name), first.fileno())
@@ -106,6 +105,13 @@ class Supervisor:
         shared = self._rings[camera]
         grant = Grant(camera=camera, slots=shared.slots, slot_bytes=shared.slot_bytes)
         child.tell(grant, shared.descriptor)
+
+    def _try_to_give_ring(self, child: Child, slot_bytes: int) -> None:
+        try:
+            self._give_ring(child, slot_bytes)
+        except GoldlineError as problem:
+            self._cannot_run(child, str(problem))
+            child.kill()  # it asks again when it is started again
 
     def _give_ring(self, child: Child, slot_bytes: int) -> None:
         camera = child.name.partition("@")[2]
@@ -118,6 +124,7 @@ class Supervisor:
             if shared is not None:
                 os.close(shared.descriptor)
         self._grant(child, camera)
+        child.has_ring = True
         for link in topology.links(self._station):
             if topology.frames_from(link) == child.name:
                 self._link(link)
@@ -130,7 +137,7 @@ class Supervisor:
             for message in child.control.drain():
                 match message:
                     case WantRing(slot_bytes=slot_bytes):
-                        self._give_ring(child, slot_bytes)
+                        self._try_to_give_ring(child, slot_bytes)
                     case Failed(problem=problem):
                         self._cannot_run(child, problem)
                     case _:

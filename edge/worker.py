@@ -1,7 +1,8 @@
 """The entry point every worker is exec'd through: `python -m edge.worker NAME BIRTH`.
 
     NAME            `capture@<camera>`, `inspection` or `publish`: a row of `topology.py`
-    BIRTH           JSON: the descriptors of its station (JSON), metrics page and control socket, and the generation
+    BIRTH           JSON: the descriptors of its station (JSON), metrics page and control socket, the generation, and
+                    its supervisor's process id
 
 A worker that fails logs why and exits non-zero; the supervisor restarts it within a budget.
 """
@@ -48,11 +49,11 @@ class WorkerContext:
 
 def main() -> int:
     """Become the worker named on the command line."""
-    die_with_parent()
+    birth = json.loads(sys.argv[2])
+    die_with_parent(birth["supervisor"])
     faulthandler.enable()
     # SIGABRT from the supervisor leaves a traceback of every thread; SIGINT is the supervisor's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    birth = json.loads(sys.argv[2])
     context = context_of(sys.argv[1], birth)
     log.setup(context.station.log, context.name)
     role = importlib.import_module(f"edge.{context.name.partition('@')[0]}")
@@ -81,10 +82,10 @@ def context_of(name: str, birth: dict[str, int]) -> WorkerContext:
     )
 
 
-def die_with_parent() -> None:
-    """No worker outlives its supervisor, however that dies."""
+def die_with_parent(supervisor: int) -> None:
+    """No worker outlives its supervisor, however that dies. It may have died before this was said."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != supervisor:
         sys.exit(EXIT_CANNOT_RUN)
 
 

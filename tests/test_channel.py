@@ -45,6 +45,20 @@ def test_what_a_dead_peer_said_is_read_before_its_end(channels: Connect) -> None
         right.send(Stop())
 
 
+@pytest.mark.parametrize("how", [Channel.receive, Channel.receive_with_descriptor])
+def test_a_dead_peers_last_words_are_read_although_it_left_ours_unread(
+    how: Callable[[Channel], object], channels: Connect
+) -> None:
+    """The kernel reports the reset before it gives out what was said."""
+    left, right = channels()
+    right.send(Hello(held=()))
+    left.send(Stop())
+    left.close()
+    assert how(right) in (Stop(), (Stop(), None))
+    with pytest.raises(ChannelClosed):
+        how(right)
+
+
 def test_a_peer_that_does_not_read_is_noticed_and_never_waited_for(channels: Connect) -> None:
     left, right = channels()
 

@@ -113,3 +113,40 @@ def test_the_command_line_exits_with_2_and_one_line_then(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"goldline: {tmp_path}/no.toml: no such file\n"
+
+
+def test_a_station_that_cannot_run_yet_is_noted(config, capsys):
+    config.write_text('product = "trunk"\n')
+    code, text = answer(capsys, config)
+    assert code == 0
+    assert "note station station: goldline run needs a product and a camera" in text
+
+
+def test_the_backbone_is_looked_at(config, capsys):
+    config.write_text(STATION + '[inference]\nbackbone = "other.onnx"\n')
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert f"NO   {config.parent}/other.onnx: this backbone cannot be read" in text
+    config.write_text(STATION + f'[inference]\nbackbone = "{small_backbone.write(config.parent)}"\n')
+    code, text = answer(capsys, config)
+    assert code == 0
+    assert "2 feature map(s)" in text
+
+
+def test_a_recipe_changed_since_teaching_is_a_problem(tmp_path, capsys):
+    station = lid.station(tmp_path)
+    teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet)
+    config = tmp_path / "config.toml"
+    config.write_text(f'state_dir = "{station.state_dir}"\npipelines_dir = "{station.pipelines_dir}"\n')
+    assert answer(capsys, config)[0] == 0
+    (station.pipelines_dir / lid.PRODUCT / "recipe.toml").write_text(lid.RECIPE.replace("128", "160"))
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert "regions changed since the reference set was taught: goldline teach lid --good DIR" in text
+
+
+def test_a_state_directory_that_is_none_is_a_problem(config, capsys):
+    (config.parent / "state").write_text("")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert "state/references/trunk/active: cannot be read: Not a directory" in text

@@ -155,6 +155,20 @@ def test_a_release_said_twice_counts_once(free: Bench) -> None:
     assert free.released == [0]
 
 
+def test_a_word_about_an_earlier_frame_of_a_slot_takes_nothing_back(free: Bench) -> None:
+    inspection = free.link()
+    free.frame(0)
+    inspection.send(Release(slot=0, generation=2))
+    assert free.handover.hear()
+    free.frame(0)
+    inspection.send(Release(slot=0, generation=2))
+    assert free.handover.hear()
+    assert free.released == [0] and free.handover.lent == 1
+    inspection.send(Release(slot=0, generation=4))
+    assert free.handover.hear()
+    assert free.released == [0, 0] and free.handover.lent == 0
+
+
 def test_triggered_frames_go_first_in_first_out_each_with_its_trigger(tmp_path: Path, channels: Connect) -> None:
     bench = Bench(tmp_path, channels, latest_wins=False)
     for number in range(SLOTS):

@@ -357,6 +357,9 @@ BAD_ORDERS = {
     b'{"verb":"dance"}': "not an order: Invalid value 'dance'",
     b'{"verb":"trigger","camera":"right","colour":1}': "unknown field `colour`",
     b"\xff\x00": "not an order",
+    b'{"verb":"state","id":%d}' % 10**30: "not an order",
+    b'{"x":' + b"[" * 8000 + b"]" * 8000 + b"}": "not an order",
+    b'{"verb":"trigger","camera":"right","expect":{"a":"%s"}}' % (b"x" * 60_000): "more than 16384",
     b"": "not an order",
 }
 

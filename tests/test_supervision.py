@@ -1,13 +1,22 @@
 """The table of processes, the word to systemd, and what the supervisor shows."""
 
+import json
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edge import supervisor as supervision
 from edge import topology, vitals
+from edge.channel import Channel
 from edge.config import Station, load_station
+from edge.errors import GoldlineError
+from edge.messages import Grant, Link
 from edge.sd_notify import Notifier
+from edge.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -68,3 +77,52 @@ def test_quantiles_are_interpolated_inside_their_bucket(
     counts: list[float], share: float, expected: float | None
 ) -> None:
     assert vitals.quantile_s(counts, (1.0, 2.0), share) == expected
+
+
+Workers = tuple[Supervisor, dict[str, Channel]]
+
+
+@pytest.fixture
+def workers(station: Station, channels: Callable[[], tuple[Channel, Channel]]) -> Workers:
+    """A supervisor whose workers the test plays."""
+    made = Supervisor(station)
+    theirs: dict[str, Channel] = {}
+    for name, child in made.children.items():
+        child.control, theirs[name] = channels()
+    return made, theirs
+
+
+def kinds(channel: Channel) -> list[type]:
+    return [type(message) for message in channel.drain()]
+
+
+def test_a_capture_is_linked_to_inspection_only_after_it_has_its_ring(workers: Workers) -> None:
+    """A capture that was just started again has not opened its camera: the ring of the one before is not yet its own."""
+    made, theirs = workers
+    capture = made.children["capture@left"]
+    made._give_ring(capture, 100)
+    assert kinds(theirs["capture@left"]) == kinds(theirs["inspection"]) == [Grant, Link]
+    capture.has_ring = False
+    made._link(("capture@left", "inspection"))
+    assert kinds(theirs["capture@left"]) == kinds(theirs["inspection"]) == []
+    made._give_ring(capture, 100)
+    assert kinds(theirs["capture@left"]) == kinds(theirs["inspection"]) == [Grant, Link]
+
+
+def test_no_memory_for_a_ring_ends_a_start_but_not_a_station_that_runs(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, theirs = workers
+    monkeypatch.setattr(supervision.ring, "available_bytes", lambda: 0)
+    with pytest.raises(GoldlineError, match="cannot reserve"):
+        made._try_to_give_ring(made.children["capture@left"], 100)
+    made.has_been_ready = True
+    made._try_to_give_ring(made.children["capture@left"], 100)
+    assert kinds(theirs["capture@left"]) == []
+
+
+def test_a_worker_whose_supervisor_died_before_it_began_leaves_at_once() -> None:
+    """Whoever adopts orphans here need not be process 1."""
+    command = [sys.executable, "-m", "edge.worker", "publish", json.dumps({"supervisor": 0})]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, b"")

@@ -55,6 +55,9 @@ def examine(config: Path | None, product: str | None) -> Findings:
         findings.problems += refusal.problems
         return findings
     findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s)")
+    if not station.cameras or station.product is None:
+        findings.notes.append(f"station {station.station_id}: goldline run needs a product and a camera")
+    _examine_backbone(station, findings)
     # The station's own product is looked at even where it has no recipe: that is a problem then.
     known = {*products(station), station.product} - {None} if product is None else {product}
     for name in sorted(map(str, known)):
@@ -75,15 +78,29 @@ def _examine_product(station: Station, product: str, findings: Findings) -> None
     _examine_reference_set(station, loaded, findings)
 
 
-def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Findings) -> None:
-    from edge.references import Store
+def _examine_backbone(station: Station, findings: Findings) -> None:
+    from edge.backbone import load_backbone
 
-    store = Store(station.state_dir, loaded.product)
-    if store.active() is None:
-        findings.notes.append(f"{loaded.product}: not taught yet: goldline teach {loaded.product} --good DIR")
+    if station.inference.backbone is None:
         return
     try:
+        backbone = load_backbone(station.inference.backbone)
+    except GoldlineError as refusal:
+        findings.problems.append(str(refusal))
+        return
+    findings.checked.append(f"{station.inference.backbone}: {len(backbone.declaration.features)} feature map(s)")
+
+
+def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Findings) -> None:
+    from edge.references import Store, refuse_other_recipe
+
+    store = Store(station.state_dir, loaded.product)
+    try:
+        if store.active() is None:
+            findings.notes.append(f"{loaded.product}: not taught yet: goldline teach {loaded.product} --good DIR")
+            return
         found = store.load()
+        refuse_other_recipe(loaded, found)
     except GoldlineError as refusal:
         findings.problems.append(str(refusal))
         return

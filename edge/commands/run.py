@@ -18,7 +18,7 @@ from edge import exposition, log, vitals
 from edge.config import Station, load_station, runtime_directory
 from edge.errors import GoldlineError
 from edge.metrics import Page
-from edge.recipe import load_recipe
+from edge.recipe import load_recipe, unmatched_roles
 from edge.sd_notify import Notifier
 from edge.supervisor import Supervisor
 
@@ -55,17 +55,22 @@ def run(arguments: argparse.Namespace) -> int:
 def refuse_the_incomplete(station: Station) -> None:
     """What cannot work is said before anything starts. Raises GoldlineError."""
     if not station.cameras:
-        raise GoldlineError("config.toml: [cameras]: this station has no camera")
+        raise GoldlineError("configuration: [cameras]: this station has no camera")
     if station.product is None:
-        raise GoldlineError("config.toml: product: name the product this station inspects")
-    load_recipe(station, station.product)
+        raise GoldlineError("configuration: product: name the product this station inspects")
+    if unmatched := unmatched_roles(station, load_recipe(station, station.product)):
+        raise GoldlineError("\n".join(unmatched))
 
 
 @contextmanager
 def only_one(runtime: Path) -> Generator[None]:
     """Refuse a second station on the same runtime directory: two would write the same trigger logs."""
-    runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(runtime / "lock", "w") as handle:
+    try:
+        runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = open(runtime / "lock", "w")
+    except OSError as failure:
+        raise GoldlineError(f"{runtime}: the runtime directory cannot be written: {failure.strerror}") from failure
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -54,7 +54,7 @@ def report(taught: "Taught") -> list[str]:
     """What teach did, line by line, for a person."""
     limits, rate = taught.calibration.limits, taught.calibration.rate
     promise = (
-        f"false calls: {rate:.2%} of good parts like these, the least that {taught.references} images can promise"
+        f"false calls: {rate:.2%} of good parts like these, the least that {_counted(taught)} can promise"
         if rate is not None
         else f"false calls: no rate can be promised from {taught.references} image(s); take 20 or more"
     )
@@ -74,6 +74,11 @@ def report(taught: "Taught") -> list[str]:
             [f"{first} ~ {second}" for first, second in taught.near_duplicates],
         ),
     ]
+
+
+def _counted(taught: "Taught") -> str:
+    odd = f", {len(taught.odd)} of them odd," if taught.odd else ""
+    return f"{taught.references} images{odd}"
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:

@@ -25,7 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from edge.client import ask
     from edge.config import load_station
+    from edge.errors import GoldlineError
 
+    if arguments.count < 1 or not arguments.period_ms >= 0:
+        raise GoldlineError("--count must be at least 1, --period-ms at least 0")
     address = load_station(arguments.config).events.command
     order = {
         "verb": "trigger",

@@ -1,0 +1,183 @@
+"""The inspection loop over real sockets and rings, with an inspector that judges by the brightness of the frame."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import ring
+from edge.channel import Channel, pair
+from edge.config import Station
+from edge.inspection import NO_TIME, Inspection
+from edge.inspector import Prepared
+from edge.messages import AnyMessage, Frame, Grant, Hello, Judged, Link, Release, Stop
+from edge.metrics import Page, page_size
+from edge.records import FrameRef, Outcome, Provenance, Reason, Verdict, error
+from edge.ring import Ring
+from edge.worker import WorkerContext
+from tests import values
+
+Connect = Callable[[], tuple[Channel, Channel]]
+SLOTS, SIZE = 4, (10, 8)
+FRAME_BYTES = SIZE[0] * SIZE[1]
+# Nothing here takes as long; the machine may be busy.
+PATIENCE_S = 10.0
+
+
+class ByBrightness:
+    """Stands in for the inspector: the score is the frame's first pixel."""
+
+    fell_back, max_batch = False, 4
+
+    def provenance(self, _generation: int) -> Provenance:
+        return values.PROVENANCE
+
+    def prepare(self, picture: Any, _role: str) -> Prepared:
+        return Prepared(SIZE, None, {"part": picture[:1, :1].copy()})
+
+    def score(self, batch: Sequence[Prepared]) -> list[float]:
+        return [float(prepared.regions["part"][0, 0, 0]) for prepared in batch]
+
+    def judge(self, _prepared: Prepared, score: Any, _expect: dict[str, str]) -> Verdict:
+        return Verdict(outcome=Outcome.PASS, score=score)
+
+
+class Bench:
+    """Inspection of one camera; the test is supervisor, capture and publish."""
+
+    def __init__(self, directory: Path, connect: Connect) -> None:
+        station = Station.model_validate({"state_dir": directory, "cameras": {"left": {"source": "simulated"}}})
+        page = os.memfd_create("page")
+        os.posix_fallocate(page, 0, page_size("inspection", ("left",)))
+        theirs, self.control = connect()
+        context = WorkerContext("inspection", station, Page(page, "inspection", ("left",)), theirs, 1)
+        os.close(page)
+        stand_in: Any = ByBrightness()
+        self.inspection = Inspection(context, stand_in)
+        self.memory = ring.create("ring", SLOTS, FRAME_BYTES)
+        self.ring = Ring(self.memory, SLOTS, FRAME_BYTES)
+        self.publish = self.link("publish")
+        self.thread: threading.Thread | None = None
+
+    def link(self, peer: str) -> Channel:
+        ours, theirs = pair()
+        self.control.send(Link(peer=peer), descriptor=theirs.fileno())
+        theirs.close()
+        return Channel(ours)
+
+    def capture(self) -> Channel:
+        """An incarnation of the camera's process has its ring and its link."""
+        self.control.send(Grant(camera="left", slots=SLOTS, slot_bytes=FRAME_BYTES), descriptor=self.memory)
+        return self.link("capture@left")
+
+    def frame(self, trigger_id: int, slot: int, brightness: int) -> FrameRef:
+        """A whole frame lies in the slot."""
+        self.ring.begin(slot)
+        self.ring.buffers[slot][:] = np.uint8(brightness)
+        return FrameRef(
+            camera="left", slot=slot, generation=self.ring.commit(slot), frame_id=trigger_id, trigger_id=trigger_id,
+            host_timestamp_ns=time.monotonic_ns(), host_timestamp_utc_ns=0, device_timestamp_ns=None,
+            deadline_ns=time.monotonic_ns() + 10**11, width=SIZE[0], height=SIZE[1], pixel_format="Mono8",
+            handed_ns=time.monotonic_ns(),
+        )  # fmt: skip
+
+    def run(self) -> None:
+        self.thread = threading.Thread(target=self.inspection.loop)
+        self.thread.start()
+
+    def stop(self) -> None:
+        if self.thread is None:
+            self.run()
+        assert self.thread is not None
+        self.control.send(Stop())
+        self.thread.join(PATIENCE_S)
+        os.close(self.memory)
+        self.publish.close()
+
+    def hear(self, channel: Channel, count: int) -> list[AnyMessage]:
+        found: list[AnyMessage] = []
+        end_s = time.monotonic() + PATIENCE_S
+        while len(found) < count:
+            assert time.monotonic() < end_s, found
+            found += channel.drain()
+            time.sleep(0.001)
+        return found
+
+    def verdicts(self, count: int) -> dict[int, tuple[float | None, Reason | None]]:
+        judged = [message for message in self.hear(self.publish, count) if isinstance(message, Judged)]
+        return {one.frame.trigger_id: (one.verdict.score, one.verdict.reason) for one in judged}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, channels: Connect) -> Iterator[Bench]:
+    made = Bench(tmp_path, channels)
+    yield made
+    made.stop()
+
+
+def test_a_frame_is_answered_and_its_slot_given_back(bench: Bench) -> None:
+    capture = bench.capture()
+    bench.run()
+    frame = bench.frame(7, slot=1, brightness=90)
+    capture.send(Frame(frame=frame))
+    assert bench.verdicts(1) == {7: (90.0, None)}
+    assert bench.hear(capture, 2) == [Hello(held=()), Release(slot=1, generation=frame.generation)]
+    capture.close()
+
+
+def test_what_a_dead_capture_had_sent_is_judged_although_its_successor_is_linked_first(bench: Bench) -> None:
+    dead = bench.capture()
+    bench.inspection._hear_supervisor()
+    dead.send(Frame(frame=bench.frame(7, slot=1, brightness=90)))
+    dead.close()
+    successor = bench.capture()
+    bench.inspection._hear_supervisor()
+    assert bench.hear(successor, 1) == [Hello(held=(1,))]
+    bench.run()
+    assert bench.verdicts(1) == {7: (90.0, None)}
+    successor.close()
+
+
+def test_an_overwritten_frame_is_torn_and_never_judged_by_the_picture_in_its_place(bench: Bench) -> None:
+    capture = bench.capture()
+    bench.inspection._hear_supervisor()
+    capture.send(Frame(frame=bench.frame(7, slot=1, brightness=90)))
+    capture.send(Frame(frame=bench.frame(8, slot=1, brightness=200)))
+    bench.run()
+    assert bench.verdicts(2) == {7: (None, Reason.TORN), 8: (200.0, None)}
+    capture.close()
+
+
+def test_a_slot_released_while_a_successor_is_told_what_is_held_is_not_lent_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Release before Hello would name a slot that nobody gives back any more."""
+    first = bench.capture()
+    bench.inspection._hear_supervisor()
+    frame = bench.frame(7, slot=1, brightness=90)
+    first.send(Frame(frame=frame))
+    bench.inspection._hear_capture("left")
+    tell = bench.inspection._tell_capture
+    answering = threading.Thread(
+        target=bench.inspection._answer, args=[frame, error(Reason.CANNOT_JUDGE), NO_TIME], daemon=True
+    )
+
+    def tell_late(camera: str, message: Hello | Release) -> None:
+        if isinstance(message, Hello):
+            answering.start()
+            answering.join(0.1)
+        tell(camera, message)
+
+    monkeypatch.setattr(bench.inspection, "_tell_capture", tell_late)
+    successor = bench.capture()
+    bench.inspection._hear_supervisor()
+    answering.join(PATIENCE_S)
+    assert bench.hear(successor, 2) == [Hello(held=(1,)), Release(slot=1, generation=frame.generation)]
+    bench.inspection._batcher.forget("left")
+    for channel in (first, successor):
+        channel.close()
