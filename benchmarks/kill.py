@@ -37,7 +37,9 @@ class Listener:
 
     def _listen(self, address):
         try:
-            for event in client.subscribe(address, lambda *numbers: self.lost.append(numbers), joined=self.joined.set, silence_s=20):
+            for event in client.subscribe(
+                address, lambda *numbers: self.lost.append(numbers), joined=self.joined.set, silence_s=20
+            ):
                 self.events.append((time.time_ns(), event.data, int(event.sequence)))
         except GoldlineError:
             return

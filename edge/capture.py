@@ -8,8 +8,7 @@ which slot is in `handover.py`, what was promised to the ledger in `promises.py`
 import os
 import socket
 import time
-from collections import Counter, deque
-from dataclasses import replace
+from collections import Counter
 
 import structlog
 
@@ -26,6 +25,7 @@ from edge.cameras.factory import make_camera
 from edge.channel import Channel
 from edge.config import runtime_directory
 from edge.errors import GoldlineError
+from edge.exposures import Exposures
 from edge.grabber import Down, Grabber, Streaming
 from edge.handover import Handover
 from edge.messages import Grant, Link, Stop, WantRing
@@ -37,8 +37,6 @@ from edge.ring import Ring
 from edge.trigger_log import OpenedLog, opened_path
 from edge.worker import WorkerContext
 
-# No call of a camera lasts longer (Aravis takes 2.5 s to give up on one); beyond, the process is restarted.
-CAMERA_CALL_S = 6.0
 # After a ring was granted, inspection's link follows at once if inspection is alive.
 LINK_GRACE_S = 0.2
 POLL_S = 0.2
@@ -71,11 +69,7 @@ class Capture:
         self._opened: CameraInfo | None = None
         self._is_streaming = False
         self._down_by = "lost"
-        # Triggers told to fire: waiting for the camera, and the one whose picture is being taken.
-        self._to_fire: deque[Trigger] = deque()
-        self._exposing: Trigger | None = None
-        self._fired_ns = 0
-        self._picture_within_ns = round(self._config.trigger.deadline_ms * 1e6)
+        self._exposures = Exposures(self._promises, self._config.trigger, self._grabber.trigger)
         self._account_for_predecessor()
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
@@ -105,14 +99,10 @@ class Capture:
 
     def _look_after(self, now_ns: int) -> None:
         """What time brings: a camera that hangs, a picture that never came, words that could not be said."""
-        hangs = self._is_streaming and now_ns - self._grabber.progress_ns > CAMERA_CALL_S * 1e9
-        if hangs or not self._grabber.is_alive():
+        if self._grabber.is_stuck(now_ns):
             raise RuntimeError("the camera's thread hangs or has failed")
-        if self._exposing is not None and now_ns - self._fired_ns > self._picture_within_ns:
-            # The picture may still come, and would be taken for the next trigger's: none is fired until the stream
-            # was started afresh.
-            self._logger.warning("no picture for a trigger", trigger_id=self._exposing.trigger_id)
-            self._exposing = None
+        if (overdue := self._exposures.give_up(now_ns)) is not None:
+            self._logger.warning("no picture for a trigger", trigger_id=overdue.trigger_id)
             self._is_streaming = False
             self._grabber.reopen()
         self._promises.keep_up()
@@ -214,7 +204,7 @@ class Capture:
         self._is_streaming, self._opened = False, None
         self._down_by = DOWN_BY.get(type(down.cause), "lost")
         self._page.gauge("goldline_camera_up", camera=self._camera).set(0)
-        self._drop_triggers(Reason.CAMERA_DOWN)
+        self._exposures.drop(Reason.CAMERA_DOWN)
 
     def _lend_ring(self) -> None:
         """Give an open camera its buffers, once there is a ring of its size and inspection holds nothing of it."""
@@ -235,10 +225,7 @@ class Capture:
         """A frame arrived: find its trigger, and put it before inspection."""
         assert self._handover is not None
         self._count(captured)
-        waiting = self._handover.take(captured)
-        # A frame that was complete before the trigger was fired is not its picture, which is still to come.
-        if self._exposing is not None and captured.host_timestamp_ns >= self._fired_ns:
-            waiting, self._exposing = replace(waiting, trigger=self._exposing), None
+        waiting = self._handover.take(captured, self._exposures.claim(captured))
         if waiting.trigger is None and self._config.trigger.mode != "free":
             self._handover.drop(waiting, Reason.STALE)  # nobody asked for it, or the answer was given up
         elif captured.complete:
@@ -265,39 +252,11 @@ class Capture:
             drops.inc(lost)
 
     def _accept(self, trigger: Trigger) -> None:
-        """Queue a trigger for the camera, or say at once why there will be no picture."""
-        if not self._is_streaming:
-            self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, "the camera is not streaming")
-        elif len(self._to_fire) >= self._config.trigger.queue_depth or not self._promises.write(trigger):
-            detail = "triggers come faster than the camera takes pictures"
-            self._promises.unjudged(trigger.trigger_id, Reason.OVERRUN, detail)
-        else:
-            self._to_fire.append(trigger)
+        self._exposures.accept(trigger, is_streaming=self._is_streaming)
 
     def _fire(self) -> None:
-        """Take the next picture, one at a time: a frame then belongs to the one trigger that is outstanding."""
-        while self._to_fire and self._exposing is None and self._is_streaming and self._handover is not None:
-            trigger = self._to_fire.popleft()
-            if trigger.deadline_ns <= time.monotonic_ns():
-                self._promises.unjudged(trigger.trigger_id, Reason.DEADLINE, "its turn came after its deadline")
-                continue
-            if self._handover.taken >= self._handover.ring.slots:
-                self._promises.unjudged(trigger.trigger_id, Reason.NO_SLOT, "every slot of the ring is in use")
-                continue
-            self._fired_ns = time.monotonic_ns()
-            try:
-                self._grabber.trigger()
-                self._exposing = trigger
-            except CameraError as problem:
-                self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, str(problem))
-
-    def _drop_triggers(self, reason: Reason) -> None:
-        """Answer for every trigger that has no picture yet."""
-        exposing = [] if self._exposing is None else [self._exposing]
-        for trigger in (*exposing, *self._to_fire):
-            self._promises.unjudged(trigger.trigger_id, reason, "no picture was taken")
-        self._exposing = None
-        self._to_fire.clear()
+        if self._is_streaming and self._handover is not None:
+            self._exposures.fire(has_slot=self._handover.taken < self._handover.ring.slots)
 
     def finish(self) -> None:
         """Hand over what can still be judged, answer for the rest, let the camera go."""
@@ -305,7 +264,7 @@ class Capture:
         if self._handover is not None:
             self._handover.hand_over()
             self._handover.abandon(Reason.SHUTDOWN)
-        self._drop_triggers(Reason.SHUTDOWN)
+        self._exposures.drop(Reason.SHUTDOWN)
         self._grabber.stop(timeout_s=1.5)
         if self._inspection is not None:
             self._unlink(self._inspection)

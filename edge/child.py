@@ -16,8 +16,9 @@ from edge.messages import Grant, Link, Stop
 from edge.metrics import Page, State, page_size
 from edge.topology import Process
 
-# Restart at once after the first death, then ever slower; a minute of health clears the record.
-BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 60.0
+# Restart at once after the first death, then ever slower; ten seconds of life clear the record: what is wrong with a
+# worker itself shows while it starts, and a line that stands still costs more than a restart.
+BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 10.0
 # NumPy's thread pool and the graph's fight over the cores: one pool, the graph's.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # A worker that hangs gets SIGABRT, which prints its stacks, and this long to print them.
@@ -95,8 +96,8 @@ class Child:
         self.hang_up()
         self.popen, self.pidfd = None, -1
         self.page.lapse()
-        if self._told_to_stop and code == 0:
-            self._log.info("stopped")
+        if self._told_to_stop:
+            self._log.info("stopped", code=code)
             return
         self.restarts[cause] += 1
         self._failures = 0 if now_s - self._started_s > HEALTHY_AFTER_S else self._failures + 1
@@ -110,6 +111,11 @@ class Child:
         if self.control is not None:
             self.control.close()
             self.control = None
+
+    def dismiss(self) -> None:
+        """Kill it for good: its death is no news."""
+        self._told_to_stop = True
+        self.kill()
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal, if there is anybody to send it to."""

@@ -21,6 +21,9 @@ from edge.cameras.camera import Camera, CameraConfigError, CameraError, CameraIn
 
 # A camera that is away is asked for again after 0.2 s, then ever later, at most every 10 s.
 BACKOFF_FIRST_S, BACKOFF_LAST_S = 0.2, 10.0
+# No call of a camera lasts longer than this, nor opening one (drawing pictures before the start included); beyond, the
+# process is restarted. Aravis takes 2.5 s to give up on a call.
+CALL_S, OPEN_S = 6.0, 60.0
 # One wait for a frame: how late the thread notices that it should stop.
 NEXT_TIMEOUT_S = 0.1
 
@@ -52,16 +55,17 @@ class Grabber:
         self._buffers_given = threading.Event()
         self._interrupt = threading.Event()
         self._stopping = False
-        self.progress_ns = time.monotonic_ns()
+        # By when the call that the thread is in must be over; none while it waits for this process.
+        self._over_by_ns: float = float("inf")
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
     def start(self) -> None:
         """Begin opening the camera."""
         self._thread.start()
 
-    def is_alive(self) -> bool:
-        """False once the thread failed."""
-        return self._thread.is_alive()
+    def is_stuck(self, now_ns: int) -> bool:
+        """True once the thread failed, or a call of the camera hangs."""
+        return now_ns > self._over_by_ns or not self._thread.is_alive()
 
     def happenings(self) -> Iterator[Happening]:
         """What was told since the last call."""
@@ -117,6 +121,7 @@ class Grabber:
                 self._tell(Down(cause))
             else:
                 self._tell(Down(CameraLost("reopening")))
+            self._may_take(float("inf"))
             failures += 1
             pause_s = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2 ** (failures - 1))
             self._interrupt.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -126,24 +131,30 @@ class Grabber:
         camera = self._make_camera()
         frames = 0
         try:
+            self._may_take(OPEN_S)
             self._tell(camera.open())
+            self._may_take(float("inf"))
             self._buffers_given.wait()
+            self._may_take(CALL_S)
             if self._stopping or self._buffers is None:
                 return False
             camera.start(self._buffers)
-            self.progress_ns = time.monotonic_ns()
             self._set_live(camera)
             self._tell(Streaming())
             while not self._interrupt.is_set():
-                self.progress_ns = time.monotonic_ns()
+                self._may_take(CALL_S)
                 if (frame := camera.next(NEXT_TIMEOUT_S)) is not None:
                     frames += 1
                     self._tell(frame)
             return frames > 0
         finally:
             self._set_live(None)
+            self._may_take(CALL_S)
             camera.stop()
             camera.close()
+
+    def _may_take(self, seconds: float) -> None:
+        self._over_by_ns = time.monotonic_ns() + seconds * 1e9
 
     def _set_live(self, camera: Camera | None) -> None:
         with self._lock:

@@ -91,9 +91,9 @@ class Handover:
         for slot in range(self.ring.slots):
             self.ring.begin(slot)
 
-    def take(self, captured: CapturedFrame) -> Waiting:
+    def take(self, captured: CapturedFrame, trigger: Trigger | None = None) -> Waiting:
         """A filled slot is ours."""
-        return Waiting(captured, self.ring.commit(captured.slot), None)
+        return Waiting(captured, self.ring.commit(captured.slot), trigger)
 
     def put(self, waiting: Waiting) -> None:
         """Before inspection with it."""

@@ -148,6 +148,9 @@ class _Loader:
     """Starts one model on one provider or another."""
 
     def __init__(self, model: bytes | Path, threads: int) -> None:
+        # Read when it is imported: from 1.32 on its wheels leave a device id in the user's home and collect events for
+        # Microsoft. A station tells nobody but its subscribers.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         # ONNX Runtime declares no types.
         self.runtime: Any = importlib.import_module("onnxruntime")
         state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")

@@ -40,7 +40,7 @@ def run(context: WorkerContext) -> None:
     """The process: load and warm up, loop, tear down."""
     product = context.station.product
     if product is None:
-        raise GoldlineError("config.toml: product: name the product this station inspects")
+        raise GoldlineError("configuration: product: name the product this station inspects")
     context.page.beat(State.WARMUP, time.monotonic_ns())
     inspector = Inspector.load(context.station, product)
     inspector.warm_up()

@@ -20,6 +20,7 @@ import struct
 import uuid
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 from zlib import crc32
@@ -95,16 +96,24 @@ class RecordLog:
 
     @classmethod
     def create(cls, path: Path, name: str, slots: int, slot_bytes: int) -> Self:
-        """A new, empty log in place of whatever was at `path`; it appears there complete or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """A new, empty log in place of whatever was at `path`; it appears there complete or not at all.
+
+        Raises GoldlineError where it cannot be written, as on a full file system.
+        """
         temporary = path.with_suffix(f".{os.getpid()}.new")
-        with temporary.open("w+b") as file:
-            # Allocated now, so that a full file system is an error here and not a SIGBUS on the line.
-            os.posix_fallocate(file.fileno(), 0, _file_bytes(slots, slot_bytes))
-            title = name.encode()
-            head = _FILE.pack(MAGIC, uuid.uuid4().bytes, boot_identity(), slots, slot_bytes, len(title))
-            file.write(head + title)
-        temporary.replace(path)
+        title = name.encode()
+        head = _FILE.pack(MAGIC, uuid.uuid4().bytes, boot_identity(), slots, slot_bytes, len(title))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w+b") as file:
+                # Allocated now, so that a full file system is an error here and not a SIGBUS on the line.
+                os.posix_fallocate(file.fileno(), 0, _file_bytes(slots, slot_bytes))
+                file.write(head + title)
+            temporary.replace(path)
+        except OSError as failure:
+            with suppress(OSError):  # every further try would leave another
+                temporary.unlink(missing_ok=True)
+            raise GoldlineError(f"{path}: this log cannot be written: {failure.strerror}") from failure
         return cls(path, is_writer=True)
 
     @classmethod

@@ -255,7 +255,7 @@ class Store:
         except BlockingIOError as failure:
             raise ReferenceSetError(f"{self.root}: another teach is writing here") from failure
         except OSError as failure:  # no right to write, or a full disk
-            raise ReferenceSetError(f"{self.root}: cannot be written: {failure.strerror}") from failure
+            raise ReferenceSetError(f"{self.root}: cannot be written: {failure.strerror or failure}") from failure
 
 
 def _read_manifest(directory: Path, identity: str) -> Manifest:

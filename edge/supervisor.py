@@ -185,7 +185,7 @@ class Supervisor:
     def close(self) -> None:
         """Kill whatever is left and let every descriptor go."""
         for child in self.children.values():
-            child.kill()
+            child.dismiss()
             if child.popen is not None:
                 self._bury(child)
         for shared in self._rings.values():

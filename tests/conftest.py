@@ -4,13 +4,16 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from edge import rehearsal
 from edge.channel import Channel, pair
 from tests.needs import DATA_VARIABLE
+from tests.stations import CAMERA, SIZE
 
 # Examples are not timed: the machine may be busy with something else.
 settings.register_profile("goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,3 +54,13 @@ def channels() -> Iterator[Callable[[], tuple[Channel, Channel]]]:
     yield connected
     for channel in made:
         channel.close()
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with the demo product taught from a dozen pictures."""
+    directory = tmp_path_factory.mktemp("taught")
+    rehearsal.draw_good_parts(directory / "good", 12, SIZE)
+    config = rehearsal.write_config(directory, {"left": CAMERA})
+    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
+    return directory

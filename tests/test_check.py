@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edge.commands import check
 from edge.errors import GoldlineError
+from edge.teach import teach
+from tests import lid
+from tests.small_backbone import DECLARATION, small_model
 
 STATION = 'product = "trunk"\n[cameras.left]\nsource = "simulated"\n'
 
@@ -127,7 +131,7 @@ def test_the_backbone_is_looked_at(config, capsys):
     code, text = answer(capsys, config)
     assert code == 1
     assert f"NO   {config.parent}/other.onnx: this backbone cannot be read" in text
-    config.write_text(STATION + f'[inference]\nbackbone = "{small_backbone.write(config.parent)}"\n')
+    onnx.save(small_model(declaration=DECLARATION), config.parent / "other.onnx")
     code, text = answer(capsys, config)
     assert code == 0
     assert "2 feature map(s)" in text

@@ -148,3 +148,12 @@ def test_every_command_shows_an_example(command):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     assert f"example: goldline {command.__name__.rpartition('.')[2]}" in parser.format_help()
+
+
+@pytest.mark.parametrize("words", [["--count", "0"], ["--count", "-1"], ["--period-ms", "-3"], ["--period-ms", "nan"]])
+def test_no_triggers_and_a_time_before_the_last_are_refused(words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    trigger.add_arguments(parser)
+    with pytest.raises(GoldlineError, match="--count must be at least 1, --period-ms at least 0"):
+        trigger.run(parser.parse_args(["left", *words]))

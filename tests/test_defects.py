@@ -33,4 +33,4 @@ def test_every_failed_check_shows_at_least_its_worst_cell(deviation: np.ndarray,
     assert [defect.score for defect in found] == sorted((defect.score for defect in found), reverse=True)
     x, y, width, height = found[0].bbox
     assert deviation[y : y + height, x : x + width].max() == deviation.max()
-    assert all(0 <= d.bbox[0] and d.bbox[0] + d.bbox[2] <= 7 and d.bbox[1] + d.bbox[3] <= 6 for d in found)
+    assert all(d.bbox[0] >= 0 and d.bbox[0] + d.bbox[2] <= 7 and d.bbox[1] + d.bbox[3] <= 6 for d in found)

@@ -12,9 +12,8 @@ import pytest
 
 from edge import rehearsal
 from tests.needs import needs_program
-from tests.test_station import CAMERA, station, taught
+from tests.stations import CAMERA, station
 
-__all__ = ["taught"]
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 

@@ -13,7 +13,7 @@ from edge.cameras import scene
 from edge.images import list_images
 from tests.cameras.gige_bench import OWN, network, own_camera
 from tests.needs import needs_data
-from tests.test_station import Listener, assert_balanced, assert_each_answered_once
+from tests.stations import Listener, assert_balanced, assert_each_answered_once
 
 pytestmark = pytest.mark.timeout(300)
 PRODUCT = "part"

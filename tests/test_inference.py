@@ -1,5 +1,6 @@
 """The session runs where it was asked to or says why not, and batches change nothing but the time."""
 
+import os
 import subprocess
 import sys
 
@@ -185,3 +186,13 @@ def test_an_engine_is_found_by_all_that_it_depends_on():
         keys.add(engine_cache_key(**(ingredients | {changed: ["x"] if changed == "shapes" else "x"})))
     assert len(keys) == 6
     assert engine_cache_key(**ingredients) in keys
+
+
+def test_nothing_is_left_in_the_home_of_the_user(model, tmp_path):
+    path, home = tmp_path / "model.onnx", tmp_path / "home"
+    path.write_bytes(model)
+    home.mkdir()
+    code = f"from pathlib import Path; from edge.inference import Session; Session(Path({str(path)!r}))"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    subprocess.run([sys.executable, "-c", code], env=environ | {"HOME": str(home)}, check=True)
+    assert list(home.iterdir()) == []

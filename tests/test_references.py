@@ -1,5 +1,6 @@
 """The store: what is read back is what was written, or an error that names the file."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_power_cut_between_history_and_switch_keeps_the_old_set(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "symlink", power_cut)
-        with pytest.raises(OSError, match="power cut"):
+        with pytest.raises(ReferenceSetError, match="power cut"):
             store.activate(second)
     assert json.loads((store.root / "history.json").read_text()) == [first, second]
     assert store.load().id == first
@@ -166,7 +167,7 @@ def test_a_torn_write_is_never_a_set(store: Store, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", power_cut)
-        with pytest.raises(OSError, match="power cut"):
+        with pytest.raises(ReferenceSetError, match="power cut"):
             saved(store)
     assert store.identities() == []
     saved(store)
@@ -183,3 +184,25 @@ def test_find_needs_one_match(store: Store) -> None:
     assert store.find(identity[:6]) == identity
     with pytest.raises(ReferenceSetError, match="0 reference sets start with 'zz'"):
         store.find("zz")
+
+
+def test_a_store_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
+    (tmp_path / "references").write_text("")
+    store = Store(tmp_path, "lid")
+    with pytest.raises(ReferenceSetError, match="references/lid: cannot be written: Not a directory"):
+        saved(store)
+    with pytest.raises(ReferenceSetError, match="references/lid/active: cannot be read: Not a directory"):
+        store.active()
+
+
+def test_a_full_disk_leaves_the_active_set(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = saved(store)
+    store.activate(first)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ReferenceSetError, match="cannot be written: No space left on device"):
+        saved(store, references=("b.png",))
+    assert store.load().id == first

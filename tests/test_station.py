@@ -1,144 +1,31 @@
 """The whole station as a user runs it: real processes, real rings, a real subscriber; and what faults do to it."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edge import client, events, rehearsal
-from edge.events import Event
-from edge.rehearsal import Daemon
-
-SIZE = (320, 240)
-CAMERA = {"source": "simulated", "width": SIZE[0], "height": SIZE[1], "rate_hz": 25.0, "prerendered": 40}
-TRIGGERED = CAMERA | {"trigger": {"mode": "software", "deadline_ms": 2000.0, "queue_depth": 8}}
+from edge import client, rehearsal
+from tests.stations import (
+    CAMERA,
+    TRIGGERED,
+    Manager,
+    assert_balanced,
+    assert_each_answered_once,
+    leftovers,
+    record,
+    running,
+    station,
+)
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state directory with the demo product taught from a dozen pictures."""
-    directory = tmp_path_factory.mktemp("taught")
-    rehearsal.draw_good_parts(directory / "good", 12, SIZE)
-    config = rehearsal.write_config(directory, {"left": CAMERA})
-    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
-    return directory
-
-
-def station(taught: Path, directory: Path, cameras: dict[str, dict[str, object]]) -> Path:
-    """Another station's configuration with the same taught product, and a history of its own."""
-    config = rehearsal.write_config(directory, cameras)
-    (directory / "state").mkdir()
-    (directory / "state" / "references").symlink_to(taught / "state" / "references")
-    (directory / "pipelines").symlink_to(taught / "pipelines")
-    return config
-
-
-class Listener:
-    """Collects a station's events on a thread of its own, over restarts of the station."""
-
-    def __init__(self, config: Path) -> None:
-        self.events: list[Event] = []
-        self.lost: list[tuple[int, int]] = []
-        self.joined = threading.Event()
-        self._address = rehearsal.settings(config)["events"]["live"]
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        lost = lambda first, last: self.lost.append((first, last))  # noqa: E731
-        try:
-            self.events.extend(client.subscribe(self._address, lost, joined=self.joined.set, silence_s=20.0))
-        except Exception:  # noqa: BLE001 - the station has gone, with the test
-            return
-
-    def wait_for(self, count: int, timeout_s: float = 20.0) -> None:
-        """Until so many more events have come."""
-        wanted, until = len(self.events) + count, time.monotonic() + timeout_s
-        while len(self.events) < wanted:
-            assert time.monotonic() < until, f"{len(self.events)} of {wanted} events"
-            time.sleep(0.02)
-
-    def ids(self) -> list[int]:
-        return [event.data.trigger_id for event in self.events if event.data.trigger_id is not None]
-
-
-def record(config: Path) -> list[Event]:
-    """Every event of the outbox, in order."""
-    database = config.parent / "state" / "outbox.sqlite3"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as outbox:
-        rows = outbox.execute("SELECT sequence, body FROM events ORDER BY sequence").fetchall()
-    assert [sequence for sequence, _ in rows] == list(range(1, len(rows) + 1)), "a number is missing"
-    return [events.decode(body) for _, body in rows]
-
-
-def assert_each_answered_once(config: Path, listener: Listener) -> None:
-    """No trigger twice or missing, no number missing, nothing passed unjudged, and the listener heard what is kept.
-
-    While publish is away a listener misses what is said before it is connected again, and is told the numbers.
-    """
-    kept = record(config)
-    ids = sorted(event.data.trigger_id for event in kept if event.data.trigger_id is not None)
-    assert ids == sorted(set(ids)), "a trigger was answered twice"
-    assert all(event.data.score is not None for event in kept if event.data.verdict == "PASS")
-    by_sequence = {int(event.sequence): event for event in kept}
-    heard = [int(event.sequence) for event in listener.events]
-    assert heard == sorted(set(heard))
-    assert all(event == by_sequence[int(event.sequence)] for event in listener.events)
-    missed = [number for first, last in listener.lost for number in range(first, last + 1)]
-    assert sorted([*heard, *missed]) == list(range(heard[0], heard[-1] + 1)), "a number went missing in silence"
-
-
-def assert_balanced(daemon: Daemon) -> None:
-    """Every trigger is answered or in flight, and every frame handed over, dropped for a reason, or waiting.
-
-    The pages are read while the station runs, so the sums are right at one of many looks.
-    """
-    until = time.monotonic() + 10
-    while not is_balanced(daemon.metrics()):
-        assert time.monotonic() < until, daemon.metrics()
-        time.sleep(0.02)
-
-
-def is_balanced(metrics: dict[str, float]) -> bool:
-    totals: Counter[str] = Counter()
-    for name, value in metrics.items():
-        totals[name.partition("{")[0].removeprefix("goldline_")] += value
-        if 'stage="capture"' in name:
-            totals["dropped_by_capture"] += value
-    slots = 8 * sum(name.startswith("goldline_camera_up") for name in metrics)
-    waiting = slots - totals["ring_slots"]
-    return (
-        totals["triggers_total"] == totals["verdicts_total"] + totals["triggers_in_flight"]
-        and totals["frames_captured_total"] == totals["frames_handed_total"] + totals["dropped_by_capture"] + waiting
-    )
-
-
-@contextmanager
-def running(config: Path) -> Iterator[tuple[Daemon, Listener]]:
-    with rehearsal.running(config) as daemon:
-        listener = Listener(config)
-        assert listener.joined.wait(10)
-        yield daemon, listener
-
-
-def leftovers() -> set[str]:
-    """What a station could leave behind in the places that outlive it."""
-    return {
-        name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder) if "goldline" in name or "shm" in name
-    }
 
 
 def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) -> None:
@@ -218,32 +105,6 @@ def test_a_killed_supervisor_takes_its_workers_along_and_its_successor_goes_on(t
     assert_each_answered_once(config, listener)
     ids = [event.data.trigger_id for event in record(config) if event.data.trigger_id is not None]
     assert sorted(ids) == list(range(min(ids), max(ids) + 1)), "every trigger has its answer"
-
-
-class Manager:
-    """The other end of $NOTIFY_SOCKET, as systemd would hold it."""
-
-    def __init__(self, address: str) -> None:
-        self.said: list[bytes] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self.said += self._socket.recv(1000).splitlines()
-
-    def wait_for(self, word: bytes, timeout_s: float = 15.0) -> None:
-        """Until it is said again."""
-        before, until = self.said.count(word), time.monotonic() + timeout_s
-        while self.said.count(word) == before:
-            assert time.monotonic() < until, (word, self.said[-5:])
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
 
 
 def test_systemd_is_told_of_readiness_and_fed_only_while_every_worker_is_well(

@@ -1,5 +1,6 @@
 """The trigger logs: whole records or none, whoever is killed; nothing unfinished is overwritten; ids never twice."""
 
+import errno
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import record_log
+from edge.errors import GoldlineError
 from edge.record_log import Full, RecordLog
 from edge.trigger_log import DecidedLog, IdBlock, OpenedLog, opened_path
 from tests import values
@@ -271,3 +273,14 @@ def _read_and_close(reader: OpenedLog) -> list[int]:
     for number in numbers:
         reader.mark_closed(number)
     return numbers
+
+
+def test_a_full_disk_is_said_in_a_line_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    path = opened_path(tmp_path, "left")
+    with pytest.raises(GoldlineError, match=f"{path}: this log cannot be written: No space left on device"):
+        OpenedLog.create_or_resume(path, "left")
+    assert list(path.parent.iterdir()) == []

@@ -67,10 +67,10 @@ def only_one(runtime: Path) -> Generator[None]:
     """Refuse a second station on the same runtime directory: two would write the same trigger logs."""
     try:
         runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = open(runtime / "lock", "w")
+        (runtime / "lock").touch()
     except OSError as failure:
         raise GoldlineError(f"{runtime}: the runtime directory cannot be written: {failure.strerror}") from failure
-    with handle:
+    with open(runtime / "lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
