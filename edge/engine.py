@@ -98,7 +98,7 @@ class Engine:
 
     def _judge(self, job: Job) -> list[Done]:
         started = time.perf_counter()
-        scores = self._inspector.score(job.prepared)
+        scores = self._inspector.score(job.prepared, crowded=self._pending > 1)
         scored = time.perf_counter()
         results: list[Done] = []
         for index, queued in enumerate(job.frames):

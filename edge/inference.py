@@ -68,17 +68,25 @@ class Session:
         if session is None and not allow_fallback:
             raise GoldlineError(loader.refusal(provider))
         self._session = session or loader.start("cpu", OPTIONS["cpu"])
+        # On a CPU, for when other work waits for the cores: see `calibrate`.
+        self._crowded = self._session
+        self._loader = loader
         self.provider: ProviderName = "cpu" if self.fell_back else provider
         self.sha256 = loader.sha256
         self.picture = image_shape(self._session)
         self._names: list[str] = [output.name for output in self._session.get_outputs()]
 
-    def run(self, images: Images) -> Outputs:
-        """Every output of the graph for uint8 `images` [n, h, w, 3], n of any size; the rows keep their order."""
+    def run(self, images: Images, *, crowded: bool = False) -> Outputs:
+        """Every output of the graph for uint8 `images` [n, h, w, 3], n of any size; the rows keep their order.
+
+        `crowded`: other work waits for the cores, so none is spent on spinning. The outputs are the same.
+        """
         if images.shape[1:] != self.picture or not len(images):
             raise ValueError(f"pictures {images.shape} do not fit the graph's [n, {self.picture}]")
         largest = BATCH_SIZES[-1]
-        parts = [self._run(images[start : start + largest]) for start in range(0, len(images), largest)]
+        parts = [
+            self._run(images[start : start + largest], crowded=crowded) for start in range(0, len(images), largest)
+        ]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
@@ -86,31 +94,34 @@ class Session:
     def calibrate(self, runs: int = 20, allowed: Sequence[int] = BATCH_SIZES, budget_ms: float = 0) -> Calibration:
         """Times the allowed batch sizes on noise, smallest first, up to one that is not worthwhile; which warms them.
 
-        `budget_ms` 0 is without a bound.
+        `budget_ms` 0 is without a bound. Batches form when frames wait, so the crowded session is the one that is timed.
         """
+        if self.provider == "cpu" and self._crowded is self._session:
+            self._crowded = self._loader.start("cpu", OPTIONS["cpu"], spins=False)
         service_ms: dict[int, float] = {}
         for size in sorted(allowed):
-            service_ms[size] = self._time(size, runs)
+            self._time(size, 0, crowded=False)
+            service_ms[size] = self._time(size, runs, crowded=True)
             if choose_batch(service_ms, budget_ms) != size:
                 break
         return Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
 
-    def _run(self, images: Images) -> Outputs:
+    def _run(self, images: Images, *, crowded: bool) -> Outputs:
         count = len(images)
         padding = next(size for size in BATCH_SIZES if size >= count) - count
         if padding:
             images = np.concatenate([images, np.repeat(images[-1:], padding, 0)])
-        values: list[Any] = self._session.run(self._names, {"image": images})
+        values: list[Any] = (self._crowded if crowded else self._session).run(self._names, {"image": images})
         return {name: value[:count] for name, value in zip(self._names, values, strict=True)}
 
-    def _time(self, size: int, runs: int) -> float:
+    def _time(self, size: int, runs: int, *, crowded: bool) -> float:
         images = np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
         spans: list[float] = []
         for _ in range(WARM_RUNS + runs):
             started = time.perf_counter()
-            self._session.run(self._names, {"image": images})
+            self._run(images, crowded=crowded)
             spans.append((time.perf_counter() - started) * 1e3)
-        return statistics.median(spans[WARM_RUNS:])
+        return statistics.median(spans[WARM_RUNS:] or spans)
 
 
 # CUDA: grow memory by what is asked; pick convolution kernels by rule, not by minutes of trial; and no TF32, whose
@@ -160,7 +171,7 @@ class _Loader:
         self.sha256 = hashlib.sha256(self.content).hexdigest()
         self.threads = threads or len(os.sched_getaffinity(0))
 
-    def start(self, provider: ProviderName, options: Mapping[str, str]) -> Any:
+    def start(self, provider: ProviderName, options: Mapping[str, str], *, spins: bool = True) -> Any:
         """A session on this provider; None where it does not start. Raises GoldlineError for a broken model."""
         wanted = PROVIDERS[provider]
         if provider != "cpu":
@@ -172,7 +183,7 @@ class _Loader:
         beside = [(PROVIDERS["cuda"], OPTIONS["cuda"])] if provider == "tensorrt" else []
         try:
             session = self.runtime.InferenceSession(
-                self.content, self._session_options(), providers=[(wanted, options), *beside]
+                self.content, self._session_options(spins=spins), providers=[(wanted, options), *beside]
             )
         except self.errors as error:
             reason = str(error).rpartition(" : ")[2].strip()
@@ -209,13 +220,15 @@ class _Loader:
     def _picture(self) -> tuple[int, int, int]:
         return image_shape(self.start("cpu", OPTIONS["cpu"]))
 
-    def _session_options(self) -> Any:
+    def _session_options(self, *, spins: bool) -> Any:
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = LOG_ERRORS
-        # Threads that spin between runs take the cores from registration and from other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that spin between the operators of a run save waking them dozens of times in it; never between runs
+        # (decision 12).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 
 

@@ -73,13 +73,13 @@ class Region:
         """The name of the variation model's check."""
         return f"{self.manifest.name}.template"
 
-    def score(self, images: Image) -> tuple[list[dict[str, Map]], list[dict[str, float]], Map]:
+    def score(self, images: Image, *, crowded: bool) -> tuple[list[dict[str, Map]], list[dict[str, float]], Map]:
         """Maps and scores of each image of a batch [n, h, w, 3], and what orders its distances [n, references]."""
         maps: list[dict[str, Map]] = [{} for _ in images]
         values: list[dict[str, float]] = [{} for _ in images]
         distances = np.zeros((len(images), len(self.embedding)), np.float32)
         if self.session is not None:
-            found = self.session.run(images)
+            found = self.session.run(images, crowded=crowded)
             for row in range(len(images)):
                 maps[row][self.anomaly] = found["map"][row]
                 values[row][self.anomaly] = float(found["score"][row])
@@ -176,8 +176,8 @@ class Inspector:
             regions[region.manifest.name] = cut
         return Prepared(size, pose, regions)
 
-    def score(self, batch: Sequence[Prepared]) -> list[Scores]:
-        """Scores in the order of the batch; those of a refused frame are empty."""
+    def score(self, batch: Sequence[Prepared], *, crowded: bool = False) -> list[Scores]:
+        """Scores in the order of the batch; those of a refused frame are empty. `crowded`: more frames wait."""
         rows = [row for row, prepared in enumerate(batch) if prepared.refusal is None]
         results = [NO_SCORES] * len(batch)
         if not rows:
@@ -187,7 +187,7 @@ class Inspector:
         distances: list[Map] = []
         for region in self.regions:
             name = region.manifest.name
-            found = region.score(np.stack([batch[row].regions[name] for row in rows]))
+            found = region.score(np.stack([batch[row].regions[name] for row in rows]), crowded=crowded)
             for place in range(len(rows)):
                 maps[place] |= found[0][place]
                 values[place] |= found[1][place]

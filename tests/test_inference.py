@@ -59,10 +59,21 @@ class TestRun:
         session = Session(model, threads=1)
         assert (session.provider, session.fell_back, session.picture) == ("cpu", False, (32, 48, 3))
 
-    def test_threads_do_not_spin(self, model):
-        options = Session(model, threads=2)._session.get_session_options()
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-        assert options.intra_op_num_threads == 2
+    def test_threads_spin_within_a_run_only_and_not_where_others_wait_for_the_cores(self, model):
+        session = Session(model, threads=2)
+        session.calibrate(runs=1)
+        for one, spins in ((session._session, "1"), (session._crowded, "0")):
+            options = one.get_session_options()
+            assert options.get_session_config_entry("session.intra_op.allow_spinning") == spins
+            assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+            assert options.intra_op_num_threads == 2
+
+    def test_a_crowded_run_gives_the_same(self, model):
+        session = Session(model, threads=2)
+        session.calibrate(runs=1)
+        images = np.random.default_rng(3).integers(0, 256, (3, *session.picture), np.uint8)
+        quiet, crowded = session.run(images), session.run(images, crowded=True)
+        assert all(np.array_equal(quiet[name], crowded[name]) for name in quiet)
 
 
 class TestProvider:

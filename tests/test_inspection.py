@@ -40,7 +40,7 @@ class ByBrightness:
     def prepare(self, picture: Any, _role: str) -> Prepared:
         return Prepared(SIZE, None, {"part": picture[:1, :1].copy()})
 
-    def score(self, batch: Sequence[Prepared]) -> list[float]:
+    def score(self, batch: Sequence[Prepared], *, crowded: bool = False) -> list[float]:
         return [float(prepared.regions["part"][0, 0, 0]) for prepared in batch]
 
     def judge(self, _prepared: Prepared, score: Any, _expect: dict[str, str]) -> Verdict:
