@@ -165,7 +165,7 @@ class TestCalibration:
 
     def test_tries_no_further_than_is_worthwhile(self, model, monkeypatch):
         session = Session(model, threads=1)
-        monkeypatch.setattr(session, "_time", lambda size, runs: {1: 4.0, 2: 5.0, 4: 10.0}[size])
+        monkeypatch.setattr(session, "_time", lambda size, runs, crowded: {1: 4.0, 2: 5.0, 4: 10.0}[size])
         assert session.calibrate().service_ms == {1: 4.0, 2: 5.0, 4: 10.0}
 
     @pytest.mark.parametrize(
