@@ -16,9 +16,9 @@ from edge.messages import Grant, Link, Stop
 from edge.metrics import Page, State, page_size
 from edge.topology import Process
 
-# Restart at once after the first death, then ever slower; ten seconds of life clear the record: what is wrong with a
+# Restart at once after the first death, then ever slower; a second of work clears the record: what is wrong with a
 # worker itself shows while it starts, and a line that stands still costs more than a restart.
-BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 10.0
+BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.05, 30.0, 1.0
 # NumPy's thread pool and the graph's fight over the cores: one pool, the graph's.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # A worker that hangs gets SIGABRT, which prints its stacks, and this long to print them.
@@ -43,7 +43,9 @@ class Child:
         self.has_ring = False
         self.restarts: dict[str, int] = {"exit": 0, "signal": 0, "stall": 0}
         self._failures = 0
-        self._started_s = self._start_at_s = 0.0
+        self._start_at_s = 0.0
+        # Since when it works: warm, and its loop coming round.
+        self._works_since_s: float | None = None
         self._aborted_at_s: float | None = None
         self._told_to_stop = False
 
@@ -69,7 +71,7 @@ class Child:
         theirs.close()
         os.close(station)
         self.control, self.pidfd = Channel(ours), os.pidfd_open(self.popen.pid)
-        self._started_s, self._aborted_at_s, self.has_ring = now_s, None, False
+        self._works_since_s, self._aborted_at_s, self.has_ring = None, None, False
         self._set_oom_score(self.popen.pid)
         self._log.debug("started", pid=self.popen.pid)
 
@@ -100,7 +102,8 @@ class Child:
             self._log.info("stopped", code=code)
             return
         self.restarts[cause] += 1
-        self._failures = 0 if now_s - self._started_s > HEALTHY_AFTER_S else self._failures + 1
+        worked_s = 0.0 if self._works_since_s is None else now_s - self._works_since_s
+        self._failures = 0 if worked_s > HEALTHY_AFTER_S else self._failures + 1
         pause_s = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2.0 ** (self._failures - 1)) if self._failures > 1 else 0.0
         # Jitter, so that workers that fell together do not rise together.
         self._start_at_s = now_s + pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -169,6 +172,8 @@ class Child:
         """Ask a silent worker where it hangs, then kill it."""
         if self.popen is None:
             return
+        if self._works_since_s is None and self.is_running:
+            self._works_since_s = now_s
         if self._aborted_at_s is None and not self.is_healthy:
             self._log.error("worker hangs", state=self.page.state.name, silent_s=round(self.silent_s, 1))
             self.kill(signal.SIGABRT)

@@ -91,7 +91,7 @@ class Session:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
 
-    def calibrate(self, runs: int = 20, allowed: Sequence[int] = BATCH_SIZES, budget_ms: float = 0) -> Calibration:
+    def calibrate(self, runs: int = 10, allowed: Sequence[int] = BATCH_SIZES, budget_ms: float = 0) -> Calibration:
         """Times the allowed batch sizes on noise, smallest first, up to one that is not worthwhile; which warms them.
 
         `budget_ms` 0 is without a bound. Batches form when frames wait, so the crowded session is the one that is timed.
