@@ -38,16 +38,6 @@ class Batcher:
         """One more frame."""
         self._waiting.append(queued)
 
-    def forget(self, camera: str) -> tuple[Queued, ...]:
-        """Take out what waits of one camera: its ring is gone."""
-        gone = tuple(queued for queued in self._waiting if queued.frame.camera == camera)
-        self._waiting = [queued for queued in self._waiting if queued.frame.camera != camera]
-        return gone
-
-    def held(self, camera: str) -> tuple[int, ...]:
-        """The slots that wait of one camera."""
-        return tuple(queued.frame.slot for queued in self._waiting if queued.frame.camera == camera)
-
     def take(self, now_ns: int, max_batch: int) -> Batch:
         """The most urgent frame and those that fit beside it, and every frame whose deadline has passed."""
         late = tuple(queued for queued in self._waiting if queued.frame.deadline_ns <= now_ns)

@@ -55,12 +55,3 @@ def test_the_most_urgent_goes_first_and_a_batch_is_as_full_as_it_can_be(
         assert batch.frames[0] == first
         assert len(batch.frames) == min(max_batch, sum(one.graph == first.graph for one in waiting))
         waiting = [one for one in waiting if one not in batch.frames]
-
-
-def test_a_camera_whose_ring_is_gone_is_forgotten_alone() -> None:
-    batcher = Batcher()
-    for index, camera in enumerate("aba"):
-        batcher.add(queued(index, camera, "top", 9))
-    assert batcher.held("a") == (0, 2)
-    assert [one.frame.trigger_id for one in batcher.forget("a")] == [0, 2]
-    assert [one.frame.trigger_id for one in batcher.take(0, 8).frames] == [1]
