@@ -70,6 +70,8 @@ class Capture:
         self._is_streaming = False
         self._down_by = "lost"
         self._exposures = Exposures(self._promises, self._config.trigger, self._grabber.trigger)
+        self._captured = self._page.counter("goldline_frames_captured_total", camera=self._camera)
+        self._newest = self._page.gauge("goldline_camera_last_frame_timestamp_seconds", camera=self._camera)
         self._account_for_predecessor()
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
@@ -240,9 +242,9 @@ class Capture:
 
     def _count(self, captured: CapturedFrame) -> None:
         """Captured, and lost: the ids the camera counted past."""
-        self._page.counter("goldline_frames_captured_total", camera=self._camera).inc()
+        self._captured.inc()
         seconds = captured.host_timestamp_utc_ns / 1e9
-        self._page.gauge("goldline_camera_last_frame_timestamp_seconds", camera=self._camera).set(seconds)
+        self._newest.set(seconds)
         lost = 0 if self._last_frame_id is None else captured.frame_id - self._last_frame_id - 1
         self._last_frame_id = captured.frame_id
         if lost > 0:

@@ -61,11 +61,6 @@ class Engine:
         """True when another batch should be prepared."""
         return self._pending < DEPTH
 
-    @property
-    def pending(self) -> int:
-        """Batches submitted and not done."""
-        return self._pending
-
     def is_alive(self, now_ns: int) -> bool:
         """False once the thread failed or a batch hangs."""
         hangs = self._started_ns > 0 and now_ns - self._started_ns > HANG_S * 1e9

@@ -21,7 +21,7 @@ from edge.errors import GoldlineError
 from edge.images import as_bgr
 from edge.inspector import Inspector, Prepared
 from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
-from edge.metrics import State
+from edge.metrics import STAGES, State
 from edge.poller import Poller
 from edge.records import FrameRef, Provenance, Reason, Timing, Verdict, error
 from edge.ring import Ring, TornFrame
@@ -92,6 +92,16 @@ class Inspection:
         self._log = structlog.get_logger()
         self._inspector = inspector
         self._page.gauge("goldline_engine_fallback").set(inspector.fell_back)
+        self._batch_sizes = self._page.histogram("goldline_batch_size")
+        self._judged = {
+            camera: self._page.counter("goldline_frames_judged_total", camera=camera) for camera in self._cameras
+        }
+        self._stages = {
+            camera: [
+                self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage) for stage in STAGES
+            ]
+            for camera in self._cameras
+        }
         self._provenance: Provenance = inspector.provenance(context.generation)
         self._batcher = Batcher()
         self._engine = Engine(inspector, self._done, self._is_intact)
@@ -261,17 +271,17 @@ class Inspection:
 
     def _done(self, batch: list[Done]) -> None:
         """On the engine's thread: count, answer."""
-        self._page.histogram("goldline_batch_size").observe(len(batch))
+        self._batch_sizes.observe(len(batch))
         for done in batch:
             self._count(done)
             self._answer(done.queued.frame, done.verdict, done.timing)
 
     def _count(self, done: Done) -> None:
         camera, timing = done.queued.frame.camera, done.timing
-        stages = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
-        for stage, ms in zip(("queue", "register", "graph", "judge"), stages, strict=True):
-            self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage).observe(ms / 1e3)
-        self._page.counter("goldline_frames_judged_total", camera=camera).inc()
+        spans_ms = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
+        for stage, span_ms in zip(self._stages[camera], spans_ms, strict=True):
+            stage.observe(span_ms / 1e3)
+        self._judged[camera].inc()
 
     def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
         """The verdict to the ledger, then the slot to capture."""
