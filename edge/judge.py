@@ -9,12 +9,14 @@ overall score is the largest z. One pair of limits holds for the overall score a
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from edge.errors import GoldlineError
-from edge.records import CheckScore, Limits, Outcome, Reason, Record, Verdict, error
+from edge.records import CheckScore, Limits, Offset, Outcome, Reason, Record, Verdict, error
 
 
 class CheckScale(Record, frozen=True):
@@ -24,17 +26,42 @@ class CheckScale(Record, frozen=True):
     spread: float
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a check found that looks for one thing: an object, a variant, a code, what a model of the user's counts.
+
+    `score`: higher is worse. `limits` None: teach learned them from good images. `problem`: why nothing can be said.
+    `boxes`: where it is wrong, x, y, width, height in px of what the check was shown.
+    """
+
+    score: float
+    limits: Limits | None = None
+    found: str | None = None
+    expected: str | None = None
+    offset: Offset | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    problem: str | None = None
+
+
+# Of a check whose answer is yes or no: 0 is right, 2 is wrong, and nothing is left to review.
+RIGHT, WRONG = 0.0, 2.0
+EXACT = Limits(review=1.0, fail=1.0)
+NOTHING_FOUND = Finding(score=math.nan)
+
+
 class Calibration(Record, frozen=True):
     """What teach learned about good images: each check's scale, and the limits of the overall score.
 
     `rate` is the false-call rate that `limits.review` can promise, from `images` exchangeable good images; None when
-    they are too few to promise any. `limits.fail` is an extrapolation beyond them.
+    they are too few to promise any. `limits.fail` is an extrapolation beyond them. `goods` are the overall scores of the
+    good images that the limits rest on, each by references without it, from low to high.
     """
 
     scales: dict[str, CheckScale]
     limits: Limits
     images: int
     rate: float | None
+    goods: tuple[float, ...] = ()
 
 
 def override(calibration: Calibration, review: float | None, fail: float | None) -> Calibration:
@@ -61,24 +88,93 @@ def standardise(scale: CheckScale, score: float) -> float:
     return (score - scale.median) / scale.spread
 
 
-def decide(scores: Mapping[str, float], calibration: Calibration) -> Verdict:
-    """The verdict on one view, from one raw score for each check of the calibration."""
-    judged = {name: scores[name] for name in calibration.scales if math.isfinite(scores.get(name, math.nan))}
-    missing = [name for name in calibration.scales if name not in judged]
-    overall = max((standardise(calibration.scales[name], score) for name, score in judged.items()), default=-math.inf)
+def decide(
+    scores: Mapping[str, float],
+    calibration: Calibration,
+    findings: Mapping[str, Finding] | None = None,
+    small: frozenset[str] = frozenset(),
+) -> Verdict:
+    """The verdict on one view.
+
+    `scores` has one raw score for each check of the calibration; `findings` what the other checks found, with limits
+    of their own. Checks in `small` deviate in places too small to count: they fail nothing.
+    """
+    findings = findings or {}
+    checks = _learned(scores, calibration, findings) | _exact(findings)
+    open_questions = [name for name in (*calibration.scales, *findings) if name not in checks]
+    levels = {name: _level(name, check, calibration) for name, check in checks.items()}
+    counted = {name: level for name, level in levels.items() if name not in small}
     limits = calibration.limits
-    if overall < limits.review and (missing or not judged):
-        return error(Reason.CANNOT_JUDGE, f"no finite score for {', '.join(missing) or 'any check'}")
+    failing = {name: level for name, level in counted.items() if level >= limits.review}
+    if not failing and (open_questions or not checks):
+        return error(Reason.CANNOT_JUDGE, _unanswered(open_questions, findings))
     return Verdict(
-        outcome=Outcome.PASS if overall < limits.review else Outcome.FAIL,
-        review=limits.review <= overall < limits.fail,
-        score=overall,
+        outcome=Outcome.FAIL if failing else Outcome.PASS,
+        review=bool(failing) and all(level < limits.fail for level in failing.values()),
+        score=max(levels.values()),
         limits=limits,
-        checks={
-            name: CheckScore(score=score, limits=check_limits(calibration.scales[name], limits))
-            for name, score in judged.items()
-        },
+        checks=checks,
+        p_value=p_value(calibration, max(levels.values())),
     )
+
+
+def p_value(calibration: Calibration, overall: float) -> float | None:
+    """The share of good parts that look at least as bad: (1 + those of teach that do) / (1 + all of them)."""
+    goods = calibration.goods
+    if not goods:
+        return None
+    return (1 + len(goods) - bisect_left(goods, overall)) / (1 + len(goods))
+
+
+def _learned(
+    scores: Mapping[str, float], calibration: Calibration, findings: Mapping[str, Finding]
+) -> dict[str, CheckScore]:
+    """Checks with a scale learned from good images, as far as their scores are finite."""
+    checks: dict[str, CheckScore] = {}
+    for name, scale in calibration.scales.items():
+        finding = findings.get(name, NOTHING_FOUND)
+        score = scores.get(name, finding.score)
+        if math.isfinite(score) and finding.problem is None:
+            limits = check_limits(scale, calibration.limits)
+            checks[name] = CheckScore(score=score, limits=limits, found=finding.found, offset=finding.offset)
+    return checks
+
+
+def _exact(findings: Mapping[str, Finding]) -> dict[str, CheckScore]:
+    """Checks with limits of their own."""
+    return {
+        name: CheckScore(
+            score=finding.score,
+            limits=finding.limits,
+            found=finding.found,
+            expected=finding.expected,
+            offset=finding.offset,
+        )
+        for name, finding in findings.items()
+        if finding.limits is not None and finding.problem is None and math.isfinite(finding.score)
+    }
+
+
+def _level(name: str, check: CheckScore, calibration: Calibration) -> float:
+    """A check's score on the scale of the overall limits."""
+    scale = calibration.scales.get(name)
+    if scale is not None:
+        return standardise(scale, check.score)
+    own, limits = check.limits, calibration.limits
+    if check.score < own.review:
+        # Inside its tolerance: as far below the review limit as it is below its own.
+        return limits.review - (own.review - check.score) / own.review
+    if check.score < own.fail:
+        return limits.review + (limits.fail - limits.review) * (check.score - own.review) / (own.fail - own.review)
+    return limits.fail + (check.score - own.fail)
+
+
+def _unanswered(names: Sequence[str], findings: Mapping[str, Finding]) -> str:
+    problems = [f"{name}: {findings[name].problem}" for name in names if name in findings and findings[name].problem]
+    silent = [name for name in names if name not in findings or not findings[name].problem]
+    if silent or not problems:
+        problems.append(f"no finite score for {', '.join(silent) or 'any check'}")
+    return "; ".join(problems)
 
 
 def answer(verdict: Verdict, expect: Mapping[str, str], answered: frozenset[str] = frozenset()) -> Verdict:

@@ -90,11 +90,28 @@ class Limits(Record, frozen=True):
     fail: float
 
 
+class Offset(Record, frozen=True):
+    """How far something lies from its place: in px of the camera's image, and in mm where the scale is known."""
+
+    dx_px: float
+    dy_px: float
+    angle_deg: float
+    dx_mm: float | None = None
+    dy_mm: float | None = None
+
+
 class CheckScore(Record, frozen=True):
-    """One check's raw score (higher is worse) beside the limits it was held against."""
+    """One check's raw score (higher is worse) beside the limits it was held against.
+
+    `found` and `expected` are what it read and should have read: a variant, a code, counts. `offset` is where it found
+    what it looked for.
+    """
 
     score: float
     limits: Limits
+    found: str | None = None
+    expected: str | None = None
+    offset: Offset | None = None
 
 
 class Defect(Record, frozen=True):
@@ -118,6 +135,8 @@ class Verdict(Record, frozen=True):
     defects: tuple[Defect, ...] = ()
     pose: Pose | None = None
     closest_reference: str | None = None
+    # The share of good parts, as teach saw them, that look at least as bad as this one.
+    p_value: float | None = None
 
 
 class Provenance(Record, frozen=True):

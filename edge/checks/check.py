@@ -1,0 +1,48 @@
+"""What such a check is to the inspector: something that is shown a cut of the frame, and answers an order."""
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.judge import Finding
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Box = tuple[int, int, int, int]
+Size = tuple[int, int]
+
+SeenT = TypeVar("SeenT")
+
+
+class Check(Protocol[SeenT]):
+    """One check of one region. Looking costs time and knows no order; holding what was seen against one costs none."""
+
+    @property
+    def name(self) -> str:
+        """Region and kind: `label.code`."""
+        ...
+
+    @property
+    def box(self) -> Box:
+        """What it looks at, in px of the golden picture: x, y, width, height."""
+        ...
+
+    @property
+    def size(self) -> Size:
+        """Width and height that the box is scaled to for it."""
+        ...
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """The keys of an order that it answers."""
+        ...
+
+    def look(self, cut: Image, embedding: Floats | None) -> SeenT:
+        """What is on a cut [h, w, 3] BGR of its `size`; `embedding` [e] is the region's, where it has a graph."""
+        ...
+
+    def hold(self, seen: SeenT, expect: Mapping[str, str]) -> Finding:
+        """What was seen, held against what an order expects."""
+        ...
