@@ -75,6 +75,44 @@ def build_global(
     return GlobalBank(vectors=vectors[order], source=(candidates[order] // cells).astype(np.int32), grid=grid)
 
 
+def grow(bank: Bank, features: Features, first: int, most: int) -> Bank:
+    """The bank with the vectors of more references, features [m, cells, c], of which `first` is the first's number.
+
+    Positional: at most `most` vectors a cell, the new ones for certain and of the old those farthest from them and
+    each other. Global: at most `most`, farthest first among old and new.
+    """
+    if isinstance(bank, GlobalBank):
+        fresh = bank_of(bank, features, first)
+        vectors = np.concatenate([bank.vectors, fresh.vectors])
+        order = k_centre(vectors, max(most, 1))
+        return GlobalBank(
+            vectors=vectors[order], source=np.concatenate([bank.source, fresh.source])[order], grid=bank.grid
+        )
+    fresh = bank_of(bank, features, first)
+    count = min(bank.vectors.shape[1], max(0, most - len(features)))
+    kept = np.empty((len(bank.vectors), count), np.int64)
+    for block in _blocks(len(bank.vectors), bank.vectors.shape[1] ** 2):
+        old = bank.vectors[block]
+        given = squared_distances(old, fresh.vectors[block]).min(2)
+        kept[block] = farthest_points(squared_distances(old, old), count, given=given)[:, 0]
+    return PositionalBank(
+        vectors=np.concatenate([fresh.vectors, np.take_along_axis(bank.vectors, kept[..., None], 1)], axis=1),
+        source=np.concatenate([fresh.source, np.take_along_axis(bank.source, kept, 1)], axis=1),
+        grid=bank.grid,
+    )
+
+
+def bank_of(kind: Bank, features: Features, first: int = 0) -> Bank:
+    """All vectors of some references, features [m, cells, c], as a bank of the same kind as another."""
+    images, cells, channels = features.shape
+    sources = np.arange(first, first + images, dtype=np.int32)
+    if isinstance(kind, GlobalBank):
+        flat = features.reshape(-1, channels).astype(np.float32)
+        return GlobalBank(vectors=flat, source=np.repeat(sources, cells), grid=kind.grid)
+    vectors = np.ascontiguousarray(features.swapaxes(0, 1), np.float32)
+    return PositionalBank(vectors=vectors, source=np.tile(sources, (cells, 1)), grid=kind.grid)
+
+
 def neighbourhood(grid: Grid) -> tuple[Indices, Indices]:
     """How a cell finds the nine places around it: two index tables, both [cells, 9].
 
@@ -159,6 +197,24 @@ def _positional_without_own(features: Features, grid: Grid, per_cell: int, progr
             nearest[:, block, step] = _nearest_of_others(around, here, order, rebuilt).T
         progress(block.stop, cells)
     return np.sqrt(nearest.reshape(images, -1)[:, back].min(2))
+
+
+def exact_maps(features: Features, grid: Grid, pictures: Features, own: Indices) -> Floats:
+    """Distances [q, cells] of pictures [q, cells, c] to all references [n, cells, c], each at its place and around it.
+
+    A picture that is itself reference `own` (below 0: none) is compared with the others.
+    """
+    images, cells, channels = features.shape
+    queries, back = neighbourhood(grid)
+    nearest = np.empty((len(pictures), cells, 9), np.float32)
+    rows = np.flatnonzero(own >= 0)
+    for block in _blocks(cells, (images + len(pictures)) * channels + images * len(pictures)):
+        here = _cells(features, block)
+        for step in range(9):
+            squared = squared_distances(_cells(pictures, queries[block, step]), here)
+            squared[:, rows, own[rows]] = np.inf
+            nearest[:, block, step] = squared.min(2).T
+    return np.sqrt(nearest.reshape(len(pictures), -1)[:, back].min(2))
 
 
 def _nearest_of_others(around: Floats, here: Floats, order: Indices, rebuilt: Indices | None) -> Floats:

@@ -131,7 +131,7 @@ def draw_frames(size: tuple[int, int]) -> list[NDArray[np.uint8]]:
 
 def loop(inspector: Inspector, frames: list[NDArray[np.uint8]], seconds: float, plain: Plain) -> None:
     """Register, graph and judge frame after frame; and the graph alone on the last frame's regions, in turn."""
-    region = inspector.regions[0]
+    region = next(iter(inspector.views.values())).regions[0]
     until = time.monotonic() + seconds
     index = 0
     while time.monotonic() < until:

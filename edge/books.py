@@ -17,24 +17,23 @@ from pathlib import Path
 
 import structlog
 
-from edge import events
+from edge import announce, events
 from edge.committer import Decided, Work
 from edge.config import Station
 from edge.events import Event, Source
 from edge.header import Flag
-from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger
-from edge.messages import Judged, Unjudged
+from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
+from edge.messages import Judged
 from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
-from edge.records import Reason, Trigger, Verdict, error
+from edge.records import Reason, Trigger, error
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
 
-# Longer than any event: with less than this free, deciding waits for the outbox.
-LARGEST_EVENT_BYTES = 256 << 10
+# Longer than what one view adds to an event. With less than this free for each view that a part can have, deciding
+# waits for the outbox.
+LARGEST_VIEW_BYTES = 256 << 10
 COMMANDS = "-commands"
-
-
 # Sources that show pictures, not parts: their events say so.
 NO_REAL_PARTS = ("simulated", "folder")
 
@@ -44,10 +43,11 @@ class Books:
 
     def __init__(self, station: Station, runtime: Path, decided: DecidedLog, tally: Tally) -> None:
         """The commands log is made or resumed here; nothing is read before `recover`."""
-        self._runtime, self._decided, self._tally = runtime, decided, tally
+        self._station, self._runtime, self._decided, self._tally = station, runtime, decided, tally
         self.source = Source(site=station.events.site, line=station.events.line, station=station.station_id)
         self._simulated = {name for name, camera in station.cameras.items() if camera.source in NO_REAL_PARTS}
-        self._deadline_ns = {name: int(c.trigger.deadline_ms * 1e6) for name, c in station.cameras.items()}
+        most_views = max((len(station.cameras_of(name)) for name in station.triggered), default=1)
+        self._largest_event_bytes = LARGEST_VIEW_BYTES * most_views
         self._log = structlog.get_logger()
         self.commands = OpenedLog.create_or_resume(commands_path(runtime), COMMANDS)
         self._opened: dict[str, OpenedLog] = {}
@@ -138,21 +138,22 @@ class Books:
             self._log.error("opened trigger is not in its log", camera=trigger.camera, trigger_id=trigger.trigger_id)
             self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
 
-    def accept(self, camera: str, unit_identifier: str | None = None, expect: dict[str, str] | None = None) -> Trigger:
-        """Open a trigger that came as a command. Raises OrderError when it cannot be written down."""
+    def accept(self, name: str, unit_identifier: str | None = None, expect: dict[str, str] | None = None) -> Trigger:
+        """Open a trigger of a camera or a group that came as a command. Raises OrderError: it cannot be written down."""
         trigger_id = self.commands.next_id()
         if trigger_id is None:
             raise OrderError("no trigger id is reserved yet: try again")
         now_ns = time.monotonic_ns()
         trigger = Trigger(
             trigger_id=trigger_id,
-            camera=camera,
+            camera=name,
             source="software",
             opened_ns=now_ns,
             opened_utc_ns=time.time_ns(),
-            deadline_ns=now_ns + self._deadline_ns[camera],
+            deadline_ns=now_ns + int(self._station.deadline_ms(name) * 1e6),
             unit_identifier=unit_identifier,
             expect=expect or {},
+            views=self._station.cameras_of(name) if name in self._station.groups else (),
         )
         try:
             self.commands.append(trigger)
@@ -172,34 +173,30 @@ class Books:
     @property
     def is_blocked(self) -> bool:
         """The outbox is so far behind that nothing more can be decided until it has caught up."""
-        return not self._decided.has_room(LARGEST_EVENT_BYTES)
+        return not self._decided.has_room(self._largest_event_bytes)
 
     def judged(self, message: Judged) -> None:
-        """Inspection's verdict."""
+        """Inspection's verdict on a camera's view."""
         origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing)
-        self._decide(message.frame.camera, message.frame.trigger_id, message.verdict, origin)
+        self._decide(message.frame.camera, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
 
-    def unjudged(self, camera: str, message: Unjudged) -> None:
-        """Capture's word that a trigger comes to nothing."""
-        self._decide(camera, message.trigger_id, error(message.reason, message.detail), None)
+    def fail(self, camera: str, trigger_id: int, reason: Reason, detail: str | None) -> None:
+        """A camera's view comes to nothing: its process says so, or could not even be told to take it."""
+        self._decide(camera, trigger_id, View(verdict=error(reason, detail)))
 
-    def fail(self, trigger: Trigger, reason: Reason, detail: str) -> None:
-        """Close a trigger that could not even be handed on."""
-        self._decide(trigger.camera, trigger.trigger_id, error(reason, detail), None)
-
-    def _decide(self, camera: str, trigger_id: int, verdict: Verdict, origin: Origin | None) -> None:
+    def _decide(self, camera: str, trigger_id: int, view: View) -> None:
         now_ns = time.monotonic_ns()
         self.expire(now_ns)
         if not self.ledger.knows(trigger_id):
             # Two sockets race: inspection may be done before capture's message is read. The log knows.
             self.attach(camera)
         try:
-            outcome = self.ledger.decide(trigger_id, verdict, now_ns, origin)
+            outcome = self.ledger.decide(trigger_id, camera, view, now_ns)
         except UnknownTrigger:
             self._log.error("verdict for an unknown trigger", camera=camera, trigger_id=trigger_id)
             return
         if isinstance(outcome, Late):
-            self._log.warning("late result", camera=camera, trigger_id=trigger_id, verdict=verdict.outcome)
+            self._log.warning("late result", camera=camera, trigger_id=trigger_id, verdict=view.verdict.outcome)
             self._submit(outcome)
         elif outcome is not None:
             self._close([outcome])
@@ -219,7 +216,7 @@ class Books:
         log = self._opened.get(camera)
         handed = [
             trigger.trigger_id
-            for trigger in self.ledger.open_of(camera)
+            for trigger in self.ledger.waiting_for(camera)
             if log is not None and is_inspected and log.is_handed(trigger.trigger_id)
         ]
         self._close(self.ledger.lost_capture(camera, handed, time.monotonic_ns()))
@@ -232,11 +229,13 @@ class Books:
     def _close(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
             trigger = decision.trigger
-            event = events.result_event(self.source, decision, is_simulated=trigger.camera in self._simulated)
+            is_simulated = not self._simulated.isdisjoint(trigger.cameras)
+            event = announce.result_event(self.source, decision, is_simulated=is_simulated)
             record = self._decided.append(events.encode(event))
             self.commands.mark_closed(trigger.trigger_id)
-            if log := self._opened.get(trigger.camera):
-                log.mark_closed(trigger.trigger_id)
+            for camera in trigger.cameras:
+                if log := self._opened.get(camera):
+                    log.mark_closed(trigger.trigger_id)
             self._tally.closed(decision, self.ledger.in_flight(trigger.camera))
             self._submit(self._work(event, record, decision))
 
@@ -248,8 +247,9 @@ class Books:
             verdict_utc_ns=events.utc_ns(event.time),
             event=event,
         )
-        origin = decision.origin if decision else None
-        return Decided(draft=draft, record=record, captured_ns=origin.frame.host_timestamp_ns if origin else None)
+        # The part is complete with its last frame.
+        captured_ns = (origin.frame.host_timestamp_ns for origin in (decision.origins if decision else ()))
+        return Decided(draft=draft, record=record, captured_ns=max(captured_ns, default=None))
 
     # --- trigger ids, and the end
 

@@ -3,18 +3,23 @@
 1. Each check's leave-one-image-out scores give its scale: the median, and the spread of the upper half.
 2. The largest standardised score of each image is what the line would have seen of it.
 3. Odd images, far above the rest, are named and set aside, and cost their share of the promise.
-4. The review limit is the largest score left: of n exchangeable good images and one more, the one more is the largest
-   with probability 1 / (n + 1) (conformal prediction: Vovk, Gammerman, Shafer, 2005). k set aside: (k + 1) / (n + 1).
+4. The review limit is a score near the top: of n exchangeable good images and one more, the one more reaches the r-th
+   largest with probability r / (n + 1) (conformal prediction: Vovk, Gammerman, Shafer, 2005). r is as large as
+   TARGET_RATE allows, at least 1, and more than the images set aside.
 5. The fail limit extrapolates the tail above the upper quartile as an exponential. It promises nothing.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import GoldlineError
 from edge.judge import Calibration, CheckScale, standardise
+from edge.recipe import LimitsRecipe
 from edge.records import Limits
 
 Scores = NDArray[np.floating]
@@ -32,6 +37,9 @@ ODD_DEVIATIONS = 8.0
 MAD_TO_DEVIATION = 1.4826
 # More odd images than this share (and than one) are not odd: the set is simply wide.
 MOST_ODD_SHARE = 0.05
+# The rate of false calls that is aimed at: what a line signs. The largest good score instead, which 99 images and fewer
+# leave no choice about, is set by the one oddest good image, and lets more bad parts pass than any other rule.
+TARGET_RATE = 0.01
 # Fewer images than this do not show what is usual.
 LEAST_TO_BE_ODD = 8
 # Below this many images no false-call rate is promised: a limit from so few is an accident.
@@ -59,30 +67,72 @@ def scale_of(scores: Scores, least_spread: float) -> CheckScale:
 def calibrate(scores: Mapping[str, Scores], least_spreads: Mapping[str, float], images: int) -> Outcome:
     """Scales and limits from each check's leave-one-image-out scores, [n] each, in the same order.
 
-    `images` is how many real images stand behind them.
+    `images` is how many real images stand behind them. Without any check there is nothing to learn: of limits that are
+    1 and 2, those that say yes or no make use.
     """
+    if not scores:
+        empty = Calibration(scales={}, limits=Limits(review=1.0, fail=2.0), images=images, rate=None)
+        return Outcome(empty, np.empty(0), ())
     scales = {name: scale_of(values, least_spreads[name]) for name, values in scores.items()}
     overall = np.max([[standardise(scales[name], float(s)) for s in scores[name]] for name in scales], axis=0)
     odd = odd_images(overall)
-    kept = np.delete(overall, odd)
+    rank = max(len(odd) + 1, math.floor(TARGET_RATE * (images + 1)))
     calibration = Calibration(
         scales=scales,
-        limits=limits_of(kept),
+        limits=limits_of(np.sort(np.delete(overall, odd)), rank - len(odd)),
         images=images,
-        rate=(len(odd) + 1) / (images + 1) if images >= LEAST_IMAGES else None,
+        rate=rank / (images + 1) if images >= LEAST_IMAGES else None,
+        goods=tuple(sorted(float(score) for score in overall)),
     )
     return Outcome(calibration, overall, odd)
 
 
-def limits_of(overall: Scores) -> Limits:
-    """The largest good score for review, the extrapolated tail for fail."""
-    review = float(overall.max())
+def limits_of(overall: Scores, rank: int = 1) -> Limits:
+    """The good score of this rank from the top for review, the extrapolated tail for fail. `overall` is sorted."""
+    review = float(overall[-rank])
+    # One spread is what a single image's limits are apart, where there is no tail to measure.
+    return Limits(review=review, fail=max(extrapolated(overall, FAIL_RATE), review + max(_tail(overall)[1], 1.0)))
+
+
+def extrapolated(overall: Scores, rate: float) -> float:
+    """The score that this share of good parts would exceed, were their tail exponential. It promises nothing."""
+    threshold, excess = _tail(overall)
+    return threshold + excess * float(np.log(TAIL_SHARE / rate))
+
+
+def _tail(overall: Scores) -> tuple[float, float]:
+    """The upper quartile, and the mean by which what lies above exceeds it."""
     threshold = float(np.quantile(overall, 1 - TAIL_SHARE))
     above = overall[overall > threshold]
-    excess = float((above - threshold).mean()) if len(above) else 0.0
-    # One spread is what a single image's limits are apart, where there is no tail to measure.
-    fail = threshold + excess * float(np.log(TAIL_SHARE / FAIL_RATE))
-    return Limits(review=review, fail=max(fail, review + max(excess, 1.0)))
+    return threshold, float((above - threshold).mean()) if len(above) else 0.0
+
+
+def conformal(goods: Sequence[float], rate: float) -> tuple[float, bool]:
+    """The limit that at most this share of good parts reaches, and whether it is extrapolated.
+
+    The score of rank ceil((n + 1)(1 - rate)) among n exchangeable good scores; beyond the largest, the tail's.
+    """
+    rank = math.ceil((len(goods) + 1) * (1 - rate) - 1e-9)
+    if rank <= len(goods):
+        return sorted(goods)[max(rank, 1) - 1], False
+    return max(extrapolated(np.array(goods), rate), *goods), True
+
+
+def in_force(calibration: Calibration, wanted: LimitsRecipe) -> Calibration:
+    """The calibration with the recipe's own limits, or its rate of false calls. Raises GoldlineError for a contradiction."""
+    limits, rate = calibration.limits, calibration.rate
+    review, fail = limits.review, limits.fail
+    if wanted.false_call_rate is not None and calibration.goods:
+        review, is_extrapolated = conformal(calibration.goods, wanted.false_call_rate)
+        rate = None if is_extrapolated else wanted.false_call_rate
+    if wanted.review is not None:
+        review, rate = wanted.review, None
+    fail = max(fail, review) if wanted.fail is None else wanted.fail
+    if wanted.review is None:
+        review = min(review, fail)
+    if review > fail:
+        raise GoldlineError(f"recipe [limits]: review = {review:g} is above fail = {fail:g}")
+    return msgspec.structs.replace(calibration, limits=Limits(review=review, fail=fail), rate=rate)
 
 
 def odd_images(overall: Scores) -> tuple[int, ...]:

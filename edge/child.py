@@ -14,7 +14,7 @@ from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.config import Station
 from edge.messages import Grant, Link, Stop
 from edge.metrics import Page, State, page_size
-from edge.topology import Process
+from edge.topology import Process, counted
 
 # Restart at once after the first death, then ever slower; a second of work clears the record: what is wrong with a
 # worker itself shows while it starts, and a line that stands still costs more than a restart.
@@ -29,13 +29,13 @@ class Child:
     """A row of the table, alive or waiting to be started again. Its page outlives it, so counters never go back."""
 
     def __init__(self, process: Process, station: Station, generation: int) -> None:
-        cameras = tuple(station.cameras)
+        names = counted(process.name, station)
         self.process, self.name = process, process.name
         self._station, self._generation = station, generation
         self._log = structlog.get_logger().bind(child=process.name)
         self._page_descriptor = os.memfd_create(f"goldline-page-{process.name}", os.MFD_CLOEXEC)
-        os.posix_fallocate(self._page_descriptor, 0, page_size(process.name, cameras))
-        self.page = Page(self._page_descriptor, process.name, cameras)
+        os.posix_fallocate(self._page_descriptor, 0, page_size(process.name, names))
+        self.page = Page(self._page_descriptor, process.name, names)
         self.popen: subprocess.Popen[bytes] | None = None
         self.control: Channel | None = None
         self.pidfd = -1

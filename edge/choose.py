@@ -14,9 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import bank, synthetic, template
-from edge.calibrate import Scores, scale_of, separation
+from edge.calibrate import UPPER_QUANTILE, Scores, scale_of, separation
+from edge.features import Extractor
 from edge.judge import standardise
-from edge.recipe import AnomalyCheck, TemplateCheck
+from edge.learner import Box, Plan, Size
+from edge.material import Material, enough
+from edge.material import Tell as Tell_
+from edge.recipe import AnomalyCheck, RegionRecipe, TemplateCheck
+from edge.view import View
 
 Images = NDArray[np.uint8]
 Extract = Callable[[Images], bank.Features]
@@ -35,12 +40,14 @@ PARTS = 4
 # and hardly the right thing in a slightly wrong place, which only the positional bank sees.
 CLEAR_SHARE = 1 / 3
 CLEAR_ERRORS = 2.0
+# Bytes of good images that a variation model is learned from: an eighth of what teach may take.
+TEMPLATE_BYTES = 128 << 20
 # Least spreads: an anomaly score has its relative one; a template score of a tenth of its tolerance is nothing.
 LEAST_SPREADS = {"positional": 1e-6, "global": 1e-6, "template": 0.1}
 
 
 @dataclass(frozen=True)
-class Goods:
+class Sample:
     """Good images of a region [n, h, w, 3], and their features on a grid."""
 
     stack: Images
@@ -89,6 +96,73 @@ class Trial:
         return float((overall(self.bad) > overall(self.good).max()).mean())
 
 
+def usual_size(box: Box, extractor: Extractor, working_px: int = 256) -> Size:
+    """Width and height of a box scaled to the area of a square of `working_px`, with sides that the backbone takes."""
+    multiple = extractor.backbone.declaration.size_multiple
+    scale = working_px / (box[2] * box[3]) ** 0.5
+    width, height = (max(1, round(side * scale / multiple)) * multiple for side in box[2:])
+    return width, height
+
+
+def relative_spread(region: RegionRecipe, stack: Images, extractor: Extractor) -> float:
+    """The upper spread of leave-one-image-out scores by a positional bank, as a share of their median."""
+    assert region.anomaly is not None
+    grid = extractor.grid((stack.shape[2], stack.shape[1]))
+    maps = bank.leave_one_out_maps(extractor.features(stack), grid, "positional", per_cell=region.anomaly.per_cell)
+    scores = bank.image_score(maps, _top(region.anomaly))
+    median = float(np.median(scores))
+    return (float(np.quantile(scores, UPPER_QUANTILE)) - median) / median
+
+
+def _top(anomaly: AnomalyCheck) -> float:
+    return 0.01 if anomaly.top_fraction == "auto" else anomaly.top_fraction
+
+
+def plan(
+    region: RegionRecipe, box: Box, view: View, material: Material, extractor: Extractor, tell: Tell_
+) -> tuple[Plan, tuple[str, ...]]:
+    """How a region is best checked, and why."""
+    if region.anomaly is None:
+        return _plan_template(region, box, material, extractor)
+    px = 256 if region.anomaly.working_px == "auto" else region.anomaly.working_px
+    size = usual_size(box, extractor, px)
+    stack = enough(material.cut(view, box, size))
+    features = extractor.features(stack)
+    wanted = region.template
+    mode = "off" if wanted is None else wanted.mode
+    in_question = mode == "auto" and view.registration.registered
+    said = f"{region.anomaly.bank} bank: the recipe says so"
+    if region.anomaly.bank != "auto" and not in_question:
+        return Plan(size, region.anomaly.bank, _top(region.anomaly), size if mode == "on" else None), (said,)
+    trial = try_out(
+        Sample(stack, features, extractor.grid(size)),
+        region.anomaly,
+        wanted if in_question else None,
+        extractor.features,
+        lambda done, total: tell("comparing methods", done, total),
+    )
+    kind, reason = choose_bank(trial) if region.anomaly.bank == "auto" else (region.anomaly.bank, said)
+    if not in_question:
+        return Plan(size, kind, _top(region.anomaly), size if mode == "on" else None), (reason,)
+    kept, why = choose_template(trial, kind)
+    return Plan(size, kind, _top(region.anomaly), size if kept else None), (reason, why)
+
+
+def _plan_template(
+    region: RegionRecipe, box: Box, material: Material, extractor: Extractor
+) -> tuple[Plan, tuple[str, ...]]:
+    size = usual_size(box, extractor)
+    templated = region.template is not None and region.template.mode != "off"
+    reason = "template alone: the recipe has no anomaly check" if templated else "the recipe has no learned check"
+    return Plan(size, None, 0.01, _template_size(box, len(material)) if templated else None), (reason,)
+
+
+def _template_size(box: Box, images: int) -> Size:
+    """As fine as the camera's picture, as far as the good images' memory allows."""
+    scale = min(1.0, (TEMPLATE_BYTES / (3 * max(1, images) * box[2] * box[3])) ** 0.5)
+    return max(8, round(box[2] * scale)), max(8, round(box[3] * scale))
+
+
 def held_out(count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Indices to build from and indices to score, part by part; `count` is two or more."""
     used = np.unique(np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(int))
@@ -99,7 +173,7 @@ def held_out(count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def try_out(
-    goods: Goods, anomaly: AnomalyCheck, variation: TemplateCheck | None, extract: Extract, tell: Tell
+    goods: Sample, anomaly: AnomalyCheck, variation: TemplateCheck | None, extract: Extract, tell: Tell
 ) -> Trial:
     """Score held-out images and deviant copies of them by both banks and, if wanted, the template."""
     trial, random = Trial(), np.random.default_rng(0)
@@ -117,7 +191,7 @@ def try_out(
 
 
 def _methods(
-    goods: Goods, rest: NDArray[np.int64], anomaly: AnomalyCheck, variation: TemplateCheck | None
+    goods: Sample, rest: NDArray[np.int64], anomaly: AnomalyCheck, variation: TemplateCheck | None
 ) -> dict[str, Score]:
     """What scores an image and its features, by method, each built from the images `rest`."""
     features = goods.features[rest]
@@ -125,7 +199,7 @@ def _methods(
         "positional": bank.build_positional(features, goods.grid, anomaly.per_cell),
         "global": bank.build_global(features, goods.grid, anomaly.coreset),
     }
-    methods: dict[str, Score] = {name: _by_bank(built, anomaly.top_fraction) for name, built in banks.items()}
+    methods: dict[str, Score] = {name: _by_bank(built, _top(anomaly)) for name, built in banks.items()}
     if variation is not None:
         model = template.learn(goods.stack[rest], variation)
         methods["template"] = lambda image, _: template.score(template.deviation(model, image))

@@ -4,22 +4,22 @@ Validated whole. An unknown key, an unknown `GOLDLINE_…` variable or a value o
 line that names file, section, key, value and bound.
 """
 
-import ipaddress
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from edge import environment, validation
+from edge import environment, schema, validation
+from edge.addresses import LAST_PORT, LocalAddress
 from edge.errors import ConfigError, GoldlineError
 
 DEFAULT_FILE = Path("config.toml")
-# Port numbers have 16 bits.
-LAST_PORT = 65_535
+# Views of one part; its event, with the evidence of each, has to fit into the decided log many times over.
+MOST_VIEWS = 8
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -97,6 +97,26 @@ class GigeCamera(CameraBase):
 CameraConfig = Annotated[SimulatedCamera | FolderCamera | GigeCamera, Field(discriminator="source")]
 
 
+class GroupConfig(Section):
+    """Cameras that see one part: a trigger fires them all, and one verdict answers for all their views.
+
+    The shortest `trigger.deadline_ms` of its cameras is the part's.
+    """
+
+    cameras: tuple[Name, ...]
+    # The station triggers the group itself, as a camera's `trigger.period_ms` does.
+    period_ms: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("cameras")
+    @classmethod
+    def _are_several(cls, cameras: tuple[str, ...]) -> tuple[str, ...]:
+        if not 2 <= len(cameras) <= MOST_VIEWS:
+            raise ValueError(f"must name 2 to {MOST_VIEWS} cameras")
+        if twice := [camera for camera, count in Counter(cameras).items() if count > 1]:
+            raise ValueError(f"names {twice[0]} twice")
+        return cameras
+
+
 class InferenceConfig(Section):
     """Where the graph runs. `threads = 0` takes every core."""
 
@@ -105,29 +125,6 @@ class InferenceConfig(Section):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     # Any ONNX file with declared feature maps (`edge/models/README.md`), for what is taught from now on.
     backbone: Path | None = None
-
-
-def _is_local(address: str) -> str:
-    """A ZeroMQ endpoint that nothing outside this machine can reach."""
-    url = urlsplit(address)
-    if url.scheme == "ipc" and (url.netloc or url.path):
-        return address
-    host, _, port = url.netloc.rpartition(":")
-    if url.scheme != "tcp" or not (port == "*" or (port.isdecimal() and 1 <= int(port) <= LAST_PORT)):
-        raise ValueError(f'must be "tcp://127.0.0.1:PORT" with a port from 1 to {LAST_PORT}, or "ipc://PATH"')
-    if host != "localhost" and not _is_loopback(host.strip("[]")):
-        raise ValueError("must be a loopback address: peers elsewhere cannot be authenticated yet")
-    return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: who answers to it is not ours to say
-        return False
-
-
-LocalAddress = Annotated[str, AfterValidator(_is_local)]
 
 
 class EventsConfig(Section):
@@ -167,6 +164,7 @@ class Station(BaseSettings):
     runtime_dir: Path | None = None
     product: Name | None = None
     cameras: dict[Name, CameraConfig] = {}
+    groups: dict[Name, GroupConfig] = {}
     inference: InferenceConfig = InferenceConfig()
     events: EventsConfig = EventsConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -193,6 +191,53 @@ class Station(BaseSettings):
                 raise ValueError(f"[events] {key} and [metrics] port are both {self.metrics.port}")
         return self
 
+    @model_validator(mode="after")
+    def _groups_fit_their_cameras(self) -> Self:
+        for name, group in self.groups.items():
+            if name in self.cameras:
+                raise ValueError(f"[groups.{name}]: a camera has this name")
+            for camera in group.cameras:
+                if problem := self._misfit(name, camera):
+                    raise ValueError(f"[groups.{name}] cameras: {problem}")
+        return self
+
+    def _misfit(self, group: str, camera: str) -> str | None:
+        """Why this camera cannot be in this group."""
+        if camera not in self.cameras:
+            return f"{camera} is no camera" + schema.did_you_mean(camera, list(self.cameras))
+        config = self.cameras[camera]
+        if config.trigger.mode != "software":
+            return f'{camera} has trigger.mode = "{config.trigger.mode}"; a group fires its cameras: "software"'
+        if config.trigger.period_ms is not None:
+            return f"{camera} has a trigger.period_ms of its own; set that of the group"
+        if (other := self.group_of(camera)) != group:
+            return f"{camera} is in group {other} already"
+        before = self.groups[group].cameras[: self.groups[group].cameras.index(camera)]
+        if twins := [one for one in before if self.cameras[one].role == config.role]:
+            return f'{twins[0]} and {camera} both have role = "{config.role}"; each view of a part needs its own'
+        return None
+
+    def group_of(self, camera: str) -> str | None:
+        """The group that triggers this camera; None for one that is triggered by itself."""
+        return next((name for name, group in self.groups.items() if camera in group.cameras), None)
+
+    @property
+    def triggered(self) -> tuple[str, ...]:
+        """Every name that a trigger can have: cameras, then groups. Events and counts go by it."""
+        return (*self.cameras, *self.groups)
+
+    def cameras_of(self, name: str) -> tuple[str, ...]:
+        """The cameras of a group, or the camera of this name."""
+        return self.groups[name].cameras if name in self.groups else (name,)
+
+    def deadline_ms(self, name: str) -> float:
+        """How long the line can wait for the answer to a trigger of this camera or group."""
+        return min(self.cameras[camera].trigger.deadline_ms for camera in self.cameras_of(name))
+
+    def period_ms(self, name: str) -> float | None:
+        """How often the station triggers this camera or group itself; None: it does not."""
+        return self.groups[name].period_ms if name in self.groups else self.cameras[name].trigger.period_ms
+
 
 def load_station(path: Path | None, environ: Mapping[str, str] = os.environ) -> Station:
     """The station of this file, over it what `environ` sets, below it the defaults.
@@ -203,7 +248,7 @@ def load_station(path: Path | None, environ: Mapping[str, str] = os.environ) -> 
     """
     file = _file(path, environ)
     variables = environment.read(environ, Station)
-    data = _merged(_read(file), variables.values) if file else variables.values
+    data = environment.laid_over(_read(file), variables.values) if file else variables.values
     document = validation.Document(str(file or "configuration"), data, variables.names)
     problems = variables.problems
     try:
@@ -238,15 +283,6 @@ def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 def _read(file: Path) -> dict[str, Any]:
     with validation.reading(file):
         return TomlConfigSettingsSource(Station, file)()
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables of both, key by key; `above` wins."""
-    merged = dict(below)
-    for key, value in above.items():
-        are_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], cast("dict[str, Any]", value)) if are_tables else value
-    return merged
 
 
 def _absolute(section: Model, base: Path) -> Model:

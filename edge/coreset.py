@@ -33,16 +33,21 @@ def squared_distances(queries: Floats, references: Floats) -> Floats:
     return np.maximum(distances, 0, out=distances)
 
 
-def farthest_points(distances: Floats, count: int, excluded: Indices | None = None) -> Indices:
+def farthest_points(
+    distances: Floats, count: int, excluded: Indices | None = None, given: Floats | None = None
+) -> Indices:
     """`count` centres of each of b sets of n points, the point of lowest index first.
 
     `distances` is [b, n, n]; `excluded` [b, e] asks for e selections of each set, each without one point, and the
-    result is [b, e, count] (e = 1 without it). `count` must not exceed the points left.
+    result is [b, e, count] (e = 1 without it). `given` [b, n] are distances to centres that there are already. `count`
+    must not exceed the points left.
     """
     sets, points, _ = distances.shape
     selections = 1 if excluded is None else excluded.shape[1]
     rows, columns = np.ogrid[:sets, :selections]
     nearest = np.full((sets, selections, points), np.inf, np.float32)
+    if given is not None:
+        nearest[:] = given[:, None]
     # Below every distance: such a point is never the farthest.
     if excluded is not None:
         nearest[rows, columns, excluded] = -1

@@ -34,9 +34,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """One frame's verdict and where its time went."""
+    """One frame as it was prepared, its verdict, and where its time went."""
 
     queued: Queued
+    prepared: Prepared
     verdict: Verdict
     timing: Timing
 
@@ -98,7 +99,8 @@ class Engine:
         results: list[Done] = []
         for index, queued in enumerate(job.frames):
             before = time.perf_counter()
-            verdict = self._inspector.judge(job.prepared[index], scores[index], queued.frame.expect)
+            frame = queued.frame
+            verdict = self._inspector.judge(job.prepared[index], scores[index], frame.expect, is_part=frame.is_part)
             # The slot was read while registering; a frame that was overwritten meanwhile is not the one asked about.
             if not self._is_intact(queued):
                 verdict = error(Reason.TORN, "the frame was overwritten while it was read")
@@ -108,5 +110,5 @@ class Engine:
                 graph_ms=(scored - started) * 1e3,
                 judge_ms=(time.perf_counter() - before) * 1e3,
             )
-            results.append(Done(queued, verdict, timing))
+            results.append(Done(queued, job.prepared[index], verdict, timing))
         return results

@@ -3,13 +3,14 @@
 GOLDLINE_STATION_ID=press-4
 GOLDLINE_CAMERAS__LEFT__TRIGGER__DEADLINE_MS=250
 GOLDLINE_CAMERAS__LEFT__FEATURES__ExposureTime=800      # GenICam features keep their capitals
+GOLDLINE_GROUPS__BOX__CAMERAS=top,side
 """
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -52,6 +53,15 @@ def read(environ: Mapping[str, str], model: type[BaseModel]) -> Variables:
     return found
 
 
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of both, key by key; `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        are_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = laid_over(merged[key], cast("dict[str, Any]", value)) if are_tables else value
+    return merged
+
+
 def _name(path: Keys) -> str:
     return PREFIX + SEPARATOR.join(path).upper()
 
@@ -78,8 +88,14 @@ def _place(values: dict[str, Any], path: Keys, value: object) -> None:
 
 
 def _value(text: str, kind: Any) -> object:
-    """A path is relative to the current directory; where a number or text may stand, what TOML makes of it."""
+    """As it stands, unless the key wants something else.
+
+    A path is relative to the current directory; a list is divided by commas; where a number or text may stand, it is
+    what TOML makes of it.
+    """
     types = schema.alternatives(kind)
+    if schema.element(kind) is not None:
+        return [part.strip() for part in text.split(",")]
     if Path in types:
         return Path(text).expanduser().absolute()
     if str in types and float in types:

@@ -1,4 +1,4 @@
-"""What leaves the station: the event (CloudEvents 1.0, JSON) and its topic.
+"""What leaves the station: the event (CloudEvents 1.0, JSON) and its topic. `announce.py` makes events.
 
 The wire is its own contract, apart from the values inside the station: within version 1 fields are only added, and a
 reader ignores what it does not know. `docs/events.md` describes it, `docs/schema/` holds the schema made from here.
@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 
 from edge.header import VERSION
-from edge.ledger import Decision, Origin
 from edge.records import Outcome, Reason
 
 RESULT_TYPE = "goldline.result.v1"
@@ -31,19 +30,38 @@ class Limits(Wire, frozen=True, kw_only=True):
     fail: float | None
 
 
+class Offset(Wire, frozen=True, kw_only=True):
+    """How far something lies from its place: in pixels of the camera's image, and in mm where the scale is known."""
+
+    dx_px: float | None
+    dy_px: float | None
+    angle_deg: float | None
+    dx_mm: float | None = None
+    dy_mm: float | None = None
+
+
 class Check(Wire, frozen=True, kw_only=True):
-    """One check's score (higher is worse) and the limits it was held against."""
+    """One check's score (higher is worse) and the limits it was held against.
+
+    `found` and `expected` are what it read and should have read: a variant, a code, counts. `offset` is where it found
+    what it looked for. `camera` is the one it looks through.
+    """
 
     score: float | None
     limits: Limits
+    found: str | None = None
+    expected: str | None = None
+    offset: Offset | None = None
+    camera: str | None = None
 
 
 class Defect(Wire, frozen=True, kw_only=True):
-    """A place that deviates; `bbox` is x, y, width, height in pixels of the camera's image."""
+    """A place that deviates; `bbox` is x, y, width, height in pixels of the image of `camera`."""
 
     check: str
     bbox: tuple[int, int, int, int]
     score: float | None
+    camera: str | None = None
 
 
 class Pose(Wire, frozen=True, kw_only=True):
@@ -72,10 +90,30 @@ class IdRange(Wire, frozen=True, kw_only=True):
     last: int
 
 
+class View(Wire, frozen=True, kw_only=True):
+    """What one of several cameras that see a part came to; its fields mean what those of the result do."""
+
+    verdict: Outcome
+    reason: Reason | None = None
+    detail: str | None = None
+    review: bool = False
+    reference_set: str | None = None
+    score: float | None = None
+    p_value: float | None = None
+    pose: Pose | None = None
+    closest_reference: str | None = None
+    captured: datetime | None = None
+    frame_id: int | None = None
+    device_timestamp_ns: int | None = None
+    latency: Latency | None = None
+
+
 class Result(Wire, frozen=True, kw_only=True):
     """The one answer to a trigger, or what was lost with the power (`reason` interrupted, no `trigger_id`).
 
-    What produced the verdict (`product` to `model_sha256`) is null for what was never judged.
+    What produced the verdict (`product` to `model_sha256`) is null for what was never judged. Where several cameras see
+    the part, `camera` is the name of their group and `views` has each of them; what belongs to a single view (`pose`,
+    `closest_reference`, `captured`, `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
     """
 
     station: str
@@ -94,6 +132,7 @@ class Result(Wire, frozen=True, kw_only=True):
     reference_set: str | None = None
     model_sha256: str | None = None
     score: float | None = None
+    p_value: float | None = None
     limits: Limits | None = None
     checks: dict[str, Check] = {}
     defects: tuple[Defect, ...] = ()
@@ -109,6 +148,7 @@ class Result(Wire, frozen=True, kw_only=True):
     is_simulated: bool = False
     latency: Latency | None = None
     interrupted: tuple[IdRange, ...] = ()
+    views: dict[str, View] = {}
 
 
 class Event(Wire, frozen=True, kw_only=True):
@@ -169,54 +209,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return f"goldline.v{VERSION}.{self.site}.{self.line}.{self.station}.{camera}.{kind}."
 
 
-def result_event(source: Source, decision: Decision, *, is_simulated: bool) -> Event:
-    """The event of a decision. Wall-clock labels count from the trigger's, so a clock step cannot disorder them."""
-    trigger, verdict = decision.trigger, decision.verdict
-    decided = utc(trigger.opened_utc_ns + decision.decided_ns - trigger.opened_ns)
-    result = Result(
-        station=source.station,
-        camera=trigger.camera,
-        trigger_id=trigger.trigger_id,
-        verdict=verdict.outcome,
-        reason=verdict.reason,
-        detail=verdict.detail,
-        review=verdict.review,
-        trigger_source=trigger.source,
-        unit_identifier=trigger.unit_identifier,
-        expect=trigger.expect,
-        score=verdict.score,
-        limits=_convert(verdict.limits, Limits | None),
-        checks=_convert(verdict.checks, dict[str, Check]),
-        defects=_convert(verdict.defects, tuple[Defect, ...]),
-        pose=_convert(verdict.pose, Pose | None),
-        closest_reference=verdict.closest_reference,
-        triggered=utc(trigger.opened_utc_ns),
-        decided=decided,
-        deadline_ms=(trigger.deadline_ns - trigger.opened_ns) / 1e6,
-        on_time=decision.on_time,
-        is_simulated=is_simulated,
-        **_origin_fields(decision.origin, decision.decided_ns),
-    )
-    subject = trigger.unit_identifier or f"trigger/{trigger.trigger_id}"
-    return Event(source=source.urn, time=decided, subject=subject, data=result)
-
-
-def interrupted_event(source: Source, ranges: tuple[IdRange, ...], now_utc_ns: int) -> Event:
-    """The one event for the triggers that a power cut took with it: they may have been among these ids."""
-    result = Result(
-        station=source.station,
-        camera=NONE,
-        trigger_id=None,
-        verdict=Outcome.ERROR,
-        reason=Reason.INTERRUPTED,
-        detail="the power failed: triggers among these ids have no record",
-        decided=utc(now_utc_ns),
-        on_time=False,
-        interrupted=ranges,
-    )
-    return Event(source=source.urn, time=result.decided, subject="interrupted", data=result)
-
-
 def utc(utc_ns: int) -> datetime:
     """Nanoseconds since 1970 as a time of day, to the microsecond."""
     return _EPOCH + timedelta(microseconds=utc_ns // 1000)
@@ -225,22 +217,3 @@ def utc(utc_ns: int) -> datetime:
 def utc_ns(time: datetime) -> int:
     """The way back, exact to the microsecond."""
     return (time - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-def _convert(value: object, kind: Any) -> Any:
-    return msgspec.convert(value, kind, from_attributes=True)
-
-
-def _origin_fields(origin: Origin | None, decided_ns: int) -> dict[str, Any]:
-    if origin is None:
-        return {}
-    frame, timing = origin.frame, origin.timing
-    return {
-        **msgspec.structs.asdict(origin.provenance),
-        "captured": utc(frame.host_timestamp_utc_ns),
-        "frame_id": frame.frame_id,
-        "device_timestamp_ns": frame.device_timestamp_ns,
-        "latency": Latency(
-            **msgspec.structs.asdict(timing), capture_to_verdict_ms=(decided_ns - frame.host_timestamp_ns) / 1e6
-        ),
-    }

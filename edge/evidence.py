@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
-from edge.inspector import Inspector, Prepared, Scores
+from edge.inspector import Inspector
 from edge.records import Limits, Outcome, Verdict
+from edge.view_inspector import Prepared, Scores
 
 Picture = NDArray[np.uint8]
 
@@ -50,8 +51,8 @@ def picture(
     closest good image, of any size.
     """
     panels = [
-        _titled(_fitted(_boxed(image, verdict)), "inspected"),
-        _titled(_fitted(image if deviation is None else _heated(image, severity(deviation, limits))), "deviation"),
+        _titled(_fitted(boxed(image, verdict)), "inspected"),
+        _titled(_fitted(image if deviation is None else heated(image, deviation, limits)), "deviation"),
         _titled(_fitted(image * 0 if reference is None else reference), verdict.closest_reference or "no reference"),
     ]
     height = max(panel.shape[0] for panel in panels)
@@ -64,22 +65,33 @@ def write(
 ) -> None:
     """Write the evidence of one judged image as a PNG. Raises GoldlineError naming the file."""
     deviation = None if prepared.refusal else inspector.deviation(prepared, scores)
-    reference = None if verdict.closest_reference is None else inspector.thumbnail(verdict.closest_reference)
-    drawn = picture(image, verdict, deviation, inspector.calibration.limits, reference)
+    closest = verdict.closest_reference
+    reference = None if closest is None else inspector.thumbnail(closest, prepared.role)
+    drawn = picture(image, verdict, deviation, inspector.calibration_of(prepared.role).limits, reference)
     if not cv2.imwrite(str(path), drawn):
         raise GoldlineError(f"{path}: cannot be written")
 
 
-def _boxed(image: Picture, verdict: Verdict) -> Picture:
+def boxed(image: Picture, verdict: Verdict) -> Picture:
+    """A copy of an image [h, w, 3] BGR with the verdict's deviations framed."""
     canvas = image.copy()
-    thickness = max(1, round(image.shape[1] / 300))
     for defect in verdict.defects:
         x, y, width, height = defect.bbox
-        cv2.rectangle(canvas, (x, y), (x + width, y + height), RED, thickness)
+        cv2.rectangle(canvas, (x, y), (x + width, y + height), RED, line_width(image))
     return canvas
 
 
-def _heated(image: Picture, level: NDArray[np.float32]) -> Picture:
+def line_width(image: Picture) -> int:
+    """How wide a line must be, px, to be seen when the image [h, w, 3] is made small enough for a panel."""
+    return max(1, round(max(image.shape[:2]) / 240))
+
+
+def heated(image: Picture, deviation: NDArray[np.float32], limits: Limits) -> Picture:
+    """An image [h, w, 3] BGR with its deviation map [h, w], in spreads, laid over it on the fixed scale."""
+    return _painted(image, severity(deviation, limits))
+
+
+def _painted(image: Picture, level: NDArray[np.float32]) -> Picture:
     opacity = np.interp(level, LEVELS, OPACITY)[..., None]
     towards_red = np.clip(level - 1.0, 0, 1)[..., None]
     colour = np.array(YELLOW) * (1 - towards_red) + np.array(RED) * towards_red
@@ -119,7 +131,7 @@ def _strip(width: int, verdict: Verdict, limits: Limits) -> Picture:
     cv2.putText(strip, _sentence(verdict), (24, 34), FONT, 0.6, WHITE, 1, cv2.LINE_AA)
     left = width - PANEL_WIDTH + 40
     levels = np.tile(np.linspace(0, 3, PANEL_WIDTH - 80, dtype=np.float32), (12, 1))
-    strip[12:24, left : left + levels.shape[1]] = _heated(np.full((*levels.shape, 3), 120, np.uint8), levels)
+    strip[12:24, left : left + levels.shape[1]] = _painted(np.full((*levels.shape, 3), 120, np.uint8), levels)
     third = levels.shape[1] // 3
     marks = (f"review {limits.review:.1f}", f"fail {limits.fail:.1f}", f"{limits.fail * BEYOND:.0f}")
     for place, text in enumerate(marks, start=1):

@@ -4,7 +4,9 @@
 2. All are aligned to it; the golden picture is one of the more similar half, with the pose nearest to the middle.
 3. Some are laid over it by each method, and what differs is measured at a finer scale than the solver works at: the
    cheapest method that is about as good as the best is taken.
-4. Goods that do not lie over each other by any method are said to be in free pose, and none is used.
+4. Where that leaves much unlike, the parts are laid by their silhouettes (`fit_part.py`), which is taken where it makes
+   them clearly more alike. `max_shift` and `max_angle_deg` do not apply to it.
+5. Goods that do not lie over each other by any method are said to be in free pose, and none is used.
 """
 
 from collections.abc import Sequence
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from edge import solver
 from edge.errors import GoldlineError
+from edge.fit_part import PartFit, fit_part
 from edge.geometry import Image, Matrix, Size, block_matrix, decimate, pose_matrix
 from edge.recipe import RegistrationRecipe
 from edge.records import Pose
-from edge.register import Method, Registration, align, align_grey, working_grey
+from edge.register import Method, Registration, align, align_grey, working_factor, working_grey
 
 # Below half of the structure in common (correlation), goods are as unlike as two pictures of a texture.
 _FREE_BELOW = 0.5
@@ -32,6 +35,9 @@ _CHOOSE_ON = 40
 _COMPARE_PX = 1280
 # The simpler method is kept while it leaves no more than this much more unexplained.
 _WORSE_BY = 1.1
+# Silhouettes are looked at where the rest leaves parts less alike than this (a fixture that lies still may hide a part
+# that does not), and taken where they make the part itself more alike by so much, and at least so much.
+_LOOK_BELOW, _CLEARLY, _LEAST_ALIKE = 0.9, 0.15, 0.3
 _METHODS: tuple[Method, ...] = ("none", "shift", "rigid")
 
 
@@ -57,20 +63,90 @@ def fit(images: Sequence[Image], recipe: RegistrationRecipe) -> FitReport:
     """
     sizes, greys = _survey(images)
     start = _most_central(greys)
+    if recipe.method == "silhouette":
+        return _by_silhouette(images, _wanted(_lay_parts(images, sizes, None)), f"{recipe.method}: the recipe says so")
     if len(set(sizes)) > 1:
-        reason = _explain_sizes(sizes, recipe)
-        return _free(_registration("none", greys[start], sizes[start], recipe), start, np.ones(len(greys)), reason)
+        return _fit_sizes(images, sizes, greys[start], start, recipe)
     golden = _choose_golden(greys, _registration("rigid", greys[start], sizes[start], recipe))
     best = _registration("rigid", greys[golden], sizes[golden], recipe)
     method, reason = _choose_method(images, golden, best, recipe)
     registration = replace(best, method=method)
     similarities = np.array([align_grey(registration, grey).similarity for grey in greys])
-    typical = float(np.median(similarities))
+    typical, why_not = float(np.median(similarities)), ""
+    if typical < _LOOK_BELOW and recipe.method == "auto":
+        found = _lay_parts(images, sizes, _Otherwise(registration, greys))
+        why_not = _why_not(found)
+        if isinstance(found, PartFit) and not why_not:
+            return _by_silhouette(images, found, _praise(found))
     if typical < _FREE_BELOW and recipe.method in ("auto", "none"):
-        reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f})"
+        reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f}){why_not}"
         return _free(registration, golden, similarities, reason)
     least = _SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
     return FitReport(replace(registration, min_similarity=least), golden, similarities, (reason,))
+
+
+class _Otherwise:
+    """How images lie over each other by another registration, at the working scale."""
+
+    def __init__(self, registration: Registration, greys: Sequence[Image]) -> None:
+        self._registration, self._greys = registration, greys
+        self._known: dict[int, Matrix] = {}
+
+    def __call__(self, first: int, second: int) -> Matrix:
+        """[3, 3]: pixels of one image to those of another."""
+        return self._matrix(second) @ np.linalg.inv(self._matrix(first))
+
+    def _matrix(self, index: int) -> Matrix:
+        if index not in self._known:
+            pose = align_grey(self._registration, self._greys[index]).pose
+            size = self._registration.image_size
+            self._known[index] = _at_scale(pose, size, working_factor(size))
+        return self._known[index]
+
+
+def _fit_sizes(
+    images: Sequence[Image], sizes: Sequence[Size], grey: Image, start: int, recipe: RegistrationRecipe
+) -> FitReport:
+    """Images that are not all of one size: parts at one distance may still be laid by their silhouettes."""
+    reason = _explain_sizes(sizes, recipe)
+    found = _lay_parts(images, sizes, None) if recipe.method == "auto" else "the recipe says so"
+    why_not = _why_not(found)
+    if isinstance(found, PartFit) and not why_not:
+        return _by_silhouette(images, found, _praise(found))
+    return _free(_registration("none", grey, sizes[start], recipe), start, np.ones(len(images)), reason + why_not)
+
+
+def _lay_parts(images: Sequence[Image], sizes: Sequence[Size], without: _Otherwise | None) -> PartFit | str:
+    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    return fit_part(images, _spread_out(len(images)), (width, height), without)
+
+
+def _wanted(found: PartFit | str) -> PartFit:
+    if isinstance(found, PartFit):
+        return found
+    raise GoldlineError(f'registration.method = "silhouette": {found}')
+
+
+def _why_not(found: PartFit | str) -> str:
+    """Nothing where silhouettes are worth it."""
+    if isinstance(found, str):
+        return f"; silhouettes do not help: {found}"
+    if found.typical < max(_LEAST_ALIKE, found.without + _CLEARLY):
+        return f"; silhouettes do not help: the parts then have {found.typical:.2f}, and {found.without:.2f} without"
+    return ""
+
+
+def _praise(found: PartFit) -> str:
+    return (
+        "silhouette: the part, laid by its outline, has a typical similarity of "
+        f"{found.typical:.2f}, and {found.without:.2f} without"
+    )
+
+
+def _by_silhouette(images: Sequence[Image], found: PartFit, reason: str) -> FitReport:
+    """Nothing that can be laid is refused for being unlike: that is for the checks to say."""
+    similarities = np.array([align(found.registration, image).similarity for image in images])
+    return FitReport(found.registration, found.golden_index, similarities, (reason,))
 
 
 def _survey(images: Sequence[Image]) -> tuple[list[Size], list[Image]]:

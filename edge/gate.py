@@ -5,7 +5,7 @@ wide, because a missing or foreign object is the checks' business and must come 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
@@ -30,43 +30,59 @@ _COARSE_PX = 8
 
 
 @dataclass(frozen=True)
-class GateLimits:
-    """Shares of black and of saturated pixels not to exceed, and the least sharpness; see `_measure`."""
+class Measured:
+    """Shares of black and of saturated pixels, and the sharpness: fine structure for each grey level of coarse contrast."""
 
     black: float
     saturated: float
     sharpness: float
 
 
+@dataclass(frozen=True)
+class GateLimits:
+    """Shares of black and of saturated pixels not to exceed, the least sharpness, and the usual one."""
+
+    black: float
+    saturated: float
+    sharpness: float
+    usual_sharpness: float
+
+
 def learn(stack: Image) -> GateLimits:
     """Limits from good pictures of one region, [n, height, width, 3] with n >= 1."""
-    measured = np.array([_measure(image) for image in stack])
+    measured = np.array([astuple(measure(image)) for image in stack])
     black, saturated = measured[:, :2].max(axis=0)
     return GateLimits(
         black=float(1 - (1 - black) * (1 - _DARK_MARGIN)),
         saturated=float(1 - (1 - saturated) * (1 - _BRIGHT_MARGIN)),
         sharpness=float(measured[:, 2].min() * _SHARPNESS_MARGIN),
+        usual_sharpness=float(np.median(measured[:, 2])),
     )
 
 
 def check(limits: GateLimits, region: Image) -> str | None:
     """Why this picture, [height, width, 3], cannot be judged; None when it can."""
-    black, saturated, sharpness = _measure(region)
-    if black > limits.black:
-        return f"too dark: {black:.0%} of the picture is black, {limits.black:.0%} is the limit"
-    if saturated > limits.saturated:
-        return f"too bright: {saturated:.0%} of the picture is saturated, {limits.saturated:.0%} is the limit"
-    if sharpness < limits.sharpness:
-        return f"blurred: sharpness {sharpness:.2f}, at least {limits.sharpness:.2f} is needed"
+    return refusal(limits, measure(region))
+
+
+def refusal(limits: GateLimits, measured: Measured) -> str | None:
+    """Why a picture that measures so cannot be judged; None when it can."""
+    if measured.black > limits.black:
+        return f"too dark: {measured.black:.0%} of the picture is black, {limits.black:.0%} is the limit"
+    if measured.saturated > limits.saturated:
+        return f"too bright: {measured.saturated:.0%} of the picture is saturated, {limits.saturated:.0%} is the limit"
+    if measured.sharpness < limits.sharpness:
+        return f"blurred: sharpness {measured.sharpness:.2f}, at least {limits.sharpness:.2f} is needed"
     return None
 
 
-def _measure(image: Image) -> tuple[float, float, float]:
-    """Shares of black and saturated pixels, and the sharpness: fine structure for each grey level of coarse contrast."""
+def measure(image: Image) -> Measured:
+    """What a region, [height, width, 3], is as a picture."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     black = np.count_nonzero(grey < _BLACK) / grey.size
     saturated = np.count_nonzero(grey > _WHITE) / grey.size
     fine = math.sqrt(max(0.0, cv2.norm(cv2.Laplacian(grey, cv2.CV_16S)) ** 2 / grey.size - _ROUNDING))
     blocks = (max(1, grey.shape[1] // _COARSE_PX), max(1, grey.shape[0] // _COARSE_PX))
     coarse = float(cv2.resize(grey, blocks, interpolation=cv2.INTER_AREA).std())
-    return black, saturated, fine / (1 + coarse)  # one grey level: a flat picture has no contrast to compare with
+    # One grey level: a flat picture has no contrast to compare with.
+    return Measured(black, saturated, fine / (1 + coarse))

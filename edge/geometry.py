@@ -19,40 +19,44 @@ Size = tuple[int, int]
 BoxXywh = tuple[int, int, int, int]
 
 
-def pose_matrix(pose: Pose, image_size: Size) -> Matrix:
-    """[3, 3]: golden to image, in px. Clockwise as seen, about the centre of a (width, height) picture."""
+def pose_matrix(pose: Pose, image_size: Size, frame_size: Size | None = None) -> Matrix:
+    """[3, 3]: golden to frame, in px. Clockwise as seen, about the centre of a golden picture (width, height).
+
+    That centre lies (dx, dy) from the frame's; `frame_size` is the frame's (width, height), None for the same.
+    """
     angle = math.radians(pose.angle_deg)
     cosine, sine = math.cos(angle), math.sin(angle)
-    centre_x, centre_y = (image_size[0] - 1) / 2, (image_size[1] - 1) / 2
+    (centre_x, centre_y), (frame_x, frame_y) = _centre(image_size), _centre(frame_size or image_size)
     return np.array([
-        [cosine, -sine, centre_x + pose.dx_px - cosine * centre_x + sine * centre_y],
-        [sine, cosine, centre_y + pose.dy_px - sine * centre_x - cosine * centre_y],
+        [cosine, -sine, frame_x + pose.dx_px - cosine * centre_x + sine * centre_y],
+        [sine, cosine, frame_y + pose.dy_px - sine * centre_x - cosine * centre_y],
         [0.0, 0.0, 1.0],
     ])  # fmt: skip
 
 
-def matrix_pose(matrix: Matrix, image_size: Size) -> Pose:
+def matrix_pose(matrix: Matrix, image_size: Size, frame_size: Size | None = None) -> Pose:
     """The pose a rigid [3, 3] stands for: the inverse of `pose_matrix`."""
-    centre = np.array([(image_size[0] - 1) / 2, (image_size[1] - 1) / 2, 1.0])
-    moved = matrix @ centre - centre
+    moved = matrix[:2] @ [*_centre(image_size), 1.0] - _centre(frame_size or image_size)
     angle = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     return Pose(dx_px=float(moved[0]), dy_px=float(moved[1]), angle_deg=angle)
 
 
-def warp(image: Image, box: BoxXywh | None, pose: Pose, image_size: Size, size: Size) -> Image:
+def warp(
+    image: Image, box: BoxXywh | None, pose: Pose, image_size: Size, size: Size, frame_size: Size | None = None
+) -> Image:
     """The region `box` of the golden picture, cut from the live image at its pose: [size h, size w, 3] uint8.
 
     1. Find the box in the live image: golden pixels of `image_size` (width, height); no box is the whole picture. An
-       image of another size is taken as a stretched one.
+       image of another size than frames have (`frame_size`, None for that of the golden picture) is a stretched one.
     2. Cut out what it covers and average whole blocks of pixels, so that the last step shrinks by less than two.
     3. One bilinear warp into `size` (width, height). Beyond the image its edge is repeated.
     """
     width, height = size
-    golden = pose_matrix(pose, image_size) @ _region_matrix(box or (0, 0, *image_size), size)
-    to_live = _live_scale(image, image_size) @ golden
+    golden = pose_matrix(pose, image_size, frame_size) @ _region_matrix(box or (0, 0, *image_size), size)
+    to_live = _live_scale(image, frame_size or image_size) @ golden
     factor = max(1, math.floor(_shrinkage(to_live)))
     left, top, crop = _crop(image, _corners(to_live, size), factor)
-    from_crop = block_matrix(factor) @ _shift_matrix(-left, -top) @ to_live
+    from_crop = block_matrix(factor) @ shift_matrix(-left, -top) @ to_live
     cut = _decimate(crop, factor)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(cut, from_crop[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -60,20 +64,26 @@ def warp(image: Image, box: BoxXywh | None, pose: Pose, image_size: Size, size: 
 
 
 def to_image(
-    cells: tuple[float, float, float, float], box: BoxXywh | None, pose: Pose, image_size: Size, size: Size
+    cells: tuple[float, float, float, float],
+    box: BoxXywh | None,
+    pose: Pose,
+    image_size: Size,
+    size: Size,
+    frame_size: Size | None = None,
 ) -> BoxXywh:
-    """A box (x, y, width, height) in a region's own pixels or cells, as whole pixels of the live image around it.
+    """A box (x, y, width, height) in a region's own pixels or cells, as whole pixels of the frame around it.
 
     `size` is the region's (width, height) in the units of `cells`: its pixels, or a coarser grid's cells. The result
-    is clipped to the image and at least one pixel wide and high.
+    is clipped to the frame (`frame_size`, None for that of the golden picture) and at least one pixel wide and high.
     """
     x, y, width, height = cells
-    matrix = pose_matrix(pose, image_size) @ _region_matrix(box or (0, 0, *image_size), size)
+    frame = frame_size or image_size
+    matrix = pose_matrix(pose, image_size, frame) @ _region_matrix(box or (0, 0, *image_size), size)
     corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
     found = _apply(matrix, corners - 0.5) + 0.5
-    left, top = (_clip(math.floor(value), 0, limit - 1) for value, limit in zip(found.min(0), image_size, strict=True))
+    left, top = (_clip(math.floor(value), 0, limit - 1) for value, limit in zip(found.min(0), frame, strict=True))
     right, bottom = (math.ceil(value) for value in found.max(0))
-    right, bottom = _clip(right, left + 1, image_size[0]), _clip(bottom, top + 1, image_size[1])
+    right, bottom = _clip(right, left + 1, frame[0]), _clip(bottom, top + 1, frame[1])
     return left, top, right - left, bottom - top
 
 
@@ -85,6 +95,20 @@ def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
     points = np.stack([left - 0.5 + x * width, top - 0.5 + y * height], axis=1)
     found = _apply(pose_matrix(pose, image_size), points) + 0.5
     return np.count_nonzero(((found >= 0) & (found <= np.array(image_size))).all(axis=1)) / len(points)
+
+
+def seen(box: BoxXywh | None, pose: Pose, image_size: Size, size: Size, frame_size: Size | None = None) -> Image:
+    """Which pixels of a region cut at a pose show the frame, and not its edge repeated: [size h, size w], 255 or 0."""
+    frame = frame_size or image_size
+    to_frame = pose_matrix(pose, image_size, frame) @ _region_matrix(box or (0, 0, *image_size), size)
+    right, bottom = frame[0] - 0.5, frame[1] - 0.5
+    around = np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]])
+    corners = _apply(np.asarray(np.linalg.inv(to_frame), np.float64), around)
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    # Corners to a sixteenth of a pixel; what is further off than OpenCV's numbers reach lies outside all the same.
+    fixed = np.round(np.clip(corners, -20_000, 20_000) * 16).astype(np.int32)
+    cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, shift=4)
+    return mask
 
 
 def decimate(image: Image, factor: int) -> Image:
@@ -139,7 +163,8 @@ def block_matrix(factor: int) -> Matrix:
     return _region_matrix((0, 0, 1, 1), (factor, factor))
 
 
-def _shift_matrix(dx: float, dy: float) -> Matrix:
+def shift_matrix(dx: float, dy: float) -> Matrix:
+    """[3, 3]: a shift to the right and down."""
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy], [0.0, 0.0, 1.0]])
 
 
@@ -147,6 +172,10 @@ def _shrinkage(matrix: Matrix) -> float:
     """Source pixels for each target pixel, along x or along y, whichever are fewer."""
     # Rounding noise must not drop 4.0 to 3: a thousandth is far below a pixel.
     return float(np.hypot(matrix[0, :2], matrix[1, :2]).min()) + 1e-3
+
+
+def _centre(size: Size) -> tuple[float, float]:
+    return (size[0] - 1) / 2, (size[1] - 1) / 2
 
 
 def _corners(matrix: Matrix, size: Size) -> Matrix:

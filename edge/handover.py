@@ -200,4 +200,5 @@ class Handover:
             pixel_format=self._info.pixel_format,
             handed_ns=time.monotonic_ns(),
             expect=trigger.expect,
+            is_part=not trigger.views,
         )

@@ -70,6 +70,11 @@ def list_images(directory: Path) -> list[Path]:
     return images
 
 
+def has_images(directory: Path) -> bool:
+    """Whether picture files lie directly in a folder."""
+    return any(path.suffix.lower() in SUFFIXES and not path.name.startswith(".") for path in directory.iterdir())
+
+
 def frame_bytes(width: int, height: int, pixel_format: str) -> int:
     """Bytes of one frame as the camera delivers it. Raises ImageError for a format not in PIXEL_FORMATS."""
     if pixel_format not in PIXEL_FORMATS:

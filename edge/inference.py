@@ -61,13 +61,12 @@ class Session:
         device: str = "",
         engine_cache: Path | None = None,
     ) -> None:
-        loader = _Loader(model, threads)
-        options = loader.tensorrt_options(device, engine_cache) if provider == "tensorrt" else OPTIONS[provider]
-        session = loader.start(provider, options)
-        self.fell_back = session is None
-        if session is None and not allow_fallback:
-            raise GoldlineError(loader.refusal(provider))
-        self._session = session or loader.start("cpu", OPTIONS["cpu"])
+        loader = Loader(model, threads)
+        if provider == "tensorrt":
+            options = loader.tensorrt_options(_batch_shapes(loader), device, engine_cache)
+        else:
+            options = OPTIONS[provider]
+        self._session, self.fell_back = loader.begin(provider, options, allow_fallback=allow_fallback)
         # On a CPU, for when other work waits for the cores: see `calibrate`.
         self._crowded = self._session
         self._loader = loader
@@ -155,8 +154,11 @@ def image_shape(session: Any) -> tuple[int, int, int]:
     return tuple(image.shape[1:])
 
 
-class _Loader:
-    """Starts one model on one provider or another."""
+class Loader:
+    """Starts one model on one provider or another. `errors` are what ONNX Runtime raises for a model that is wrong.
+
+    Raises GoldlineError where the model cannot be read.
+    """
 
     def __init__(self, model: bytes | Path, threads: int) -> None:
         # Read when it is imported: from 1.32 on its wheels leave a device id in the user's home and collect events for
@@ -167,9 +169,22 @@ class _Loader:
         state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         self.errors: tuple[type[Exception], ...] = tuple(getattr(state, name) for name in LOAD_ERRORS)
         self.name = "model" if isinstance(model, bytes) else str(model)
+        # Where weights lie that a model keeps in files beside it.
+        self._folder = "" if isinstance(model, bytes) else str(model.parent)
         self.content = _read(model)
         self.sha256 = hashlib.sha256(self.content).hexdigest()
         self.threads = threads or len(os.sched_getaffinity(0))
+
+    def begin(
+        self, provider: ProviderName, options: Mapping[str, str], *, allow_fallback: bool, spins: bool = True
+    ) -> tuple[Any, bool]:
+        """A session on this provider, and whether it fell back to the CPU. Raises GoldlineError where neither starts."""
+        session = self.start(provider, options, spins=spins)
+        if session is not None:
+            return session, False
+        if not allow_fallback:
+            raise GoldlineError(self.refusal(provider))
+        return self.start("cpu", OPTIONS["cpu"], spins=spins), True
 
     def start(self, provider: ProviderName, options: Mapping[str, str], *, spins: bool = True) -> Any:
         """A session on this provider; None where it does not start. Raises GoldlineError for a broken model."""
@@ -186,9 +201,13 @@ class _Loader:
                 self.content, self._session_options(spins=spins), providers=[(wanted, options), *beside]
             )
         except self.errors as error:
-            reason = str(error).rpartition(" : ")[2].strip()
-            raise GoldlineError(f"{self.name}: this model cannot be loaded: {reason}") from error
+            raise GoldlineError(f"{self.name}: this model cannot be loaded: {self.reason(error)}") from error
         return session if session.get_providers()[0] == wanted else None
+
+    @staticmethod
+    def reason(error: Exception) -> str:
+        """What ONNX Runtime's error says is wrong, on one line."""
+        return " ".join(str(error).rpartition(" : ")[2].split())
 
     def refusal(self, provider: ProviderName) -> str:
         """Why the provider did not start, as far as this side of ONNX Runtime can know."""
@@ -199,9 +218,11 @@ class _Loader:
             reason = "it did not start; are its driver and libraries installed?"
         return f"inference.provider: {provider}: {reason}, or set inference.allow_fallback = true to run on the CPU"
 
-    def tensorrt_options(self, device: str, engine_cache: Path | None) -> dict[str, str]:
-        """Fixed shapes, and engines kept where only the same model, versions, device and shapes find them."""
-        ends = [f"image:{size}x" + "x".join(map(str, self._picture())) for size in (BATCH_SIZES[0], BATCH_SIZES[-1])]
+    def tensorrt_options(self, ends: tuple[str, str], device: str, engine_cache: Path | None) -> dict[str, str]:
+        """Fixed shapes, and engines kept where only the same model, versions, device and shapes find them.
+
+        `ends` are the smallest and the largest shape of its input, as TensorRT writes them: `image:1x64x64x3`.
+        """
         options = {
             "trt_profile_min_shapes": ends[0],
             "trt_profile_opt_shapes": ends[0],
@@ -217,9 +238,6 @@ class _Loader:
             options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
         return options
 
-    def _picture(self) -> tuple[int, int, int]:
-        return image_shape(self.start("cpu", OPTIONS["cpu"]))
-
     def _session_options(self, *, spins: bool) -> Any:
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -229,7 +247,15 @@ class _Loader:
         # (decision 12).
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self._folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", self._folder)
         return options
+
+
+def _batch_shapes(loader: Loader) -> tuple[str, str]:
+    """The smallest and the largest batch of a graph's `image`."""
+    picture = "x".join(map(str, image_shape(loader.start("cpu", OPTIONS["cpu"]))))
+    return f"image:{BATCH_SIZES[0]}x{picture}", f"image:{BATCH_SIZES[-1]}x{picture}"
 
 
 def _read(model: bytes | Path) -> bytes:

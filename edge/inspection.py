@@ -10,25 +10,22 @@ import os
 import socket
 import threading
 import time
-from collections import deque
-
-import structlog
 
 from edge.batcher import Batch, Batcher, Queued
-from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.channel import Channel, ChannelClosed
 from edge.engine import Done, Engine, Job
 from edge.errors import GoldlineError
 from edge.images import as_bgr
 from edge.inspector import Inspector, Prepared
 from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
 from edge.metrics import STAGES, State
+from edge.mouth import Mouth
 from edge.poller import Poller
 from edge.records import FrameRef, Provenance, Reason, Timing, Verdict, error
 from edge.ring import Ring, TornFrame
+from edge.watch import Watch
 from edge.worker import WorkerContext
 
-# Verdicts kept to be said again: more than the socket to publish can hold unread.
-REMEMBERED = 1024
 POLL_S = 0.2
 # With words unsaid (the ledger is away, or its socket full) the loop looks again this soon.
 UNSAID_POLL_S = 0.01
@@ -47,49 +44,12 @@ def run(context: WorkerContext) -> None:
     Inspection(context, inspector).loop()
 
 
-class Mouth:
-    """Says verdicts to the ledger, from both threads, and remembers the last ones."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._channel: Channel | None = None
-        self._unsaid: deque[Judged] = deque()
-        self._remembered: deque[Judged] = deque(maxlen=REMEMBERED)
-
-    @property
-    def has_unsaid(self) -> bool:
-        """True while a verdict waits for the ledger."""
-        return bool(self._unsaid)
-
-    def say(self, judged: Judged | None = None) -> None:
-        """Send this and whatever waits, as far as the socket takes it."""
-        with self._lock:
-            if judged is not None:
-                self._unsaid.append(judged)
-            while self._unsaid and self._channel is not None:
-                try:
-                    self._channel.send(self._unsaid[0])
-                except (ChannelFull, ChannelClosed):
-                    return
-                self._remembered.append(self._unsaid.popleft())
-
-    def connect(self, channel: Channel | None) -> None:
-        """A new ledger hears the remembered verdicts again; it knows which it has decided already."""
-        with self._lock:
-            self._channel = channel
-            if channel is not None:
-                self._unsaid.extendleft(reversed(self._remembered))
-                self._remembered.clear()
-        self.say()
-
-
 class Inspection:
     """The loop around the engine."""
 
     def __init__(self, context: WorkerContext, inspector: Inspector) -> None:
         self._control, self._page = context.control, context.page
         self._cameras = context.station.cameras
-        self._log = structlog.get_logger()
         self._inspector = inspector
         self._page.gauge("goldline_engine_fallback").set(inspector.fell_back)
         self._batch_sizes = self._page.histogram("goldline_batch_size")
@@ -101,6 +61,9 @@ class Inspection:
                 self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage) for stage in STAGES
             ]
             for camera in self._cameras
+        }
+        self._watches = {
+            name: Watch(self._page, name, inspector.drift(camera.role)) for name, camera in self._cameras.items()
         }
         self._provenance: Provenance = inspector.provenance(context.generation)
         self._batcher = Batcher()
@@ -270,11 +233,12 @@ class Inspection:
     # --- verdicts
 
     def _done(self, batch: list[Done]) -> None:
-        """On the engine's thread: count, answer."""
+        """On the engine's thread: count, answer, and see where the parts are drifting."""
         self._batch_sizes.observe(len(batch))
         for done in batch:
             self._count(done)
             self._answer(done.queued.frame, done.verdict, done.timing)
+            self._watches[done.queued.frame.camera].observe(done.verdict, done.prepared.gain, done.prepared.sharpness)
 
     def _count(self, done: Done) -> None:
         camera, timing = done.queued.frame.camera, done.timing

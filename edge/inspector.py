@@ -1,124 +1,62 @@
-"""One product, ready to judge: the same object in the daemon, `inspect`, `evaluate` and `bench`.
-
-prepare   gate, align, cut the regions out at the part's pose        any thread
-score     one graph run a region for the whole batch; the template   the accelerator's thread
-judge     decide, and only where something deviates: say where       the accelerator's thread
-"""
+"""One product, ready to judge: the same object in the daemon, `inspect`, `evaluate`, `replay` and `bench`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edge import defects, gate, judge, register, template
+from edge import calibrate, judge
 from edge.config import Station
-from edge.inference import BATCH_SIZES, Session
-from edge.recipe import LoadedRecipe, load_recipe, recipe_path
-from edge.records import Defect, Outcome, Pose, Provenance, Reason, Verdict, error
-from edge.references import ReferenceSet, RegionManifest, Store, refuse_other_recipe
-from edge.view import View
-
-Image = NDArray[np.uint8]
-Map = NDArray[np.float32]
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A frame's regions, cut out and scaled, by name; or why it cannot be judged. `size` is the frame's."""
-
-    size: Size
-    pose: Pose | None
-    regions: Mapping[str, Image]
-    refusal: str | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Raw scores by check, the maps they came from (float32 [h, w], in the check's unit), and the closest reference."""
-
-    values: Mapping[str, float]
-    maps: Mapping[str, Map]
-    closest: str | None
-
-
-NO_SCORES = Scores({}, {}, None)
-
-
-@dataclass(frozen=True)
-class Region:
-    """One taught region: its gate, graph, template, and what its good images looked like as a whole.
-
-    `embedding` is [references, e]; `norms` its squared lengths.
-    """
-
-    manifest: RegionManifest
-    gate: gate.GateLimits
-    session: Session | None
-    variation: template.VariationModel | None
-    embedding: Map
-    norms: Map
-
-    @property
-    def anomaly(self) -> str:
-        """The name of the memory bank's check."""
-        return f"{self.manifest.name}.anomaly"
-
-    @property
-    def template(self) -> str:
-        """The name of the variation model's check."""
-        return f"{self.manifest.name}.template"
-
-    def score(self, images: Image, *, crowded: bool) -> tuple[list[dict[str, Map]], list[dict[str, float]], Map]:
-        """Maps and scores of each image of a batch [n, h, w, 3], and what orders its distances [n, references]."""
-        maps: list[dict[str, Map]] = [{} for _ in images]
-        values: list[dict[str, float]] = [{} for _ in images]
-        distances = np.zeros((len(images), len(self.embedding)), np.float32)
-        if self.session is not None:
-            found = self.session.run(images, crowded=crowded)
-            for row in range(len(images)):
-                maps[row][self.anomaly] = found["map"][row]
-                values[row][self.anomaly] = float(found["score"][row])
-            # Nearest in |q|^2 - 2 q.r + |r|^2; |q|^2 is the same for every reference. By einsum, because a product would
-            # wake NumPy's own threads, which then fight with the session's for a millisecond.
-            distances = self.norms - 2 * np.einsum("re,ne->nr", self.embedding, found["embedding"])
-        if self.variation is not None:
-            for row, image in enumerate(images):
-                deviation = template.deviation(self.variation, image)
-                maps[row][self.template] = deviation
-                values[row][self.template] = template.score(deviation)
-        return maps, values, distances
+from edge.drift import Drift
+from edge.errors import GoldlineError
+from edge.inference import BATCH_SIZES
+from edge.judge import Calibration
+from edge.loading import Loader
+from edge.recipe import LimitsRecipe, LoadedRecipe, load_recipe, recipe_path
+from edge.records import Provenance, Verdict
+from edge.references import ReferenceSet, Store, refuse_other_recipe
+from edge.register import Registration
+from edge.view_inspector import NO_SCORES, Image, Map, Prepared, Scores, ViewInspector
 
 
 class Inspector:
-    """Judges views of one product by its active reference set. Pure once loaded: the same frame, the same verdict."""
+    """Judges views of one product by one of its reference sets."""
 
-    def __init__(self, recipe: LoadedRecipe, found: ReferenceSet, regions: Sequence[Region]) -> None:
-        self.manifest = found.manifest
+    def __init__(self, recipe: LoadedRecipe, found: ReferenceSet, views: Sequence[ViewInspector]) -> None:
         self.references = found
-        self.regions = tuple(regions)
-        limits = recipe.recipe.limits
-        self.calibration = judge.override(found.manifest.calibration, limits.review, limits.fail)
+        self.manifest = found.manifest
+        self.views: Mapping[str, ViewInspector] = {view.manifest.camera: view for view in views}
         self.max_batch = 1
-        self._least_area_px = limits.min_defect_area_px
         self._recipe_sha256 = recipe.sha256
-        registration = register.Registration.from_arrays(found.arrays("registration.npz"))
-        self.view = View(registration, found.manifest.any_size, found.manifest.normalised)
 
     @classmethod
-    def load(cls, station: Station, product: str, *, threads: int | None = None) -> "Inspector":
-        """The product's active set with its graphs loaded. Raises GoldlineError."""
+    def load(
+        cls,
+        station: Station,
+        product: str,
+        *,
+        identity: str | None = None,
+        limits: LimitsRecipe | None = None,
+        threads: int | None = None,
+    ) -> "Inspector":
+        """The product's active set, or another, with its graphs loaded; by the recipe's limits, or others.
+
+        Raises GoldlineError.
+        """
         recipe_path(station, product)  # refuses a name that is none
-        found = Store(station.state_dir, product).load()
+        found = Store(station.state_dir, product).load(identity)
         recipe = load_recipe(station, product)
         refuse_other_recipe(recipe, found)
         # Every pool of threads but the graph's stays out of its way.
         cv2.setNumThreads(1)
-        return cls(recipe, found, [_load_region(station, found, region, threads) for region in found.manifest.regions])
+        wanted = limits or recipe.recipe.limits
+        views = [_load_view(station, recipe, found, role, wanted, threads) for role in recipe.recipe.roles]
+        return cls(recipe, found, views)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The camera roles that it looks through."""
+        return tuple(self.views)
 
     @property
     def reference_set(self) -> str:
@@ -128,9 +66,11 @@ class Inspector:
     @property
     def method(self) -> str:
         """How this set judges, in words."""
-        banks = sorted({f"{region.bank} bank" for region in self.manifest.regions if region.bank})
-        templates = ["template"] if any(region.template for region in self.manifest.regions) else []
-        return ", ".join([*banks, *templates, f"registration {self.manifest.registration}"])
+        regions = [region for view in self.manifest.views for region in view.regions]
+        banks = sorted({f"{region.bank} bank" for region in regions if region.bank})
+        others = sorted({check for region in regions for check in region.checks} - {"anomaly"})
+        registrations = sorted({view.registration for view in self.manifest.views})
+        return ", ".join([*banks, *others, f"registration {' and '.join(registrations)}"])
 
     def provenance(self, generation: int) -> Provenance:
         """What produces this inspector's verdicts under a configuration generation."""
@@ -144,138 +84,86 @@ class Inspector:
 
     def warm_up(self, sizes: Sequence[int] = BATCH_SIZES) -> None:
         """Measure these batch sizes on this machine, which warms them, and set `max_batch`. All take a second or two."""
-        sessions = [region.session for region in self.regions if region.session is not None]
+        regions = [region for view in self.views.values() for region in view.regions]
+        sessions = [region.session for region in regions if region.session is not None]
         self.max_batch = min((session.calibrate(allowed=sizes).max_batch for session in sessions), default=1)
 
     @property
     def fell_back(self) -> bool:
         """True where the CPU runs a graph for which another provider was asked (`inference.allow_fallback`)."""
-        return any(region.session is not None and region.session.fell_back for region in self.regions)
+        regions = [region for view in self.views.values() for region in view.regions]
+        return any(region.session is not None and region.session.fell_back for region in regions)
 
-    def prepare(self, image: Image, role: str = "main") -> Prepared:
-        """The regions of one frame [h, w, 3] BGR of the camera in that role; the frame is not kept."""
-        size = (image.shape[1], image.shape[0])
-        if role != self.manifest.camera:
-            return _refused(size, f"no region looks at camera role {role!r}")
-        refusal = self.view.refusal(image)
-        if refusal is not None:
-            return _refused(size, refusal)
-        alignment = self.view.align(image)
-        if alignment.problem is not None:
-            return _refused(size, alignment.problem, alignment.pose)
-        return self._cut(image, alignment)
+    def role(self, wanted: str | None) -> str:
+        """The camera role of this name; the only one without a name. Raises GoldlineError."""
+        if wanted is None and len(self.roles) == 1:
+            return self.roles[0]
+        if wanted not in self.roles:
+            said = "name the camera role" if wanted is None else f"no region looks at camera role {wanted!r}"
+            raise GoldlineError(f"{self.manifest.product}: {said}: {', '.join(self.roles)}")
+        return wanted
 
-    def _cut(self, image: Image, alignment: register.Alignment) -> Prepared:
-        size, pose = (image.shape[1], image.shape[0]), alignment.pose
-        regions: dict[str, Image] = {}
-        for region in self.regions:
-            cut = self.view.cut(image, alignment, region.manifest.box, region.manifest.size)
-            refusal = self.view.hidden(region.manifest.box, pose) or gate.check(region.gate, cut)
-            if refusal is not None:
-                return _refused(size, f"{region.manifest.name}: {refusal}", pose)
-            regions[region.manifest.name] = cut
-        return Prepared(size, pose, regions)
+    def calibration_of(self, role: str | None = None) -> Calibration:
+        """A camera role's limits as they are in force; of the only one without a name."""
+        return self._view(role).calibration
+
+    def drift(self, role: str | None = None) -> Drift:
+        """A camera role's goods, for one camera's parts to be watched beside them."""
+        view = self._view(role)
+        return Drift(view.calibration, view.manifest.usual)
+
+    def prepare(self, image: Image, role: str | None = None) -> Prepared:
+        """The cuts of one frame [h, w, 3] BGR of the camera in that role; the frame is not kept."""
+        if role is not None and role not in self.views:
+            size = (image.shape[1], image.shape[0])
+            return Prepared(role, size, None, {}, f"no region looks at camera role {role!r}")
+        return self._view(role).prepare(image)
 
     def score(self, batch: Sequence[Prepared], *, crowded: bool = False) -> list[Scores]:
         """Scores in the order of the batch; those of a refused frame are empty. `crowded`: more frames wait."""
-        rows = [row for row, prepared in enumerate(batch) if prepared.refusal is None]
         results = [NO_SCORES] * len(batch)
-        if not rows:
-            return results
-        maps: list[dict[str, Map]] = [{} for _ in rows]
-        values: list[dict[str, float]] = [{} for _ in rows]
-        distances: list[Map] = []
-        for region in self.regions:
-            name = region.manifest.name
-            found = region.score(np.stack([batch[row].regions[name] for row in rows]), crowded=crowded)
-            for place in range(len(rows)):
-                maps[place] |= found[0][place]
-                values[place] |= found[1][place]
-            distances.append(found[2])
-        nearest = np.sum(distances, axis=0).argmin(axis=1)
-        for place, row in enumerate(rows):
-            results[row] = Scores(values[place], maps[place], self.manifest.references[int(nearest[place])])
+        for role, view in self.views.items():
+            rows = [row for row, one in enumerate(batch) if one.role == role and one.refusal is None]
+            found = view.score([batch[row] for row in rows], crowded=crowded) if rows else []
+            for row, scores in zip(rows, found, strict=True):
+                results[row] = scores
         return results
 
-    def judge(self, prepared: Prepared, scores: Scores, expect: Mapping[str, str]) -> Verdict:
-        """The verdict on one frame, in the light of what an order expects of it."""
-        if prepared.refusal is not None:
-            refused = error(Reason.CANNOT_JUDGE, prepared.refusal)
-            return msgspec.structs.replace(refused, pose=prepared.pose)
-        verdict = judge.answer(judge.decide(scores.values, self.calibration), expect)
-        return msgspec.structs.replace(
-            verdict,
-            defects=self._defects(prepared, scores, verdict) if verdict.outcome is Outcome.FAIL else (),
-            pose=prepared.pose,
-            closest_reference=scores.closest,
-        )
+    def judge(self, prepared: Prepared, scores: Scores, expect: Mapping[str, str], *, is_part: bool = True) -> Verdict:
+        """The verdict on one frame, in the light of what an order expects of it.
 
-    def thumbnail(self, reference: str) -> Image:
-        """A small picture of a good image, by its name. Offline only."""
-        place = self.manifest.references.index(reference)
-        content = np.frombuffer(self.references.read(f"references/{place:04d}.jpg"), np.uint8)
-        return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+        `is_part`: the frame is all there is of the part, so that what no check here answers stays unanswered.
+        """
+        view = next((view for role, view in self.views.items() if role == prepared.role), self._first())
+        verdict = view.judge(prepared, scores, expect)
+        return judge.answer(verdict, expect) if is_part else verdict
 
     def deviation(self, prepared: Prepared, scores: Scores) -> Map:
-        """How far every pixel of a judged frame lies from good, in spreads: [h, w] at the frame's size. Offline only.
+        """How far every pixel of a judged frame lies from good, in spreads: [h, w] at the frame's size. Offline only."""
+        return self._view(prepared.role).deviation(prepared, scores)
 
-        Where no region looks it is the least there is.
-        """
-        layers = [
-            self.view.to_frame_map(
-                (scores.maps[name] - scale.median) / scale.spread,
-                region.manifest.box,
-                prepared.pose or Pose(),
-                prepared.size,
-            )
-            for region in self.regions
-            for name in (region.anomaly, region.template)
-            if (scale := self.calibration.scales.get(name)) is not None
-        ]
-        return np.max(layers, axis=0)
+    def thumbnail(self, reference: str, role: str | None = None) -> Image:
+        """A small picture [h, w, 3] of a good image, by its name. Offline only."""
+        manifest = self._view(role).manifest
+        place = manifest.references.index(reference)
+        content = np.frombuffer(self.references.read(f"{manifest.camera}/references/{place:04d}.jpg"), np.uint8)
+        return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
 
-    def _defects(self, prepared: Prepared, scores: Scores, verdict: Verdict) -> tuple[Defect, ...]:
-        """Boxes of the checks that failed. A score is a mean of the worst cells, so above a limit some cell is too."""
-        found: list[tuple[float, Defect]] = []
-        for region in self.regions:
-            for name in (region.anomaly, region.template):
-                check = verdict.checks.get(name)
-                if check is None or check.score < check.limits.review:
-                    continue
-                deviation = scores.maps[name]
+    def _first(self) -> ViewInspector:
+        return next(iter(self.views.values()))
 
-                def to_image(box: defects.Box, region: Region = region, shape: Any = deviation.shape) -> defects.Box:
-                    grid, pose = (shape[1], shape[0]), prepared.pose or Pose()
-                    return self.view.to_frame(box, region.manifest.box, grid, pose, prepared.size)
-
-                boxed = defects.defects(name, deviation, check.limits.review, to_image, self._least_area_px)
-                found += [(judge.standardise(self.calibration.scales[name], one.score), one) for one in boxed]
-        found.sort(key=lambda pair: -pair[0])
-        return tuple(defect for _, defect in found[: defects.MOST_DEFECTS])
+    def _view(self, role: str | None) -> ViewInspector:
+        return self._first() if role is None else self.views[role]
 
 
-def _refused(size: Size, refusal: str, pose: Pose | None = None) -> Prepared:
-    return Prepared(size, pose, {}, refusal)
-
-
-def _load_region(station: Station, found: ReferenceSet, region: RegionManifest, threads: int | None) -> Region:
-    arrays = found.arrays(f"{region.name}.npz")
-    inference = station.inference
-    return Region(
-        manifest=region,
-        gate=gate.GateLimits(*(float(value) for value in arrays["gate"])),
-        session=Session(
-            found.read(f"{region.name}.onnx"),
-            provider=inference.provider,
-            threads=inference.threads if threads is None else threads,
-            allow_fallback=inference.allow_fallback,
-            engine_cache=station.state_dir / "engines",
-        )
-        if region.bank
-        else None,
-        variation=template.VariationModel(arrays["centre"], arrays["bright"], arrays["dark"])
-        if region.template
-        else None,
-        embedding=arrays["embedding"],
-        norms=np.square(arrays["embedding"]).sum(axis=1),
-    )
+def _load_view(
+    station: Station, recipe: LoadedRecipe, found: ReferenceSet, role: str, limits: LimitsRecipe, threads: int | None
+) -> ViewInspector:
+    manifest = found.view(role)
+    registration = Registration.from_arrays(found.arrays(f"{role}/registration.npz"))
+    recipes = {region.name: region for region in recipe.recipe.regions_of(role)}
+    loader = Loader(station, recipe, found, manifest, registration, threads)
+    regions = [loader.region(region, recipes[region.name]) for region in manifest.regions]
+    exact = {f"{region.name}.{check}" for region in recipes.values() for check in region.exact_checks}
+    calibration = calibrate.in_force(judge.without(manifest.calibration, exact), limits)
+    return ViewInspector(manifest, registration, regions, calibration, limits.min_defect_area_px)

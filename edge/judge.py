@@ -10,12 +10,11 @@ overall score is the largest z. One pair of limits holds for the overall score a
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from edge.errors import GoldlineError
 from edge.records import CheckScore, Limits, Offset, Outcome, Reason, Record, Verdict, error
 
 
@@ -64,15 +63,10 @@ class Calibration(Record, frozen=True):
     goods: tuple[float, ...] = ()
 
 
-def override(calibration: Calibration, review: float | None, fail: float | None) -> Calibration:
-    """The calibration with the recipe's own limits. Raises GoldlineError when review would exceed fail."""
-    chosen_review = calibration.limits.review if review is None else review
-    chosen_fail = max(calibration.limits.fail, chosen_review) if fail is None else fail
-    if review is None:
-        chosen_review = min(chosen_review, chosen_fail)
-    if chosen_review > chosen_fail:
-        raise GoldlineError(f"recipe [limits]: review = {chosen_review:g} is above fail = {chosen_fail:g}")
-    return msgspec.structs.replace(calibration, limits=Limits(review=chosen_review, fail=chosen_fail))
+def without(calibration: Calibration, names: Collection[str]) -> Calibration:
+    """The calibration less the scales of these checks: they have limits of their own."""
+    scales = {name: scale for name, scale in calibration.scales.items() if name not in names}
+    return msgspec.structs.replace(calibration, scales=scales)
 
 
 def check_limits(scale: CheckScale, limits: Limits) -> Limits:
@@ -100,21 +94,22 @@ def decide(
     of their own. Checks in `small` deviate in places too small to count: they fail nothing.
     """
     findings = findings or {}
+    calibration = without(calibration, {name for name, finding in findings.items() if finding.limits is not None})
     checks = _learned(scores, calibration, findings) | _exact(findings)
     open_questions = [name for name in (*calibration.scales, *findings) if name not in checks]
-    levels = {name: _level(name, check, calibration) for name, check in checks.items()}
-    counted = {name: level for name, level in levels.items() if name not in small}
+    levels = {name: level(name, check.score, check.limits, calibration) for name, check in checks.items()}
     limits = calibration.limits
-    failing = {name: level for name, level in counted.items() if level >= limits.review}
+    failing = [reached for name, reached in levels.items() if reached >= limits.review and name not in small]
     if not failing and (open_questions or not checks):
         return error(Reason.CANNOT_JUDGE, _unanswered(open_questions, findings))
+    learned = [reached for name, reached in levels.items() if name in calibration.scales]
     return Verdict(
         outcome=Outcome.FAIL if failing else Outcome.PASS,
-        review=bool(failing) and all(level < limits.fail for level in failing.values()),
+        review=bool(failing) and max(failing) < limits.fail,
         score=max(levels.values()),
         limits=limits,
         checks=checks,
-        p_value=p_value(calibration, max(levels.values())),
+        p_value=p_value(calibration, max(learned)) if learned else None,
     )
 
 
@@ -155,18 +150,18 @@ def _exact(findings: Mapping[str, Finding]) -> dict[str, CheckScore]:
     }
 
 
-def _level(name: str, check: CheckScore, calibration: Calibration) -> float:
-    """A check's score on the scale of the overall limits."""
+def level(name: str, score: float, own: Limits, calibration: Calibration) -> float:
+    """A score on the scale of the overall limits: standardised, or placed as it lies to the check's own limits."""
     scale = calibration.scales.get(name)
     if scale is not None:
-        return standardise(scale, check.score)
-    own, limits = check.limits, calibration.limits
-    if check.score < own.review:
+        return standardise(scale, score)
+    limits = calibration.limits
+    if score < own.review:
         # Inside its tolerance: as far below the review limit as it is below its own.
-        return limits.review - (own.review - check.score) / own.review
-    if check.score < own.fail:
-        return limits.review + (limits.fail - limits.review) * (check.score - own.review) / (own.fail - own.review)
-    return limits.fail + (check.score - own.fail)
+        return limits.review - (own.review - score) / own.review
+    if score < own.fail:
+        return limits.review + (limits.fail - limits.review) * (score - own.review) / (own.fail - own.review)
+    return limits.fail + (score - own.fail)
 
 
 def _unanswered(names: Sequence[str], findings: Mapping[str, Finding]) -> str:
@@ -177,9 +172,9 @@ def _unanswered(names: Sequence[str], findings: Mapping[str, Finding]) -> str:
     return "; ".join(problems)
 
 
-def answer(verdict: Verdict, expect: Mapping[str, str], answered: frozenset[str] = frozenset()) -> Verdict:
+def answer(verdict: Verdict, expect: Mapping[str, str]) -> Verdict:
     """The verdict in the light of an order: an expectation that no check answers can never come out as PASS."""
-    open_questions = [f"{name}={value}" for name, value in expect.items() if name not in answered]
+    open_questions = [f"{name}={value}" for name, value in expect.items() if name not in verdict.answers]
     if verdict.outcome is not Outcome.PASS or not open_questions:
         return verdict
     return msgspec.structs.replace(
@@ -210,6 +205,7 @@ def fold(views: Sequence[Verdict]) -> Verdict:
         score=max(scores, default=None),
         checks={name: check for view in views for name, check in view.checks.items()},
         defects=tuple(defect for view in views for defect in view.defects),
+        answers=tuple(sorted({key for view in views for key in view.answers})),
         pose=None,
         closest_reference=None,
     )

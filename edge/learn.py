@@ -1,215 +1,181 @@
-"""Learns one region from its good images: which checks, what they hold a part against, and how good parts score."""
+"""Adds good images to a reference set, or known bad ones, as a new version; the version before stays, and can come back.
 
-from collections.abc import Callable
+Good images join the memory bank for certain. What is recomputed is what the limits rest on:
+
+1. A new image scores by the references there were before it, and by the others that are new.
+2. The worst quarter of the old images are compared with the new ones as well, which can only lower their scores; the
+   scores of the others set no limit and stay.
+3. Scales and limits follow from all scores, as in teaching.
+
+The template's limits widen to hold the new images. Known bad images are kept whole, and judged by every version.
+"""
+
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from pathlib import Path
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edge import bank, choose, gate, template
-from edge.backbone import Backbone, feature_graph, feature_grid
-from edge.calibrate import UPPER_QUANTILE, Scores
-from edge.config import InferenceConfig
+from edge import blas, drift
+from edge.assemble import Pictures, TaughtView, assemble
+from edge.backbone import BUNDLED, load_backbone
+from edge.bads import bad_file, known_bads, pack_bad
+from edge.config import Station
 from edge.errors import GoldlineError
-from edge.inference import Session
-from edge.recipe import AnomalyCheck, RegionRecipe
-from edge.references import Arrays, RegionManifest, pack
-from edge.score_graph import compile_graph
-
-Images = NDArray[np.uint8]
-Size = tuple[int, int]
-Box = tuple[int, int, int, int]
-# What is being done, how much of it is done, and how much there is.
-Tell = Callable[[str, int, int], None]
-
-# Images in the feature graph at a time: the largest batch a session runs at once.
-FEATURE_BATCH = 8
-# What float16 holds: features beyond it would turn infinite when stored.
-LARGEST_FLOAT16 = 65504.0
+from edge.features import Extractor
+from edge.grow import Grower
+from edge.images import read_image
+from edge.inspector import Inspector
+from edge.limits import good_verdicts
+from edge.photographs import Image, thumbnail
+from edge.recipe import Recipe, load_recipe
+from edge.references import ReferenceSet, ViewManifest
+from edge.replay import Replayed, judge
+from edge.teach import store
+from edge.teach_checks import with_variants
+from edge.view_inspector import Prepared
 
 
 @dataclass(frozen=True)
-class Learned:
-    """A region's part of a reference set, and its checks' leave-one-image-out scores [n], with least spreads."""
+class New:
+    """An image to add: its name in the set, the picture, and its cuts."""
 
-    manifest: RegionManifest
-    files: dict[str, bytes]
-    scores: dict[str, Scores]
-    least_spreads: dict[str, float]
-    reasons: tuple[str, ...]
-
-
-KindT = TypeVar("KindT", bound="bank.Kind | None")
+    name: str
+    image: Image
+    prepared: Prepared
 
 
 @dataclass(frozen=True)
-class Plan(Generic[KindT]):
-    """The checks a region gets, and why."""
+class Lesson:
+    """What was learned: the set before and the one now in use, and what is told otherwise of the images it knows."""
 
-    kind: KindT
-    template: bool
-    reasons: tuple[str, ...]
+    before: str
+    after: str
+    view: ViewManifest
+    known: tuple[Replayed, ...]
+    seconds: float
+
+    @property
+    def changed(self) -> tuple[Replayed, ...]:
+        """The known images whose verdict is another now."""
+        return tuple(one for one in self.known if one.changed)
 
 
-def working_size(box: Box, working_px: int, multiple: int) -> Size:
-    """Width and height a box is scaled to: the area of a square of `working_px`, sides that the backbone takes."""
-    scale = working_px / (box[2] * box[3]) ** 0.5
-    return tuple(max(1, round(side * scale / multiple)) * multiple for side in box[2:])  # type: ignore[return-value]
+def learn(
+    station: Station,
+    product: str,
+    role: str | None,
+    goods: Sequence[Path],
+    bads: Sequence[Path],
+    *,
+    counted: bool = True,
+    variant: str = "",
+) -> Lesson:
+    """Add images, activate the new version, and say what it changes. Raises GoldlineError; then nothing has changed.
+
+    `counted`: the good images are a fair sample of what the line makes, and the limits may rest on them too.
+    """
+    began = time.monotonic()
+    recipe = load_recipe(station, product)
+    before = Inspector.load(station, product)
+    role = before.role(role)
+    extractor = Extractor(load_backbone(station.inference.backbone or BUNDLED), station.inference)
+    if extractor.backbone.sha256 != before.manifest.model_sha256:
+        raise GoldlineError(f"{product}: taught with another backbone than inference.backbone; teach again")
+    version = Version(before, role, recipe.recipe, extractor)
+    with blas.one_thread():
+        grown = version.grown([version.new(path) for path in goods], variant, counted=counted)
+    added = version.with_bads(grown, [(path.name, read_image(path)) for path in bads])
+    views = [added if other == role else stored_view(before.references, other) for other in before.roles]
+    identity = store(station, recipe, views, before.manifest.model_sha256, parent=before.reference_set)
+    after = Inspector.load(station, product)
+    known = _compared(before, after, role)
+    return Lesson(before.reference_set, identity, after.references.view(role), known, time.monotonic() - began)
 
 
-class RegionLearner:
-    """One region, its good images `stack` [n, h, w, 3] cut out and scaled; `known` of them are real images."""
+class Version:
+    """The set that is there, of one camera role, and what it becomes."""
 
-    def __init__(
-        self, region: RegionRecipe, box: Box, stack: Images, known: int, backbone: Backbone, inference: InferenceConfig
-    ) -> None:
-        self._region, self._box, self._stack, self._known = region, box, stack, known
-        self._backbone, self._inference = backbone, inference
-        self._size: Size = (stack.shape[2], stack.shape[1])
+    def __init__(self, inspector: Inspector, role: str, recipe: Recipe, extractor: Extractor) -> None:
+        self._inspector, self._role, self._recipe, self._extractor = inspector, role, recipe, extractor
+        self._found = inspector.references
+        self._manifest = inspector.references.view(role)
 
-    def learn(self, tell: Tell, *, registered: bool) -> Learned:
-        """Everything about the region. Raises GoldlineError when no check is left."""
-        anomaly = self._region.anomaly
-        if anomaly is None:
-            return self._template_alone()
-        features = self.extract(self._stack, lambda done, total: tell("features", done, total))
-        grid = feature_grid(self._backbone, self._size)
-        plan = self._plan(anomaly, features, grid, tell, registered=registered)
-        built = self._build(plan.kind, anomaly, features, grid, tell)
-        graph = compile_graph(self._backbone, built, self._size, anomaly.top_fraction)
-        manifest = self._manifest(plan, grid, built.source.size)
-        embedding = self._outputs(graph, "embedding", self._stack[: self._known], _unheard)
-        learned = self._learned(manifest, embedding, plan.reasons)
-        name = f"{self._region.name}.anomaly"
+    def new(self, path: Path) -> New:
+        """An image read and cut as on the line. Raises GoldlineError where it cannot be."""
+        image = read_image(path)
+        prepared = self._inspector.prepare(image, self._role)
+        if prepared.refusal is not None:
+            raise GoldlineError(f"{path}: {prepared.refusal}")
+        taken = {*self._manifest.references}
+        name = next(one for one in _names(path.name) if one not in taken)
+        return New(name, image, prepared)
+
+    def grown(self, new: Sequence[New], variant: str, *, counted: bool) -> TaughtView:
+        """With these good images; as it is without any."""
+        if not new:
+            return stored_view(self._found, self._role)
+        viewer = self._inspector.views[self._role]
+        grower = Grower(self._found, self._manifest, self._recipe, self._extractor)
+        names = tuple(one.name for one in new)
+        count = len(self._manifest.references)
+        variants = (*(self._manifest.variants or ("",) * count), *(variant for _ in new))
+        regions = self._recipe.regions_of(self._role)
+        every = (*self._manifest.references, *names)
+        learned = [grower.grow(region, [one.prepared for one in new]) for region in viewer.regions]
+        learned = [
+            one if region.variant is None else with_variants(one, variants, every)
+            for one, region in zip(learned, regions, strict=True)
+        ]
+        pictures = Pictures(
+            names=every,
+            thumbnails=[
+                *(self._found.read(f"{self._role}/references/{place:04d}.jpg") for place in range(count)),
+                *(thumbnail(one.image) for one in new),
+            ],
+            measured=np.concatenate(
+                [
+                    self._found.arrays(f"{self._role}/measured.npz")["measured"],
+                    [drift.measured(one.prepared.pose, one.prepared.gain, one.prepared.sharpness) for one in new],
+                ]
+            ),
+            variants=variants,
+            lots=(*(self._manifest.lots or ("",) * count), *("" for _ in new)),
+            uncounted=(*self._manifest.uncounted, *(() if counted else names)),
+        )
+        taught = assemble(self._role, viewer.view, learned, pictures, regions)
+        return self.with_bads(taught, [])
+
+    def with_bads(self, taught: TaughtView, bads: Sequence[tuple[str, Image]]) -> TaughtView:
+        """The known bad images there are, and these."""
+        every = [*known_bads(self._found, self._manifest), *bads]
+        names = tuple(name for name, _ in every)
+        files = {bad_file(place): pack_bad(image) for place, (_, image) in enumerate(every)}
         return replace(
-            learned,
-            files={**learned.files, f"{self._region.name}.onnx": graph},
-            scores={name: self._unseen(plan.kind, anomaly, features, grid, tell), **learned.scores},
-            least_spreads={name: choose.LEAST_SPREADS[plan.kind], **learned.least_spreads},
+            taught, manifest=msgspec.structs.replace(taught.manifest, bads=names), files={**taught.files, **files}
         )
 
-    def relative_spread(self) -> float:
-        """The upper spread of leave-one-image-out scores by a positional bank, as a share of their median."""
-        assert self._region.anomaly is not None
-        features = self.extract(self._stack, _unheard)
-        grid = feature_grid(self._backbone, self._size)
-        scores = self._unseen("positional", self._region.anomaly, features, grid, _unheard_stage)
-        median = float(np.median(scores))
-        return (float(np.quantile(scores, UPPER_QUANTILE)) - median) / median
 
-    def _template_alone(self) -> Learned:
-        if self._region.template is None or self._region.template.mode == "off":
-            raise GoldlineError(f"recipe: region {self._region.name} has no check")
-        plan = Plan(None, True, ("template alone: the recipe has no anomaly check",))
-        return self._learned(self._manifest(plan, (0, 0), 0), np.zeros((self._known, 1), np.float32), plan.reasons)
-
-    def _manifest(self, plan: Plan[Any], grid: bank.Grid, vectors: int) -> RegionManifest:
-        return RegionManifest(
-            name=self._region.name,
-            box=self._box,
-            size=self._size,
-            grid=grid,
-            bank=plan.kind,
-            vectors=vectors,
-            template=plan.template,
-        )
-
-    def _learned(self, manifest: RegionManifest, embedding: NDArray[np.float32], reasons: tuple[str, ...]) -> Learned:
-        """Gate, embedding and, if planned, the template: as one `.npz`."""
-        limits = gate.learn(self._stack)
-        arrays: Arrays = {
-            "gate": np.array([limits.black, limits.saturated, limits.sharpness]),
-            "embedding": embedding,
-        }
-        scores: dict[str, Scores] = {}
-        if manifest.template and self._region.template is not None:
-            model = template.learn(self._stack, self._region.template)
-            arrays |= {"centre": model.centre, "bright": model.bright, "dark": model.dark}
-            unseen = template.leave_one_out_scores(self._stack, self._region.template)
-            scores[f"{manifest.name}.template"] = unseen
-        least_spreads = dict.fromkeys(scores, choose.LEAST_SPREADS["template"])
-        return Learned(manifest, {f"{manifest.name}.npz": pack(arrays)}, scores, least_spreads, reasons)
-
-    def extract(self, images: Images, tell: Callable[[int, int], None]) -> bank.Features:
-        """Features [n, cells, c] as float16: half the memory, and far finer than parts differ."""
-        return self._outputs(feature_graph(self._backbone, self._size), "feat", images, tell, np.float16)
-
-    def _outputs(
-        self,
-        graph: bytes,
-        output: str,
-        images: Images,
-        tell: Callable[[int, int], None],
-        kind: type[np.float16] | type[np.float32] = np.float32,
-    ) -> NDArray[Any]:
-        """One output of a graph for any number of images, as `kind`."""
-        session = Session(
-            graph,
-            provider=self._inference.provider,
-            threads=self._inference.threads,
-            allow_fallback=self._inference.allow_fallback,
-        )
-        parts: list[NDArray[Any]] = []
-        for start in range(0, len(images), FEATURE_BATCH):
-            found = session.run(images[start : start + FEATURE_BATCH])[output]
-            if not np.abs(found).max() < LARGEST_FLOAT16:
-                raise GoldlineError(f"backbone {self._backbone.name}: features beyond float16; scale its input")
-            parts.append(found.astype(kind))
-            tell(min(start + FEATURE_BATCH, len(images)), len(images))
-        return np.concatenate(parts)
-
-    def _plan(
-        self, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell, *, registered: bool
-    ) -> Plan[bank.Kind]:
-        """The bank, whether the template is kept, and why: by the recipe, or tried out."""
-        wanted = self._region.template
-        mode = "off" if wanted is None else wanted.mode
-        in_question = mode == "auto" and registered
-        said = f"{anomaly.bank} bank: the recipe says so"
-        if anomaly.bank != "auto" and not in_question:
-            return Plan(anomaly.bank, mode == "on", (said,))
-        trial = choose.try_out(
-            choose.Goods(self._stack, features, grid),
-            anomaly,
-            wanted if in_question else None,
-            lambda images: self.extract(images, _unheard),
-            lambda done, total: tell("comparing methods", done, total),
-        )
-        kind, reason = choose.choose_bank(trial) if anomaly.bank == "auto" else (anomaly.bank, said)
-        if not in_question:
-            return Plan(kind, mode == "on", (reason,))
-        kept, why = choose.choose_template(trial, kind)
-        return Plan(kind, kept, (reason, why))
-
-    def _build(
-        self, kind: bank.Kind, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell
-    ) -> bank.Bank:
-        def progress(done: int, total: int) -> None:
-            tell("memory bank", done, total)
-
-        if kind == "positional":
-            return bank.build_positional(features, grid, anomaly.per_cell, progress)
-        return bank.build_global(features, grid, anomaly.coreset, progress=progress)
-
-    def _unseen(
-        self, kind: bank.Kind, anomaly: AnomalyCheck, features: bank.Features, grid: bank.Grid, tell: Tell
-    ) -> Scores:
-        """Each image's score by a bank without it."""
-        maps = bank.leave_one_out_maps(
-            features,
-            grid,
-            kind,
-            per_cell=anomaly.per_cell,
-            coreset=anomaly.coreset,
-            progress=lambda done, total: tell("leave-one-out scores", done, total),
-        )
-        return bank.image_score(maps, anomaly.top_fraction)
+def stored_view(found: ReferenceSet, role: str) -> TaughtView:
+    """A camera role's part of a stored set, to be stored again."""
+    prefix = f"{role}/"
+    files = {name.removeprefix(prefix): found.read(name) for name in found.manifest.files if name.startswith(prefix)}
+    return TaughtView(found.view(role), files)
 
 
-def _unheard(done: int, total: int) -> None:
-    """Progress nobody waits for."""
+def _names(name: str) -> Sequence[str]:
+    stem, dot, suffix = name.rpartition(".")
+    return [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
 
 
-def _unheard_stage(stage: str, done: int, total: int) -> None:
-    """The same, with its stage."""
+def _compared(before: Inspector, after: Inspector, role: str) -> tuple[Replayed, ...]:
+    """Every image that both know, as both tell it: the good ones by references without them."""
+    old, new = (good_verdicts(one, role) for one in (before, after))
+    goods = [Replayed(name, verdict, new[name]) for name, verdict in old.items()]
+    bads = [
+        Replayed(name, judge(before, image, role), judge(after, image, role))
+        for name, image in known_bads(after.references, after.references.view(role))
+    ]
+    return (*goods, *bads)

@@ -1,18 +1,23 @@
 """Every trigger closes exactly once: with what judge decided, or with an ERROR for what never arrived.
 
 Pure: no I/O, and time is an argument. The first decision stands; what comes after it is `Late`, never a second
-verdict. Nothing here makes a PASS: it can only pass one on.
+verdict. Nothing here makes a PASS: it can only pass one on. A trigger of several views waits until each has its
+verdict, and closes with all of them folded into one (`docs/decisions/0013-one-trigger-many-views.md`).
 
-    open ─▶ in flight ─┬─ decide                         the verdict given
-                       ├─ expire                         ERROR(deadline)
-                       ├─ lost_capture, lost_inspection   ERROR(worker_crash)
+    open ─▶ in flight ─┬─ decide                         the verdict given, once every view has one
+                       ├─ expire                         ERROR(deadline); of several views: ERROR(missing_view)
+                       ├─ lost_capture, lost_inspection   ERROR(worker_crash) for the views that went with it
                        └─ shut_down                      ERROR(shutdown)
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+import msgspec
+
+from edge import judge
 from edge.records import FrameRef, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, error
 
 # Closed ids that are remembered, to tell a late result from an unknown one: the size of a camera's log, twice.
@@ -29,13 +34,25 @@ class Origin(Record, frozen=True):
     timing: Timing
 
 
+class View(Record, frozen=True):
+    """What one camera's look at a part came to. `origin` is None for what was never judged."""
+
+    verdict: Verdict
+    origin: Origin | None = None
+
+
 class Decision(Record, frozen=True):
-    """A trigger and its one terminal verdict. `origin` is None for what was never judged."""
+    """A trigger, its one terminal verdict, and the views that were folded into it: one for each of its cameras."""
 
     trigger: Trigger
     verdict: Verdict
-    origin: Origin | None
+    views: dict[str, View]
     decided_ns: int
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where the views that were judged came from."""
+        return tuple(view.origin for view in self.views.values() if view.origin is not None)
 
     @property
     def on_time(self) -> bool:
@@ -44,34 +61,52 @@ class Decision(Record, frozen=True):
 
 
 class Late(Record, frozen=True):
-    """A result for a trigger that was closed without it. Kept to learn from; it changes nothing."""
+    """A result for a view that was closed without it. Kept to learn from; it changes nothing."""
 
     trigger_id: int
+    camera: str
     verdict: Verdict
     arrived_ns: int
 
 
 class UnknownTrigger(Exception):
-    """A result for a trigger that was never opened, or closed too long ago to be remembered."""
+    """A result for a trigger that was never opened, has no such view, or closed too long ago to be remembered."""
+
+
+@dataclass
+class _Part:
+    """An open trigger, the views that are in, and the cameras whose result would be news."""
+
+    trigger: Trigger
+    news: set[str]
+    views: dict[str, View] = field(default_factory=dict[str, View])
+
+    @property
+    def missing(self) -> list[str]:
+        return [camera for camera in self.trigger.cameras if camera not in self.views]
 
 
 class Ledger:
-    """The open triggers and the count of the closed ones; `triggers == verdicts + in flight` at any time."""
+    """The open triggers and the count of the closed ones; `triggers == verdicts + in flight` at any time.
+
+    Counted by the trigger's `camera`: for several views that is the name of their group.
+    """
 
     def __init__(self, counts: Mapping[Closing, int] | None = None) -> None:
         """Counts of what was closed before, by camera, outcome and reason."""
         self.closed: Counter[Closing] = Counter(counts)
-        self._open: dict[int, Trigger] = {}
-        self._orphans: set[int] = set()
+        self._open: dict[int, _Part] = {}
+        # Views whose frames a dead capture process had handed over: only inspection can answer for them.
+        self._orphans: set[tuple[int, str]] = set()
         self._deadlines: list[tuple[int, int]] = []
-        # Closed id -> whether a result for it can still be news: it was closed without one.
-        self._remembered: dict[int, bool] = {}
+        # Closed id -> the cameras whose result can still be news: they were closed without one.
+        self._remembered: dict[int, set[str]] = {}
 
     def open(self, trigger: Trigger) -> bool:
         """Promise a verdict. False when this trigger is known already: opened twice, it closes once."""
         if self.knows(trigger.trigger_id):
             return False
-        self._open[trigger.trigger_id] = trigger
+        self._open[trigger.trigger_id] = _Part(trigger, set(trigger.cameras))
         heapq.heappush(self._deadlines, (trigger.deadline_ns, trigger.trigger_id))
         return True
 
@@ -85,52 +120,56 @@ class Ledger:
 
     def remember_closed(self, trigger_id: int) -> None:
         """This trigger was closed before this ledger began; it is in `counts` or of no account."""
-        self._remember(trigger_id, can_be_news=False)
+        self._remember(trigger_id, set())
 
-    def decide(
-        self, trigger_id: int, verdict: Verdict, now_ns: int, origin: Origin | None = None
-    ) -> Decision | Late | None:
-        """Close a trigger, or say what its result was worth.
+    def decide(self, trigger_id: int, camera: str, view: View, now_ns: int) -> Decision | Late | None:
+        """Take in what one view came to, and close the trigger if it was the last that was missing.
 
-        Late: the trigger was closed without inspection's result, and here it is. None: closed, and this is nothing
-        new (inspection repeats itself on a new link). Raises UnknownTrigger.
+        Late: the view was closed without inspection's result, and here it is. None: others are missing, or this is
+        nothing new (inspection repeats itself on a new link). Raises UnknownTrigger.
         """
-        if trigger_id in self._open:
-            return self._close(trigger_id, verdict, now_ns, origin)
-        if trigger_id not in self._remembered:
+        part = self._open.get(trigger_id)
+        if not self.knows(trigger_id) or (part is not None and camera not in part.trigger.cameras):
             raise UnknownTrigger(trigger_id)
-        if origin is None or not self._remembered[trigger_id]:
-            return None
-        self._remembered[trigger_id] = False
-        return Late(trigger_id=trigger_id, verdict=verdict, arrived_ns=now_ns)
+        news = self._remembered[trigger_id] if part is None else part.news
+        is_news = view.origin is not None and camera in news
+        if is_news:
+            news.remove(camera)
+        if part is not None and camera not in part.views:
+            return self._take(part, [camera], view, now_ns)
+        return Late(trigger_id=trigger_id, camera=camera, verdict=view.verdict, arrived_ns=now_ns) if is_news else None
 
     def expire(self, now_ns: int) -> list[Decision]:
-        """ERROR(deadline) for every trigger whose deadline is reached."""
+        """Close every trigger whose deadline is reached."""
         decisions: list[Decision] = []
         while (deadline_ns := self.next_deadline_ns()) is not None and deadline_ns <= now_ns:
-            decisions.append(self._close(self._deadlines[0][1], error(Reason.DEADLINE), now_ns))
+            part = self._open[self._deadlines[0][1]]
+            overdue = error(Reason.MISSING_VIEW, "no view by the deadline")
+            verdict = overdue if part.trigger.views else error(Reason.DEADLINE)
+            decisions += self._without(part, part.missing, verdict, now_ns)
         return decisions
 
     def lost_capture(self, camera: str, handed: Iterable[int], now_ns: int) -> list[Decision]:
-        """The camera's capture process died: ERROR(worker_crash) for what it held.
+        """The camera's capture process died: ERROR(worker_crash) for the views it held.
 
-        Triggers in `handed` wait on: inspection has their frames, and answers for them now.
+        Those of triggers in `handed` wait on: inspection has their frames, and answers for them now.
         """
-        own = {trigger_id for trigger_id, trigger in self._open.items() if trigger.camera == camera}
+        own = {trigger.trigger_id for trigger in self.waiting_for(camera)}
         waiting = own.intersection(handed)
-        self._orphans |= waiting
-        return self._fail(sorted(own - waiting), Reason.WORKER_CRASH, now_ns)
+        self._orphans |= {(trigger_id, camera) for trigger_id in waiting}
+        return self._crashed(((trigger_id, camera) for trigger_id in sorted(own - waiting)), now_ns)
 
     def lost_inspection(self, now_ns: int) -> list[Decision]:
         """Inspection died: ERROR(worker_crash) for what only it could answer for.
 
         That is what a dead capture process had handed over. A living one reports the frames it had lent.
         """
-        return self._fail(sorted(self._orphans), Reason.WORKER_CRASH, now_ns)
+        return self._crashed(sorted(self._orphans), now_ns)
 
     def shut_down(self, now_ns: int) -> list[Decision]:
-        """ERROR(shutdown) for everything that is open."""
-        return self._fail(list(self._open), Reason.SHUTDOWN, now_ns)
+        """Close everything that is open; ERROR(shutdown) for every view that is missing."""
+        parts = list(self._open.values())
+        return [one for part in parts for one in self._without(part, part.missing, error(Reason.SHUTDOWN), now_ns)]
 
     def next_deadline_ns(self) -> int | None:
         """When `expire` has something to do; None while nothing is open."""
@@ -139,32 +178,72 @@ class Ledger:
         return self._deadlines[0][0] if self._deadlines else None
 
     def in_flight(self, camera: str | None = None) -> int:
-        """Open triggers of this camera, or of all."""
-        return len(self._open) if camera is None else sum(one.camera == camera for one in self._open.values())
+        """Open triggers of this camera or group, or of all."""
+        return len(self._open) if camera is None else sum(one.trigger.camera == camera for one in self._open.values())
 
-    def open_of(self, camera: str) -> tuple[Trigger, ...]:
-        """The triggers of this camera that are in flight, in the order they were opened."""
-        return tuple(trigger for trigger in self._open.values() if trigger.camera == camera)
+    def waiting_for(self, camera: str) -> tuple[Trigger, ...]:
+        """The triggers in flight that miss this camera's view, in the order they were opened."""
+        return tuple(part.trigger for part in self._open.values() if camera in part.missing)
 
     def triggers(self, camera: str) -> int:
-        """Triggers ever opened for this camera."""
+        """Triggers ever opened for this camera or group."""
         return sum(n for (of, _, _), n in self.closed.items() if of == camera) + self.in_flight(camera)
 
     def verdicts(self, camera: str, outcome: Outcome) -> int:
-        """Triggers of this camera that were closed with this outcome."""
+        """Triggers of this camera or group that were closed with this outcome."""
         return sum(n for (of, given, _), n in self.closed.items() if (of, given) == (camera, outcome))
 
-    def _fail(self, trigger_ids: Iterable[int], reason: Reason, now_ns: int) -> list[Decision]:
-        return [self._close(trigger_id, error(reason), now_ns) for trigger_id in trigger_ids]
+    # --- inside
 
-    def _close(self, trigger_id: int, verdict: Verdict, now_ns: int, origin: Origin | None = None) -> Decision:
-        trigger = self._open.pop(trigger_id)
-        self._orphans.discard(trigger_id)
+    def _crashed(self, views: Iterable[tuple[int, str]], now_ns: int) -> list[Decision]:
+        crash = error(Reason.WORKER_CRASH)
+        return [
+            decision
+            for trigger_id, camera in views
+            for decision in self._without(self._open[trigger_id], [camera], crash, now_ns)
+        ]
+
+    def _without(self, part: _Part, cameras: Iterable[str], verdict: Verdict, now_ns: int) -> list[Decision]:
+        """These views will not come."""
+        decision = self._take(part, cameras, View(verdict=verdict), now_ns)
+        return [] if decision is None else [decision]
+
+    def _take(self, part: _Part, cameras: Iterable[str], view: View, now_ns: int) -> Decision | None:
+        for camera in cameras:
+            part.views[camera] = view
+            self._orphans.discard((part.trigger.trigger_id, camera))
+        return None if part.missing else self._close(part, now_ns)
+
+    def _close(self, part: _Part, now_ns: int) -> Decision:
+        trigger = part.trigger
+        del self._open[trigger.trigger_id]
+        # In the order of the group, whatever came first: the same views fold into the same verdict.
+        views = {camera: part.views[camera] for camera in trigger.cameras}
+        verdict = of_part(trigger, {camera: view.verdict for camera, view in views.items()})
         self.closed[trigger.camera, verdict.outcome, verdict.reason] += 1
-        self._remember(trigger_id, can_be_news=origin is None)
-        return Decision(trigger=trigger, verdict=verdict, origin=origin, decided_ns=now_ns)
+        self._remember(trigger.trigger_id, part.news)
+        return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=now_ns)
 
-    def _remember(self, trigger_id: int, *, can_be_news: bool) -> None:
-        self._remembered[trigger_id] = can_be_news
+    def _remember(self, trigger_id: int, news: set[str]) -> None:
+        self._remembered[trigger_id] = news
         if len(self._remembered) > REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
+
+
+def of_part(trigger: Trigger, views: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on a part: its only view's, or all views folded and held against what the order expects.
+
+    `detail` names every view that was not judged. A missing one is the reason of an ERROR before any other.
+    """
+    if not trigger.views:
+        return views[trigger.camera]
+    part = judge.answer(judge.fold(tuple(views.values())), trigger.expect)
+    unjudged = {camera: view for camera, view in views.items() if view.reason is not None}
+    if not unjudged:
+        return part
+    is_missing = any(view.reason is Reason.MISSING_VIEW for view in unjudged.values())
+    return msgspec.structs.replace(
+        part,
+        reason=Reason.MISSING_VIEW if is_missing and part.outcome is Outcome.ERROR else part.reason,
+        detail="; ".join(f"{camera}: {view.detail or view.reason}" for camera, view in unjudged.items()),
+    )

@@ -72,7 +72,7 @@ class Opened(Message, frozen=True):
 
 
 class Unjudged(Message, frozen=True):
-    """Capture closes a trigger whose frame never reached inspection, or came to nothing there."""
+    """Capture closes a trigger, or its view of one, whose frame never reached inspection or came to nothing there."""
 
     trigger_id: int
     reason: Reason

@@ -72,17 +72,20 @@ DROP_REASONS = (*REASONS, "superseded")
 RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
 RESTART_CAUSES = ("exit", "signal", "stall")
 STAGES = ("queue", "register", "graph", "judge")
+# What drifts, and the alarms about it (`drift.py`).
+TRENDS = ("dx_px", "dy_px", "angle_deg", "gain", "sharpness")
+ALARMS = ("appearance", "pose", "gain", "sharpness")
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 
 # By the role that feeds them. A metric fed by two roles has the same kind, help and label names in both.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "publish": (
-        _counter("triggers_total", "Triggers accepted.", camera=None),
+        _counter("triggers_total", "Triggers accepted, of a camera or of a group that sees one part.", camera=None),
         _counter("verdicts_total", "Triggers closed, by verdict.", camera=None, verdict=VERDICTS),
         _counter("errors_total", "ERROR verdicts, by reason.", camera=None, reason=REASONS),
         _gauge("triggers_in_flight", "Triggers accepted and not closed yet.", camera=None),
         _counter("deadline_missed_total", "Verdicts that came after their deadline.", camera=None),
-        _histogram("capture_to_event_seconds", "From frame complete to event committed.", SECONDS, camera=None),
+        _histogram("capture_to_event_seconds", "From last frame complete to event committed.", SECONDS, camera=None),
         _counter("events_written_total", "Events committed to the outbox."),
         _histogram("outbox_commit_seconds", "Duration of an outbox commit.", COMMIT_SECONDS),
         _gauge("outbox_head_sequence", "Sequence number of the newest event in the outbox."),
@@ -106,6 +109,11 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("frames_torn_total", "Frames that were overwritten while they were read.", camera=None),
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=DROP_REASONS),
         _gauge("engine_fallback", "1 where the CPU stands in for the accelerator that was asked for.", lapses=True),
+        _gauge("drift_ks_distance", "Of the newest 200 passed parts from teach's good ones.", lapses=True, camera=None),
+        _gauge("drift_log10_evidence", "For passed parts having changed; alarm from 7 on.", lapses=True, camera=None),
+        _gauge("drift_trend_spreads", "Mean beside the goods'; alarm at 4.", lapses=True, camera=None, quantity=TRENDS),
+        _gauge("drift_alarm", "1 while this kind of drift is reported.", lapses=True, camera=None, kind=ALARMS),
+        _counter("drift_alarms_total", "Times it began to be reported.", camera=None, kind=ALARMS),
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
         _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
     ),

@@ -1,6 +1,6 @@
 """The command socket: reads orders, carries them out, answers."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 import zmq
@@ -8,7 +8,17 @@ import zmq
 from edge import orders
 from edge.books import Books
 from edge.config import Station
-from edge.orders import Accepted, Answer, CameraState, OrderError, Refused, StateOrder, StationState, TriggerOrder
+from edge.orders import (
+    Accepted,
+    Answer,
+    CameraState,
+    GroupState,
+    OrderError,
+    Refused,
+    StateOrder,
+    StationState,
+    TriggerOrder,
+)
 from edge.outbox import Outbox
 from edge.records import Outcome
 
@@ -28,8 +38,8 @@ class Line(Protocol):
         """Whether the camera's process is there."""
         ...
 
-    def trigger(self, camera: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
-        """Open a trigger, have it fired, return its id. Raises OrderError."""
+    def trigger(self, name: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
+        """Open a trigger of a camera or a group, have it fired, return its id. Raises OrderError."""
         ...
 
 
@@ -68,31 +78,41 @@ class OrderDesk:
         return Accepted(trigger_id=trigger_id, id=order.id)
 
     def _check(self, order: TriggerOrder) -> None:
-        camera = self._station.cameras.get(order.camera)
         if self._line.is_stopping:
             raise OrderError("the station is stopping")
+        if order.camera in self._station.groups:
+            return
+        camera = self._station.cameras.get(order.camera)
         if camera is None:
-            known = ", ".join(sorted(self._station.cameras)) or "none"
+            known = ", ".join(sorted(self._station.triggered)) or "none"
             raise OrderError(f"unknown camera {order.camera!r}: known are {known}")
+        if group := self._station.group_of(order.camera):
+            raise OrderError(f"camera {order.camera!r} sees a part together with others: trigger group {group!r}")
         if camera.trigger.mode != "software":
             raise OrderError(f"camera {order.camera!r} has trigger mode {camera.trigger.mode!r}, not 'software'")
 
     def _state(self, order: StateOrder) -> StationState:
-        ledger = self._books.ledger
         cameras = {
-            name: CameraState(
-                mode=camera.trigger.mode,
-                is_linked=self._line.is_linked(name),
-                triggers=ledger.triggers(name),
-                in_flight=ledger.in_flight(name),
-                verdicts={str(outcome): ledger.verdicts(name, outcome) for outcome in Outcome},
-            )
+            name: CameraState(mode=camera.trigger.mode, is_linked=self._line.is_linked(name), **self._counts(name))
             for name, camera in self._station.cameras.items()
+        }
+        groups = {
+            name: GroupState(cameras=group.cameras, **self._counts(name))
+            for name, group in self._station.groups.items()
         }
         return StationState(
             station=self._station.station_id,
             stream=str(self._outbox.stream),
             head=self._outbox.head,
             cameras=cameras,
+            groups=groups,
             id=order.id,
         )
+
+    def _counts(self, name: str) -> dict[str, Any]:
+        ledger = self._books.ledger
+        return {
+            "triggers": ledger.triggers(name),
+            "in_flight": ledger.in_flight(name),
+            "verdicts": {str(outcome): ledger.verdicts(name, outcome) for outcome in Outcome},
+        }

@@ -2,7 +2,7 @@
 
 {"verb":"trigger","camera":"left","unit_identifier":"A17","expect":{"variant":"oak"},"id":1}
     ─▶ {"accepted":true,"trigger_id":4711,"id":1}  or  {"accepted":false,"error":"…","id":1}
-{"verb":"state"} ─▶ {"station":…,"stream":…,"head":…,"cameras":{"left":{…}}}
+{"verb":"state"} ─▶ {"station":…,"stream":…,"head":…,"cameras":{"left":{…}},"groups":{"box":{…}}}
 """
 
 from typing import Annotated
@@ -29,7 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="verb", forbid_
 
 
 class TriggerOrder(Order, frozen=True, tag="trigger"):
-    """Take a picture of this part and judge it."""
+    """Take a picture of this part and judge it. `camera` is a camera's name, or a group's: then one by each of them."""
 
     camera: str
     unit_identifier: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
@@ -57,10 +57,19 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CameraState(msgspec.Struct, frozen=True, kw_only=True):
-    """A camera as the ledger sees it."""
+    """A camera as the ledger sees it. One that belongs to a group has no triggers of its own."""
 
     mode: str
     is_linked: bool
+    triggers: int
+    in_flight: int
+    verdicts: dict[str, int]
+
+
+class GroupState(msgspec.Struct, frozen=True, kw_only=True):
+    """Cameras that see one part, as the ledger sees them."""
+
+    cameras: tuple[str, ...]
     triggers: int
     in_flight: int
     verdicts: dict[str, int]
@@ -73,6 +82,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     head: int
     cameras: dict[str, CameraState]
+    groups: dict[str, GroupState]
     id: int | str | None = None
 
 

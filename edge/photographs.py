@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import overload
 
 import cv2
@@ -13,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
-from edge.images import list_images, read_image
+from edge.images import read_image
+from edge.sorting import Sorted
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -33,7 +33,7 @@ READERS = 2
 class Look:
     """What the first reading of a file found."""
 
-    path: Path
+    file: Sorted
     size: Size
     digest: bytes
     thumbnail: bytes
@@ -47,14 +47,14 @@ class Photographs(Sequence[Image]):
     """
 
     def __init__(self, looks: Sequence[Look], size: Size, repeated: Sequence[str], *, any_size: bool) -> None:
-        self.paths = [look.path for look in looks]
+        self.files = [look.file for look in looks]
         self.thumbnails = [look.thumbnail for look in looks]
         self.size, self.any_size = size, any_size
         self.repeated = tuple(repeated)
         self._kept: list[Image | None] = [look.picture for look in looks]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
 
     @overload
     def __getitem__(self, index: int) -> Image: ...
@@ -64,44 +64,44 @@ class Photographs(Sequence[Image]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         kept = self._kept[index]
-        return read_image(self.paths[index]) if kept is None else kept
+        return read_image(self.files[index].path) if kept is None else kept
 
     def release(self) -> None:
         """Keep no decoded image any longer."""
-        self._kept = [None] * len(self.paths)
+        self._kept = [None] * len(self.files)
 
     @property
     def names(self) -> list[str]:
-        """File names."""
-        return [path.name for path in self.paths]
+        """Of each file, below the folder that was given."""
+        return [file.name for file in self.files]
 
 
-def open_photographs(directory: Path, tell: Callable[[int, int], None]) -> Photographs:
-    """Read every image of a folder once. Raises GoldlineError naming the first one that does not belong."""
-    paths = list_images(directory)
+def open_photographs(files: Sequence[Sorted], tell: Callable[[int, int], None]) -> Photographs:
+    """Read every image once. Raises GoldlineError naming the first one that does not belong."""
     looks: list[Look] = []
     kept = 0
     with ThreadPoolExecutor(READERS) as readers:
-        for start in range(0, len(paths), READERS):
-            for look in readers.map(_look, paths[start : start + READERS]):
+        for start in range(0, len(files), READERS):
+            for look in readers.map(_look, files[start : start + READERS]):
                 assert look.picture is not None
                 kept += look.picture.nbytes
                 looks.append(
-                    look if kept <= KEPT_BYTES else Look(look.path, look.size, look.digest, look.thumbnail, None)
+                    look if kept <= KEPT_BYTES else Look(look.file, look.size, look.digest, look.thumbnail, None)
                 )
-            tell(len(looks), len(paths))
+            tell(len(looks), len(files))
     unique, repeated = _once_each(looks)
     size, any_size = common_size(unique)
     return Photographs(unique, size, repeated, any_size=any_size)
 
 
-def _look(path: Path) -> Look:
-    picture = read_image(path)
+def _look(file: Sorted) -> Look:
+    picture = read_image(file.path)
     digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
-    return Look(path, (picture.shape[1], picture.shape[0]), digest, _thumbnail(picture), picture)
+    return Look(file, (picture.shape[1], picture.shape[0]), digest, thumbnail(picture), picture)
 
 
-def _thumbnail(picture: Image) -> bytes:
+def thumbnail(picture: Image) -> bytes:
+    """A small JPEG of a picture [h, w, 3], to show beside a deviation."""
     scale = min(1.0, THUMBNAIL_PX / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])[1]
@@ -113,8 +113,8 @@ def _once_each(looks: Sequence[Look]) -> tuple[list[Look], list[str]]:
     seen: dict[tuple[Size, bytes], Look] = {}
     for look in looks:
         seen.setdefault((look.size, look.digest), look)
-    firsts = {look.path for look in seen.values()}
-    return list(seen.values()), [look.path.name for look in looks if look.path not in firsts]
+    firsts = {look.file.name for look in seen.values()}
+    return list(seen.values()), [look.file.name for look in looks if look.file.name not in firsts]
 
 
 def common_size(looks: Sequence[Look]) -> tuple[Size, bool]:
@@ -128,6 +128,6 @@ def common_size(looks: Sequence[Look]) -> tuple[Size, bool]:
         return size, False
     if count > COMMON_SIZE_SHARE * len(looks):
         odd = next(look for look in looks if look.size != size)
-        raise GoldlineError(f"{odd.path}: {odd.size[0]} x {odd.size[1]}, most others are {size[0]} x {size[1]}")
+        raise GoldlineError(f"{odd.file.path}: {odd.size[0]} x {odd.size[1]}, most others are {size[0]} x {size[1]}")
     width, height = (int(np.median([look.size[axis] for look in looks])) for axis in (0, 1))
     return (width, height), True

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 import zmq
 
-from edge import border, events
+from edge import announce, border
 from edge.books import COMMANDS, Books
 from edge.channel import Channel, ChannelClosed, ChannelFull
 from edge.committer import Committer, Reserve
@@ -23,6 +23,7 @@ from edge.events import NONE
 from edge.header import Flag
 from edge.messages import AnyMessage, Fire, Ids, Judged, Link, Opened, Stop, Unjudged, WantIds
 from edge.metrics import State
+from edge.metronome import Metronome
 from edge.order_desk import OrderDesk
 from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
@@ -49,7 +50,7 @@ def run(context: WorkerContext) -> None:
         command = stack.enter_context(border.bind(zmq_context, zmq.ROUTER, "events.command", station.events.command))
         outbox = stack.enter_context(Outbox(outbox_path(station), run_identity()))
         decided = DecidedLog.create_or_resume(decided_path(runtime), station.station_id)
-        books = Books(station, runtime, decided, Tally(page, tuple(station.cameras)))
+        books = Books(station, runtime, decided, Tally(page, station.triggered))
         committer = Committer(outbox, decided, live, books.source, page, station.events.heartbeat_ms / 1000)
         begin(station, books, outbox, decided, committer)
         # However this ends, what is decided is committed, and no thread is left to keep the process from leaving.
@@ -73,7 +74,7 @@ def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, c
     if lost:
         now_utc_ns = time.time_ns()
         topic = books.source.topic(NONE, "result")
-        event = events.interrupted_event(books.source, lost, now_utc_ns)
+        event = announce.interrupted_event(books.source, lost, now_utc_ns)
         outbox.close_lost(
             decided.identity, Draft(topic=topic, flags=Flag.DURABLE, verdict_utc_ns=now_utc_ns, event=event)
         )
@@ -111,12 +112,8 @@ class Publisher:
         self._links: dict[str, Channel] = {}
         self._ids_asked = False
         self._stop_by_ns: int | None = None
-        self._period_ns = {
-            name: int(camera.trigger.period_ms * 1e6)
-            for name, camera in context.station.cameras.items()
-            if camera.trigger.mode == "software" and camera.trigger.period_ms is not None
-        }
-        self._next_self_trigger_ns = dict.fromkeys(self._period_ns, time.monotonic_ns())
+        periods_ms = {name: ms for name in self._station.triggered if (ms := self._station.period_ms(name)) is not None}
+        self._metronome = Metronome(periods_ms, time.monotonic_ns())
 
     @property
     def is_done(self) -> bool:
@@ -164,10 +161,8 @@ class Publisher:
         for channel in self._links.values():
             poller.register(channel.fileno(), zmq.POLLIN)
         poller.register(self._command, zmq.POLLIN)
-        due_ns = [*self._next_self_trigger_ns.values()]
-        if (deadline_ns := self._books.ledger.next_deadline_ns()) is not None:
-            due_ns.append(deadline_ns)
-        wait_ms = min([TURN_MS, *((due - time.monotonic_ns()) / 1e6 for due in due_ns)])
+        due_ns = (self._metronome.next_ns, self._books.ledger.next_deadline_ns())
+        wait_ms = min([TURN_MS, *((due - time.monotonic_ns()) / 1e6 for due in due_ns if due is not None)])
         poller.poll(math.ceil(max(0.0, wait_ms)))
 
     # --- the supervisor
@@ -188,7 +183,7 @@ class Publisher:
     def _stop(self) -> None:
         if self._stop_by_ns is None:
             self._stop_by_ns = time.monotonic_ns() + int(STOP_WAIT_S * 1e9)
-            self._next_self_trigger_ns.clear()
+            self._metronome.stop()
 
     def _link(self, peer: str, descriptor: int) -> None:
         """A new incarnation of a peer. The one before is dead, even if its end was not read yet."""
@@ -230,7 +225,7 @@ class Publisher:
             case Unjudged():
                 # What inspection said before it died, and capture noticed, was said first.
                 self._hear_peer(INSPECTION)
-                self._books.unjudged(_camera(peer), message)
+                self._books.fail(_camera(peer), message.trigger_id, message.reason, message.detail)
             case Opened():
                 self._books.opened(message.trigger)
             case WantIds():
@@ -270,30 +265,27 @@ class Publisher:
 
     # --- triggers
 
-    def trigger(self, camera: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
-        """Open a trigger that came as a command, and have it fired. Raises OrderError."""
-        trigger = self._books.accept(camera, unit_identifier, expect)
-        reason = self._send(f"capture@{camera}", Fire(trigger=trigger))
-        if reason is not None:
-            self._books.fail(trigger, reason, "the trigger could not be handed to the camera's process")
+    def trigger(self, name: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
+        """Open a trigger that came as a command, and have its cameras fired. Raises OrderError."""
+        trigger = self._books.accept(name, unit_identifier, expect)
+        for camera in trigger.cameras:
+            reason = self._send(f"capture@{camera}", Fire(trigger=trigger))
+            if reason is not None:
+                detail = "the trigger could not be handed to the camera's process"
+                self._books.fail(camera, trigger.trigger_id, reason, detail)
         return trigger.trigger_id
 
     def _trigger_by_clock(self) -> None:
-        now_ns = time.monotonic_ns()
-        for camera, due_ns in self._next_self_trigger_ns.items():
-            if due_ns > now_ns:
-                continue
-            # Not in bursts after a pause: the clock goes on from now.
-            self._next_self_trigger_ns[camera] = max(due_ns + self._period_ns[camera], now_ns)
+        for name in self._metronome.take(time.monotonic_ns()):
             # Without a camera nothing passes by that somebody waits for.
-            if self.is_linked(camera):
-                self._trigger_if_possible(camera)
+            if any(self.is_linked(camera) for camera in self._station.cameras_of(name)):
+                self._trigger_if_possible(name)
 
-    def _trigger_if_possible(self, camera: str) -> None:
+    def _trigger_if_possible(self, name: str) -> None:
         try:
-            self.trigger(camera, None, {})
+            self.trigger(name, None, {})
         except OrderError as problem:
-            self._log.warning("not triggered", camera=camera, problem=str(problem))
+            self._log.warning("not triggered", camera=name, problem=str(problem))
 
 
 def _camera(peer: str) -> str:

@@ -34,7 +34,7 @@ Box = tuple[
 class RegistrationRecipe(Section):
     """How the live image is laid over the golden template. `auto` is decided by teach, from the good images."""
 
-    method: Literal["auto", "none", "shift", "rigid"] = "auto"
+    method: Literal["auto", "none", "shift", "rigid", "silhouette"] = "auto"
     # Beyond these the part does not lie where the template can be laid over it, and nothing is judged.
     max_shift: Annotated[float, Field(ge=0, le=0.5)] = 0.15
     max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 12.0
@@ -195,6 +195,14 @@ class RegionRecipe(Section):
             raise ValueError("variant needs the anomaly check, whose features tell variants apart")
         return self
 
+    @property
+    def exact_checks(self) -> frozenset[str]:
+        """Of the checks that teach gives a scale, those that have limits of their own by this recipe."""
+        position = self.position
+        if position is None or (position.tolerance_px, position.tolerance_mm, position.tolerance_deg) == (None,) * 3:
+            return frozenset()
+        return frozenset({"position"})
+
 
 class ViewRecipe(Section):
     """What is particular to one camera role: its scale, and its own registration."""
@@ -310,16 +318,22 @@ def load_recipe(station: Station, product: str) -> LoadedRecipe:
     return LoadedRecipe(product, recipe, hashlib.sha256(content).hexdigest(), path)
 
 
-def write_default_recipe(station: Station, product: str) -> LoadedRecipe:
-    """Make a recipe for a product that has none. Raises ConfigError where it has one, or it cannot be written."""
-    path = recipe_path(station, product)
+def default_recipe(station: Station, product: str) -> LoadedRecipe:
+    """The recipe of a product that has none, not written yet."""
+    recipe = Recipe.model_validate(tomllib.loads(DEFAULT_RECIPE))
+    return LoadedRecipe(
+        product, recipe, hashlib.sha256(DEFAULT_RECIPE.encode()).hexdigest(), recipe_path(station, product)
+    )
+
+
+def write_default_recipe(loaded: LoadedRecipe) -> None:
+    """Write it. Raises ConfigError where there is one meanwhile, or it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x") as file:
+        loaded.path.parent.mkdir(parents=True, exist_ok=True)
+        with loaded.path.open("x") as file:
             file.write(DEFAULT_RECIPE)
     except OSError as problem:
-        raise ConfigError(f"{path}: cannot be written: {problem.strerror}") from problem
-    return load_recipe(station, product)
+        raise ConfigError(f"{loaded.path}: cannot be written: {problem.strerror}") from problem
 
 
 def unmatched_roles(station: Station, loaded: LoadedRecipe) -> list[str]:

@@ -44,7 +44,10 @@ TriggerSource = Literal["free", "software", "line"]
 
 
 class Trigger(Record, frozen=True):
-    """A promise to answer: opened once, closed once, by `deadline_ns` or marked late."""
+    """A promise to answer: opened once, closed once, by `deadline_ns` or marked late.
+
+    Where several cameras see the part, `camera` is the name of their group and `views` are they: each must be judged.
+    """
 
     trigger_id: int
     camera: str
@@ -54,10 +57,19 @@ class Trigger(Record, frozen=True):
     deadline_ns: int
     unit_identifier: str | None = None
     expect: dict[str, str] = {}
+    views: tuple[str, ...] = ()
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Every camera that takes a picture for it."""
+        return self.views or (self.camera,)
 
 
 class FrameRef(Record, frozen=True):
-    """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring."""
+    """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring.
+
+    `is_part`: it is all there is of the part; else other cameras see it too, and all of them answer the order together.
+    """
 
     camera: str
     slot: int
@@ -73,10 +85,11 @@ class FrameRef(Record, frozen=True):
     pixel_format: str
     handed_ns: int
     expect: dict[str, str] = {}
+    is_part: bool = True
 
 
 class Pose(Record, frozen=True):
-    """Where the golden template lies in the image: rotate about the image centre by `angle_deg`, then shift."""
+    """Where the golden picture lies: turned about its centre by `angle_deg`, which then lies off the image's by the shift."""
 
     dx_px: float = 0.0
     dy_px: float = 0.0
@@ -137,6 +150,8 @@ class Verdict(Record, frozen=True):
     closest_reference: str | None = None
     # The share of good parts, as teach saw them, that look at least as bad as this one.
     p_value: float | None = None
+    # The keys of an order that some check answers.
+    answers: tuple[str, ...] = ()
 
 
 class Provenance(Record, frozen=True):

@@ -1,9 +1,9 @@
 """The store of reference sets: content-addressed, verified at every read, switched atomically, undoable.
 
-    <state_dir>/references/<product>/<id>/manifest.json   what was taught, and the sha256 of every other file
-                                     <id>/<region>.onnx   backbone and memory bank in one graph
-                                     <id>/*.npz           arrays, never pickled
-                                     <id>/references/     the good images, small, to show beside a deviation
+    <state_dir>/references/<product>/<id>/manifest.json          what was taught, and the sha256 of every other file
+                                     <id>/<role>/<region>.onnx   backbone and memory bank in one graph
+                                     <id>/<role>/*.npz           arrays, never pickled
+                                     <id>/<role>/references/     the good images, small, to show beside a deviation
                                      active               symlink to the set in use
                                      history.json         ids in the order they were activated
 
@@ -26,15 +26,22 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.drift import Baseline
 from edge.errors import GoldlineError
 from edge.judge import Calibration
 from edge.recipe import LoadedRecipe, Recipe
 from edge.records import Record
 
 # Raised whenever a stored set of the old kind could no longer be judged with; such a set asks to be taught again.
-SCHEMA = 1
+SCHEMA = 2
 # 64 bits of the digest name a set: readable, and no two sets of one product will ever share them.
 ID_DIGITS = 16
+
+# Keys of a check that only decide, and may be changed at any time.
+NOT_TAUGHT = {
+    "position": ("tolerance_px", "tolerance_mm", "tolerance_deg"),
+    "variant": ("expect",),
+}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -44,7 +51,11 @@ class ReferenceSetError(GoldlineError):
 
 
 class RegionManifest(Record, frozen=True):
-    """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map."""
+    """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map.
+
+    `template` is the size that the variation model has the region at, None without one. `checks` are the kinds of
+    checks that were learned: anomaly, template, presence, position, variant.
+    """
 
     name: str
     box: tuple[int, int, int, int]
@@ -52,21 +63,20 @@ class RegionManifest(Record, frozen=True):
     grid: tuple[int, int]
     bank: str | None
     vectors: int
-    template: bool
+    top_fraction: float
+    template: tuple[int, int] | None
+    checks: tuple[str, ...]
 
 
-class Manifest(Record, frozen=True):
-    """What a set is. `taught` is the part of the recipe it was taught by; `files` maps path to sha256.
+class ViewManifest(Record, frozen=True):
+    """What was taught of one camera role. Its files lie below a folder of that name.
 
     `any_size` is set where the good images had no common size: frames are scaled to `image_size` before anything else.
+    `variants` and `lots` name those of each reference, where the good images came sorted. Limits do not rest on the
+    references in `uncounted`. `bads` are known bad images. `usual` is what the others' poses and light vary by.
     """
 
-    schema: int
-    product: str
     camera: str
-    taught: dict[str, Any]
-    recipe_sha256: str
-    model_sha256: str
     image_size: tuple[int, int]
     any_size: bool
     normalised: bool
@@ -74,6 +84,27 @@ class Manifest(Record, frozen=True):
     regions: tuple[RegionManifest, ...]
     calibration: Calibration
     references: tuple[str, ...]
+    uncounted: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    lots: tuple[str, ...] = ()
+    bads: tuple[str, ...] = ()
+    usual: Baseline = Baseline()
+
+
+class Manifest(Record, frozen=True):
+    """What a set is. `taught` is the part of the recipe it was taught by; `files` maps path to sha256.
+
+    `parent` is the set that this one was learned from, where it was not taught from scratch.
+    """
+
+    schema: int
+    product: str
+    taught: dict[str, Any]
+    recipe_sha256: str
+    model_sha256: str
+    views: tuple[ViewManifest, ...]
+    reasons: tuple[str, ...] = ()
+    parent: str | None = None
     files: dict[str, str] = {}
 
 
@@ -96,6 +127,13 @@ class ReferenceSet:
             raise ReferenceSetError(f"{path}: damaged, its sha256 is not the manifest's; teach again or `--undo`")
         return content
 
+    def view(self, role: str) -> ViewManifest:
+        """What was taught of a camera role. Raises ReferenceSetError."""
+        for view in self.manifest.views:
+            if view.camera == role:
+                return view
+        raise ReferenceSetError(f"{self.directory}: nothing was taught of camera role {role}; teach again")
+
     def arrays(self, name: str) -> Arrays:
         """The arrays of one stored `.npz`."""
         with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
@@ -104,7 +142,16 @@ class ReferenceSet:
 
 def taught_by(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe a reference set depends on: everything but words and limits, which may change at any time."""
-    return recipe.model_dump(mode="json", include={"registration", "regions"})
+    told = recipe.model_dump(mode="json", include={"registration", "regions", "views"})
+    for region in told["regions"]:
+        for check, keys in NOT_TAUGHT.items():
+            if region[check] is not None:
+                region[check] = {key: value for key, value in region[check].items() if key not in keys}
+        # Nothing of these is taught: they may come and go.
+        del region["code"], region["model"]
+    for view in told["views"].values():
+        del view["mm_per_px"]
+    return told
 
 
 def refuse_other_recipe(recipe: LoadedRecipe, found: ReferenceSet) -> None:

@@ -6,6 +6,10 @@
    when it is within the recipe's range and the picture resembles the golden one at all.
 4. How much brighter the picture is than the golden one: the median of their ratio, pixel by pixel.
 
+By the method "silhouette", for a part that lies at any angle anywhere in the picture, the golden picture is the part's
+own surroundings, upright, and the pose comes from the part's outline (`part_finder.py`). No range limits it: the part
+must be in the picture, whole and alone.
+
 Regions follow the whole frame's pose (`geometry.py`). `fit.py` makes a Registration from good images.
 """
 
@@ -19,11 +23,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import solver
+from edge import part_finder, silhouette, solver
 from edge.geometry import Image, Matrix, Size, block_matrix, decimate, matrix_pose
 from edge.records import Pose
 
-Method = Literal["none", "shift", "rigid"]
+Method = Literal["none", "shift", "rigid", "silhouette"]
 
 # Longest side of the working picture, px. The solver finds a pose to some hundredths of these (below 0.1 px of a
 # picture of 1280), and a larger one costs time in proportion to its area.
@@ -41,8 +45,8 @@ class Registration:
     """How images are laid over the golden picture. All of a camera view's regions share it.
 
     `golden` is [height, width] grey at the working scale, `scale` working px for each image px, `image_size` the
-    (width, height) of whole images. `registered` is False for goods that do not lie over each other: nothing is then
-    aligned or refused.
+    (width, height) of the whole golden picture. `registered` is False for goods that do not lie over each other:
+    nothing is then aligned or refused. `part` is set for the method "silhouette", to which no bound applies.
     """
 
     method: Method
@@ -52,20 +56,34 @@ class Registration:
     max_shift: float
     max_angle_deg: float
     min_similarity: float
+    part: silhouette.Part | None = None
+
+    @property
+    def frame_size(self) -> Size:
+        """(width, height) of the camera's images: the golden picture's own, unless that is a part's surroundings."""
+        return self.image_size if self.part is None else self.part.frame_size
 
     @property
     def scale(self) -> float:
         """Working px for each px of the image."""
-        return 1 / working_factor(self.image_size)
+        return 1 / working_factor(self.frame_size)
 
     @cached_property
     def aligner(self) -> "Aligner":
         """What is computed once from the golden picture. The first use takes some 20 ms."""
         return Aligner(self)
 
+    @cached_property
+    def finder(self) -> part_finder.Finder:
+        """The same for a part at any angle."""
+        assert self.part is not None
+        return part_finder.Finder(self.golden, self.part.mask, round(max(self.frame_size) * self.scale))
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Plain arrays that a .npz holds without pickling."""
+        part = self.part
         return {
+            **({} if part is None else {"silhouette": part.mask, "frame_size": np.array(part.frame_size)}),
             "golden": self.golden,
             "method": np.array(self.method),
             "registered": np.array(self.registered),
@@ -86,6 +104,7 @@ class Registration:
             max_shift=max_shift,
             max_angle_deg=max_angle_deg,
             min_similarity=min_similarity,
+            part=_part(arrays) if "silhouette" in arrays else None,
         )
 
 
@@ -122,21 +141,45 @@ class Aligner:
         self.half = solver.level(solver.half(self.structure), turns=turns)
 
     def solve(self, live: solver.Map) -> Matrix:
-        """Golden to live working pixels, [3, 3]."""
-        halving = block_matrix(2)
-        matrix = self.coarse.find(live)
-        at_half = halving @ matrix @ np.linalg.inv(halving)
-        at_half = solver.refine(self.half, solver.half(live), at_half, _HALF_ROUNDS)
+        """Golden to live working pixels, [3, 3].
+
+        From where the coarse match lies and from where the part should lie: what repeats itself matches coarsely at
+        every period, and the better of the two is known at half the scale.
+        """
+        halving, small = block_matrix(2), solver.half(live)
+        starts = (halving @ self.coarse.find(live) @ np.linalg.inv(halving), np.eye(3))
+        found = [solver.refine(self.half, small, start, _HALF_ROUNDS) for start in starts]
+        at_half = max(found, key=lambda matrix: solver.similarity(self.half.golden, small, matrix))
         return solver.refine(self.whole, live, np.linalg.inv(halving) @ at_half @ halving, _WHOLE_ROUNDS)
 
 
 def align(registration: Registration, image: Image) -> Alignment:
-    """The pose of a live image of `image_size`, [height, width, 3] BGR. Never raises for a strange picture."""
+    """The pose of a live image of `frame_size`, [height, width, 3] BGR. Never raises for a strange picture.
+
+    By the method "silhouette" images may be of any size, at one distance from the camera.
+    """
+    if registration.part is not None:
+        picture = decimate(image, working_factor(registration.frame_size))
+        return align_part(registration, picture, (image.shape[1], image.shape[0]))
     return align_grey(registration, working_grey(image, registration.image_size))
 
 
+def align_part(registration: Registration, picture: Image, frame_size: Size) -> Alignment:
+    """`align` by the method "silhouette", for a picture [h, w, 3] at the working scale of a frame (width, height)."""
+    assert registration.part is not None
+    found = silhouette.find(picture)
+    problem = registration.part.problem(found)
+    if problem is not None or found is None:
+        return Alignment(Pose(), 0.0, 1.0, problem)
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+    matrix, similarity = registration.finder.find(registration.finder.structure(grey), found)
+    blocks = block_matrix(working_factor(registration.frame_size))
+    pose = matrix_pose(np.linalg.inv(blocks) @ matrix @ blocks, registration.image_size, frame_size)
+    return Alignment(pose, similarity, _matched_gain(registration.golden, grey, matrix))
+
+
 def align_grey(registration: Registration, grey: Image) -> Alignment:
-    """`align` for a picture that is at the working scale already."""
+    """`align` for a picture that is at the working scale already, by any other method than "silhouette"."""
     if not registration.registered:
         return Alignment(Pose(), 1.0, _gain(np.median(registration.golden), np.median(grey)))
     matrix, similarity = _find(registration, solver.structure(grey))
@@ -162,6 +205,11 @@ def working_factor(image_size: Size) -> int:
 def working_grey(image: Image, image_size: Size) -> Image:
     """[height, width] grey at the working scale of pictures of `image_size`."""
     return decimate(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), working_factor(image_size))
+
+
+def _part(arrays: Mapping[str, NDArray[np.generic]]) -> silhouette.Part:
+    width, height = (int(side) for side in arrays["frame_size"].tolist())
+    return silhouette.Part(np.asarray(arrays["silhouette"], np.uint8), (width, height))
 
 
 def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:

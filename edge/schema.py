@@ -41,14 +41,19 @@ def element(annotation: Any) -> Any:
 
 
 def is_section(annotation: Any) -> bool:
-    """True for what is written as a table."""
-    return bool(fields(annotation)) or element(annotation) is not None
+    """True for what is written as a table, or as several; a list of values is not."""
+    if fields(annotation):
+        return True
+    is_table = any(get_origin(one) is dict for one in alternatives(annotation))
+    return is_table or (element(annotation) is not None and is_section(element(annotation)))
 
 
 def step(annotation: Any, key: str | int) -> Any:
     """The type of a section's key; None where it knows no such key."""
     known = fields(annotation)
-    return known.get(str(key)) if known else element(annotation)
+    if known:
+        return known.get(str(key))
+    return element(annotation) if is_section(annotation) else None
 
 
 def member(annotation: Any, tag: str | int) -> Any:

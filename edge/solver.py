@@ -41,16 +41,25 @@ _OUTSIDE = 1e6
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Errors beyond this many robust deviations belong to something else than noise and lighting.
 _OUTLIER = 3.0
+# Share of the golden picture whose slopes are the steepest, where a pose that is off shows. On flat ground the error is
+# nothing at any pose: a median over all pixels would take every displaced edge of a line drawing for an outlier.
+_STEEPEST_SHARE = 0.1
 # A step that moves no corner by more than this is the last: each is about a quarter of the one before.
 _DONE_PX = 0.02
 
 
 @dataclass(frozen=True)
 class Level:
-    """A golden structure map and how it changes with each pose parameter (dx, dy[, angle]) and with the gain."""
+    """A golden structure map and how it changes with each pose parameter (dx, dy[, angle]) and with the gain.
+
+    `within` are the flat indices of the pixels that count, None for all; `steepest` is of these. `probes` are the places
+    among them of the steepest pixels, by which the scale of the error is told.
+    """
 
     golden: Map
     steepest: Map
+    probes: NDArray[np.intp]
+    within: NDArray[np.intp] | None = None
 
     @property
     def size(self) -> Size:
@@ -58,14 +67,16 @@ class Level:
         return self.golden.shape[1], self.golden.shape[0]
 
 
-def structure(grey: Image) -> Map:
+def structure(grey: Image, whole_px: int | None = None) -> Map:
     """A grey picture without lighting, in units of its surroundings' contrast: everything in it counts alike.
+
+    `whole_px` is the long side of the whole picture where this is a cutting of one.
 
     Without the division one object of high contrast outweighs the fixture around it, and where it is missing or
     misplaced the pose goes wrong with it.
     """
     sharp = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX)
-    side = int(max(grey.shape) * _LIGHTING_SHARE) | 1
+    side = int((whole_px or max(grey.shape)) * _LIGHTING_SHARE) | 1
     detail = np.asarray(sharp - _surroundings(sharp, side), np.float32)
     contrast = np.sqrt(np.maximum(_surroundings(detail * detail, side), 0))
     return detail / (contrast + np.float32(_LEAST_CONTRAST))
@@ -81,8 +92,8 @@ def half(fine: Map) -> Map:
     return np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def level(golden: Map, *, turns: bool) -> Level:
-    """What `refine` needs of the golden picture: [3 or 4, height x width] steepest descent images."""
+def level(golden: Map, *, turns: bool, within: NDArray[np.bool_] | None = None) -> Level:
+    """What `refine` needs of the golden picture, or of what lies `within` it: [3 or 4, pixels] steepest descent images."""
     height, width = golden.shape
     along_x = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8), np.float32)
     along_y = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8), np.float32)
@@ -90,7 +101,17 @@ def level(golden: Map, *, turns: bool) -> Level:
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2)
     turning = [np.asarray(x * along_y - y * along_x, np.float32)] if turns else []
     images = [along_x, along_y, *turning, golden]
-    return Level(golden, np.stack(images).reshape(len(images), -1))
+    steepest = np.stack(images).reshape(len(images), -1)
+    chosen = None if within is None else np.flatnonzero(within)
+    if chosen is not None:
+        steepest = np.ascontiguousarray(steepest[:, chosen])
+    return Level(golden, steepest, _steepest(np.square(steepest[0]) + np.square(steepest[1])), chosen)
+
+
+def _steepest(slopes: Map) -> NDArray[np.intp]:
+    """Places of every fourth of the steepest pixels: enough to know a median."""
+    count = max(1, int(slopes.size * _STEEPEST_SHARE))
+    return np.sort(np.argpartition(slopes, slopes.size - count)[-count:])[::4]
 
 
 def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
@@ -104,12 +125,17 @@ def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
     return matrix
 
 
-def similarity(golden: Map, live: Map, matrix: Matrix) -> float:
-    """Correlation of the golden structure with the live one at a pose, over what lies in both, -1 to 1."""
+def similarity(golden: Map, live: Map, matrix: Matrix, within: Map | None = None) -> float:
+    """Correlation of the golden structure with the live one at a pose, over what lies in both, -1 to 1.
+
+    `within` is 1 where the golden picture counts, 0 elsewhere; None is everywhere.
+    """
     size = (golden.shape[1], golden.shape[0])
-    inside = _warp(np.ones(live.shape, np.float32), matrix, size, beyond=0.0)
+    inside, whole = _warp(np.ones(live.shape, np.float32), matrix, size, beyond=0.0), float(golden.size)
+    if within is not None:
+        inside, whole = inside * within, float(within.sum())
     count = float(inside.sum())
-    if count < golden.size / 4:  # less than a quarter in common is no alignment
+    if count < whole / 4:  # less than a quarter in common is no alignment
         return -1.0
     return _correlation(golden * inside, _warp(live, matrix, size, beyond=0.0) * inside, count)
 
@@ -140,7 +166,7 @@ class Coarse:
     def find(self, live: Map) -> Matrix:
         """The best whole-pixel pose, at the scale of `live`."""
         small = cv2.copyMakeBorder(
-            _shrink(live, self.factor), self.room[1], self.room[1], self.room[0], self.room[0], cv2.BORDER_CONSTANT
+            shrink(live, self.factor), self.room[1], self.room[1], self.room[0], self.room[0], cv2.BORDER_CONSTANT
         )
         best, found, angle = -2.0, (0, 0), 0.0
         for candidate, golden in self.turned:
@@ -155,7 +181,7 @@ class Coarse:
 def coarse(golden: Map, max_shift: float, max_angle_deg: float) -> Coarse:
     """Prepare to find the golden map anywhere within `max_shift` (share of each side) and `max_angle_deg`."""
     factor = max(1, round(max(golden.shape) / _COARSE_PX))
-    small = _shrink(golden, factor)
+    small = shrink(golden, factor)
     height, width = small.shape
     margin = tuple(int(side * (1 - _COARSE_SHARE) / 2) for side in (width, height))
     room = tuple(max(0, math.ceil(side * max_shift) - edge) for side, edge in zip((width, height), margin, strict=True))
@@ -177,7 +203,8 @@ def _turned(small: Map, angle: float, margin: tuple[int, ...]) -> Map:
     return np.asarray(turned[margin[1] : height - margin[1], margin[0] : width - margin[0]], np.float32)
 
 
-def _shrink(fine: Map, factor: int) -> Map:
+def shrink(fine: Map, factor: int) -> Map:
+    """At a scale smaller by a whole factor; what is left over at the right and below is dropped."""
     rows, columns = fine.shape[0] // factor, fine.shape[1] // factor
     whole = fine[: rows * factor, : columns * factor]
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
@@ -190,9 +217,10 @@ def _warp(live: Map, matrix: Matrix, size: Size, beyond: float) -> Map:
 def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     """One Gauss-Newton step as a rigid matrix about the centre; the identity when the picture says nothing."""
     error = (_warp(live, matrix, at.size, _OUTSIDE) - at.golden).ravel()
-    # Median absolute deviation of every eighth pixel: enough to know the scale of thousands. A thousandth of the
-    # structure's is as good as none, and keeps the squares below within float32.
-    scale = max(1e-3, 1.4826 * float(np.median(np.abs(error[::8]))))
+    if at.within is not None:
+        error = error[at.within]
+    # A thousandth of the structure's deviation is as good as none, and keeps the squares below within float32.
+    scale = max(1e-3, 1.4826 * float(np.median(np.abs(error[at.probes]))))
     weights = 1 / np.square(1 + np.square(error * (1 / (_OUTLIER * scale))))
     weighted = at.steepest * weights
     hessian = (weighted @ at.steepest.T).astype(np.float64)

@@ -6,7 +6,7 @@ from edge.records import Outcome, Reason
 
 
 class _CameraPage:
-    """The series of one camera."""
+    """The series of one camera or group."""
 
     def __init__(self, page: Page, camera: str) -> None:
         self.triggers: Counter = page.counter("goldline_triggers_total", camera=camera)
@@ -19,10 +19,10 @@ class _CameraPage:
 
 
 class Tally:
-    """Counts for the cameras of the configuration; triggers of a camera that has left it go uncounted."""
+    """Counts for the cameras and groups of the configuration; triggers of one that has left it go uncounted."""
 
     def __init__(self, page: Page, cameras: tuple[str, ...]) -> None:
-        """Over the page of a publish worker with these cameras."""
+        """Over the page of a publish worker with these cameras and groups."""
         self._cameras = {camera: _CameraPage(page, camera) for camera in cameras}
 
     def restore(self, ledger: Ledger) -> None:

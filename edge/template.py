@@ -6,18 +6,20 @@ Each pixel and channel has a bright and a dark tolerance of its own, beside the 
 
 The spread of the bright side is that of the good parts' values above the median, the dark side's of those below. The
 gradient is how much brighter (darker) the brightest (darkest) neighbour is: what a pixel becomes when the part lies
-one pixel off, so `edge` is the registration error that is allowed for, in px. With one good part there is no spread
-and the other two decide. After the variation model of HALCON (MVTec, prepare_variation_model), on medians, so that a
-bad image among the good ones moves little.
+one pixel off, so `edge` is the registration error that is allowed for, in px. After the variation model of HALCON
+(MVTec, prepare_variation_model), on medians, so that a bad image among the good ones moves little.
+
+From fewer than eight good parts no spread is learned: the golden picture's own edges decide (`golden.py`).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import GoldlineError
+from edge import golden
 from edge.recipe import TemplateCheck
 
 Image = NDArray[np.uint8]
@@ -27,14 +29,19 @@ Map = NDArray[np.float32]
 _MEAN_TO_SIGMA = 1.2533
 # Models learned to judge the good parts without their own vote. Eight leave out an eighth of the parts each.
 _FOLDS = 8
-_NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2))
+# Fewer parts than this do not show what is usual: a spread of seven may be half of what it is.
+LEAST_FOR_SPREAD = 8
+# Side of what a place is judged by: the furthest that is looked for what explains it, either way.
+_UNSEEN_PX = 2 * golden.FAR_PX + 1
 # The score is the mean over the worst pixels: few enough for a mark of 3 x 3 to fill them.
 _WORST_PIXELS = 5
+# What good parts exceed the tolerance of a few by, where a picture is moved by parts of a pixel: a half more than all of it.
+_LEAST_OF_FEW = 1.5
 
 
 @dataclass(frozen=True)
-class VariationModel:
-    """What a good pixel is: the median, and the tolerances above and below it in grey levels.
+class Spread:
+    """What a good pixel is by many parts: the median, and the tolerances above and below it in grey levels.
 
     Each [height, width, 3]; `centre` uint8, `bright` and `dark` float32.
     """
@@ -43,62 +50,118 @@ class VariationModel:
     bright: Map
     dark: Map
 
+    def deviation(self, region: Image) -> Map:
+        """Of each pixel of a region, [h, w, 3], in its worst channel: [h, w]; 0 is the median, 1 the limit.
+
+        A pixel counts for no more than two of its neighbours do: a line one pixel thin has such neighbours anywhere,
+        noise has not.
+        """
+        above = cv2.divide(cv2.subtract(region, self.centre), self.bright, dtype=cv2.CV_32F)
+        below = cv2.divide(cv2.subtract(self.centre, region), self.dark, dtype=cv2.CV_32F)
+        blue, green, red = cv2.split(cv2.max(above, below))
+        worst = np.asarray(cv2.max(cv2.max(blue, green), red), np.float32)
+        return np.minimum(worst, golden.second_neighbour(worst))
+
+
+@dataclass(frozen=True)
+class VariationModel:
+    """What good parts look like, by the spread of many or by the edges of a few."""
+
+    parts: Spread | golden.Golden
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """For an .npz."""
+        parts = self.parts
+        if isinstance(parts, Spread):
+            return {"centre": parts.centre, "bright": parts.bright, "dark": parts.dark}
+        return {"centre": parts.centre, "low": parts.low, "high": parts.high, "absolute": np.array(parts.absolute)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "VariationModel":
+        """The inverse of `to_arrays`."""
+        centre = np.asarray(arrays["centre"], np.uint8)
+        if "bright" in arrays:
+            return cls(Spread(centre, *(np.asarray(arrays[name], np.float32) for name in ("bright", "dark"))))
+        low, high = (np.asarray(arrays[name], np.uint8) for name in ("low", "high"))
+        return cls(golden.Golden(centre, low, high, float(arrays["absolute"])))
+
 
 def learn(stack: Image, check: TemplateCheck) -> VariationModel:
-    """The model of good parts laid over each other, [n, height, width, 3] with n >= 1."""
+    """The model of good parts laid over each other, [n, height, width, 3] with n >= 1; of a few, the first is golden."""
+    return VariationModel(_spread(stack, check) if len(stack) >= LEAST_FOR_SPREAD else _golden(stack, check))
+
+
+def widen(model: VariationModel, stack: Image) -> VariationModel:
+    """The model with tolerances that hold more good parts, [n, height, width, 3], just inside their limits."""
+    parts = model.parts
+    return VariationModel(_wider(parts, stack) if isinstance(parts, Spread) else parts.widened(stack))
+
+
+def deviation(model: VariationModel, region: Image, seen: Image | None = None) -> Map:
+    """How far each place of a region, [height, width, 3], is off: [height, width]; above 1 it is outside its limits.
+
+    `seen` is [height, width], 0 where the region reaches beyond the live picture and what it shows is made up: that, and
+    what lies within reach of it, is not judged.
+    """
+    found = model.parts.deviation(region)
+    if seen is None:
+        return found
+    reached = cv2.erode(seen, np.ones((_UNSEEN_PX, _UNSEEN_PX), np.uint8))
+    return np.where(reached > 0, found, np.float32(0))
+
+
+def score(deviations: Map) -> float:
+    """The mean of the worst pixels of a deviation map; above 1 something lies outside its limits."""
+    # What exceeds the fifth largest row lies in four rows: sorting those takes a hundredth of the time of the whole map.
+    rows = np.sort(deviations.max(axis=1))[-_WORST_PIXELS:]
+    above = np.sort(deviations[deviations > rows[0]])[-_WORST_PIXELS:]
+    return float((above.sum() + rows[0] * (_WORST_PIXELS - above.size)) / _WORST_PIXELS)
+
+
+def leave_one_out_scores(stack: Image, check: TemplateCheck, lots: Sequence[str] | None = None) -> NDArray[np.float32]:
+    """Each good part's score by a model that it, and its lot where these are given, had no say in: [n].
+
+    Otherwise the parts left out together are neighbours in the stack: pictures taken one after the other are the most
+    alike. Of fewer than eight parts none scores less than `_LEAST_OF_FEW`: so few cannot show that a lower limit would do.
+    """
+    count = len(stack)
+    few = count < LEAST_FOR_SPREAD
+    scores = np.full(count, _LEAST_OF_FEW, np.float32)
+    for held_out in _folds(count, lots):
+        if len(held_out) < count:
+            rest = np.delete(stack, held_out, axis=0)
+            model = VariationModel(_golden(rest, check) if few else _spread(rest, check))
+            scores[held_out] = [score(deviation(model, stack[index])) for index in held_out]
+    return np.maximum(scores, _LEAST_OF_FEW) if few else scores
+
+
+def _folds(count: int, lots: Sequence[str] | None) -> list[NDArray[np.intp]]:
+    """Indices of the parts left out together."""
+    if lots is None:
+        return np.array_split(np.arange(count), min(_FOLDS, count))
+    named = np.array(lots)
+    return [np.flatnonzero(named == lot) for lot in np.unique(named)]
+
+
+def _golden(stack: Image, check: TemplateCheck) -> golden.Golden:
+    return golden.learn(stack, check.absolute)
+
+
+def _spread(stack: Image, check: TemplateCheck) -> Spread:
     centre = _median(stack)
     above, below = _spreads(stack, centre)
     square = np.ones((3, 3), np.uint8)
     brighter = np.asarray(cv2.dilate(centre, square), np.float32) - centre
     darker = centre - np.asarray(cv2.erode(centre, square), np.float32)
-    return VariationModel(centre, _tolerance(check, above, brighter), _tolerance(check, below, darker))
+    return Spread(centre, _tolerance(check, above, brighter), _tolerance(check, below, darker))
 
 
-def deviation(model: VariationModel, region: Image) -> Map:
-    """How far each pixel of a region, [height, width, 3], is off in its worst channel: [height, width], in tolerances.
-
-    0 is the median, 1 the limit. A pixel counts for no more than two of its neighbours do: a line one pixel thin has
-    such neighbours anywhere, noise has not.
-    """
-    above = cv2.divide(cv2.subtract(region, model.centre), model.bright, dtype=cv2.CV_32F)
-    below = cv2.divide(cv2.subtract(model.centre, region), model.dark, dtype=cv2.CV_32F)
-    blue, green, red = cv2.split(cv2.max(above, below))
-    worst = cv2.max(cv2.max(blue, green), red)
-    return np.minimum(worst, _second_neighbour(np.asarray(worst, np.float32)))
-
-
-def score(deviations: Map) -> float:
-    """The mean of the worst pixels of a deviation map; above 1 something lies outside its limits."""
-    flat = deviations.ravel()
-    worst = np.partition(flat, flat.size - _WORST_PIXELS)[-_WORST_PIXELS:]
-    return float(worst.mean())
-
-
-def leave_one_out_scores(stack: Image, check: TemplateCheck) -> NDArray[np.float32]:
-    """Each good part's score by a model it had no say in, [n]. Raises GoldlineError for fewer than two parts.
-
-    The parts left out together are neighbours in the stack: pictures taken one after the other are the most alike.
-    """
-    count = len(stack)
-    if count < 2:
-        raise GoldlineError("one good image cannot be judged by the others; two or more are needed")
-    scores = np.empty(count, np.float32)
-    for held_out in np.array_split(np.arange(count), min(_FOLDS, count)):
-        model = learn(np.delete(stack, held_out, axis=0), check)
-        scores[held_out] = [score(deviation(model, stack[index])) for index in held_out]
-    return scores
-
-
-def _second_neighbour(values: Map) -> Map:
-    """The second largest of each value's eight neighbours; beyond the border there are zeros."""
-    height, width = values.shape
-    padded = np.pad(values, 1)
-    first, second = np.zeros_like(values), np.zeros_like(values)
-    for dy, dx in _NEIGHBOURS:
-        neighbour = padded[dy : dy + height, dx : dx + width]
-        np.maximum(second, np.minimum(first, neighbour), out=second)
-        np.maximum(first, neighbour, out=first)
-    return second
+def _wider(parts: Spread, stack: Image) -> Spread:
+    bright, dark = parts.bright, parts.dark
+    for image in stack:
+        bright = np.maximum(bright, cv2.subtract(image, parts.centre).astype(np.float32))
+        dark = np.maximum(dark, cv2.subtract(parts.centre, image).astype(np.float32))
+    return Spread(parts.centre, bright, dark)
 
 
 def _tolerance(check: TemplateCheck, spread: Map, gradient: Map) -> Map:

@@ -52,6 +52,11 @@ def processes(station: Station) -> tuple[Process, ...]:
     )
 
 
+def counted(worker: str, station: Station) -> tuple[str, ...]:
+    """What a worker's metrics page counts by: publish counts triggers, which cameras have and groups of them."""
+    return station.triggered if worker == "publish" else tuple(station.cameras)
+
+
 def links(station: Station) -> tuple[tuple[str, str], ...]:
     """Every pair of processes that talk, upstream first."""
     rows = processes(station)

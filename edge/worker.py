@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge import log
+from edge import log, topology
 from edge.channel import Channel
 from edge.config import Station
 from edge.errors import GoldlineError
@@ -76,7 +76,7 @@ def context_of(name: str, birth: dict[str, int]) -> WorkerContext:
     return WorkerContext(
         name=name,
         station=station,
-        page=Page(birth["page"], name, tuple(station.cameras)),
+        page=Page(birth["page"], name, topology.counted(name, station)),
         control=Channel(socket.socket(fileno=birth["control"])),
         generation=birth["generation"],
     )

@@ -85,6 +85,22 @@ def test_the_stations_cameras_and_its_products_regions_need_each_other(config, c
     assert 'camera = "main": no camera has this role' in text
 
 
+def test_a_group_that_does_not_see_every_region_is_noted(config, capsys):
+    camera = '[cameras.%s]\nsource = "simulated"\nrole = "%s"\ntrigger = {mode = "software"}\n'
+    cameras = "".join(camera % (name, name) for name in ("top", "side", "back"))
+    config.write_text('product = "trunk"\n' + cameras + '[groups.box]\ncameras = ["top", "side"]\n')
+    regions = "".join(f'[[regions]]\nname = "{name}"\ncamera = "{name}"\n' for name in ("top", "side", "back"))
+    path = config.parent / "pipelines" / "trunk" / "recipe.toml"
+    path.write_text(regions)
+    code, text = answer(capsys, config)
+    assert code == 0
+    assert "ok   station station: 3 camera(s), 1 group(s)" in text
+    left_out = f"none of its cameras has role back, so its verdicts leave out those regions of {path}"
+    assert f"note configuration: [groups.box]: {left_out}" in text
+    config.write_text(config.read_text().replace('"side"]', '"side", "back"]'))
+    assert "[groups.box]" not in answer(capsys, config)[1]
+
+
 def test_a_damaged_reference_set_is_a_problem(config, capsys):
     root = config.parent / "state" / "references" / "trunk"
     (root / "0123456789abcdef").mkdir(parents=True)

@@ -14,7 +14,7 @@ from edge import events, header
 from edge.client import Order, ask, subscribe
 from edge.commands import tail, trigger
 from edge.errors import GoldlineError
-from edge.events import Defect, Event, Head, IdRange, Limits, Result
+from edge.events import Defect, Event, Head, IdRange, Latency, Limits, Result, View
 from edge.header import Flag, Header
 from edge.records import Outcome, Reason
 
@@ -62,6 +62,10 @@ EVENT = Event(source="urn:x", time=datetime(2025, 1, 2, 3, 4, 5, 678_000, tzinfo
 def result(**fields: object) -> Event:
     known = {name: getattr(RESULT, name) for name in ("station", "camera", "trigger_id", "verdict", "decided")}
     return Event(source="urn:x", time=EVENT.time, subject="A1", data=Result(**(known | fields)))
+
+
+def latency(since_captured_ms: float) -> Latency:
+    return Latency(queue_ms=1.0, register_ms=1.0, graph_ms=1.0, judge_ms=1.0, capture_to_verdict_ms=since_captured_ms)
 
 
 def test_events_arrive_typed_and_losses_are_told(tmp_path):
@@ -130,6 +134,19 @@ def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
                 interrupted=(IdRange(camera="left", first=3, last=9),),
             ),
             "03:04:05.678  -           ERROR  interrupted  trigger ids 3-9 of left",
+        ),
+        (
+            result(
+                camera="box",
+                verdict=Outcome.FAIL,
+                score=4.5,
+                defects=(Defect(check="label.code", bbox=(1, 2, 3, 4), score=4.5, camera="side"),),
+                views={
+                    "top": View(verdict=Outcome.PASS, latency=latency(12.0)),
+                    "side": View(verdict=Outcome.FAIL, latency=latency(9.0)),
+                },
+            ),
+            "03:04:05.678  box         FAIL   score 4.50  side label.code at 1,2,3,4  top PASS  side FAIL  12.0 ms",
         ),
     ],
 )

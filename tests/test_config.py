@@ -27,6 +27,22 @@ def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> Stat
 
 SIMULATED = '[cameras.left]\nsource = "simulated"\n'
 
+
+def camera(name: str, role: str, trigger: str) -> str:
+    return f'[cameras.{name}]\nsource = "simulated"\nrole = "{role}"\ntrigger = {{{trigger}}}\n'
+
+
+GROUPED = "".join(
+    (
+        camera("top", "top", 'mode = "software", deadline_ms = 400'),
+        camera("side", "side", 'mode = "software", deadline_ms = 300'),
+        camera("twin", "top", 'mode = "software"'),
+        camera("clock", "clock", 'mode = "software", period_ms = 50'),
+        camera("free", "free", 'mode = "free"'),
+        "[groups.box]\n",
+    )
+)
+
 ELSEWHERE = "must be a loopback address: peers elsewhere cannot be authenticated yet"
 REFUSED = [
     ('station_id = "Line 4"', 'config.toml: station_id = "Line 4": must match ^[a-z0-9][a-z0-9_-]{0,62}$'),
@@ -68,6 +84,36 @@ REFUSED = [
     (
         "[events]\nlive = 'tcp://0.0.0.0:5556'",
         f'config.toml: [events] live = "tcp://0.0.0.0:5556": {ELSEWHERE}',
+    ),
+    (GROUPED + 'cameras = ["top"]', 'config.toml: [groups.box] cameras = ["top"]: must name 2 to 8 cameras'),
+    (GROUPED + 'cameras = "top"', 'config.toml: [groups.box] cameras = "top": must be a list'),
+    (
+        GROUPED + 'cameras = ["top", "top"]',
+        'config.toml: [groups.box] cameras = ["top", "top"]: names top twice',
+    ),
+    (
+        GROUPED + 'cameras = ["top", "sidd"]',
+        "config.toml: [groups.box] cameras: sidd is no camera; did you mean side?",
+    ),
+    (
+        GROUPED + 'cameras = ["top", "free"]',
+        'config.toml: [groups.box] cameras: free has trigger.mode = "free"; a group fires its cameras: "software"',
+    ),
+    (
+        GROUPED + 'cameras = ["top", "clock"]',
+        "config.toml: [groups.box] cameras: clock has a trigger.period_ms of its own; set that of the group",
+    ),
+    (
+        GROUPED + 'cameras = ["top", "twin"]',
+        'config.toml: [groups.box] cameras: top and twin both have role = "top"; each view of a part needs its own',
+    ),
+    (
+        GROUPED + 'cameras = ["top", "side"]\n[groups.lid]\ncameras = ["twin", "side"]',
+        "config.toml: [groups.lid] cameras: side is in group box already",
+    ),
+    (
+        GROUPED.replace("box", "side") + 'cameras = ["top", "side"]',
+        "config.toml: [groups.side]: a camera has this name",
     ),
     ("[metrics]\nport = 5556", "config.toml: [events] live and [metrics] port are both 5556"),
 ]
@@ -172,6 +218,27 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
     assert gige.features == {"ExposureTime": 800, "Gain": 1.5, "GammaEnable": True, "ExposureAuto": "Off"}
     assert type(gige.features["ExposureTime"]) is int
     assert gige.features["GammaEnable"] is True
+
+
+def test_a_group_is_triggered_as_one_within_its_shortest_deadline(tmp_path):
+    station = load(tmp_path, GROUPED + 'cameras = ["side", "top"]\nperiod_ms = 80')
+    assert station.triggered == ("top", "side", "twin", "clock", "free", "box")
+    assert (station.cameras_of("box"), station.cameras_of("top")) == (("side", "top"), ("top",))
+    assert (station.group_of("side"), station.group_of("twin")) == ("box", None)
+    assert (station.deadline_ms("box"), station.deadline_ms("top"), station.deadline_ms("free")) == (300, 400, 1000)
+    assert [station.period_ms(name) for name in ("box", "clock", "free")] == [80, 50, None]
+    assert Station.model_validate_json(station.model_dump_json()) == station
+
+
+def test_a_group_can_be_set_by_variables(tmp_path):
+    text = GROUPED.removesuffix("[groups.box]\n")
+    station = load(tmp_path, text, {"GOLDLINE_GROUPS__BOX__CAMERAS": "top, side"})
+    assert station.groups["box"].cameras == ("top", "side")
+    assert refusal(tmp_path, text, {"GOLDLINE_GROUPS__BOX__CAMERAS": "top"}) == [
+        'GOLDLINE_GROUPS__BOX__CAMERAS = ["top"]: must name 2 to 8 cameras'
+    ]
+    numbered = {"GOLDLINE_GROUPS__BOX__CAMERAS": "top,side", "GOLDLINE_GROUPS__BOX__CAMERAS__0": "top"}
+    assert refusal(tmp_path, text, numbered)[0].startswith("GOLDLINE_GROUPS__BOX__CAMERAS__0: unknown variable")
 
 
 def test_a_variable_beats_the_file_and_leaves_its_neighbours(tmp_path):

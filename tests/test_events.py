@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import events, header
+from edge import announce, events, header
 from edge.events import Event, IdRange, Source
 from edge.header import Flag, Header
-from edge.ledger import Decision, Origin
-from edge.records import CheckScore, Defect, Limits, Outcome, Pose, Reason, Verdict, error
+from edge.ledger import Decision, Origin, View
+from edge.records import CheckScore, Defect, Limits, Offset, Outcome, Pose, Reason, Verdict, error
 from tests import values
 
 SOURCE = Source(site="-", line="a", station="s1")
@@ -25,6 +25,11 @@ PIXELS = st.integers(0, 10_000)
 
 LIMITS = st.builds(Limits, review=NUMBERS, fail=NUMBERS)
 DEFECTS = st.builds(Defect, check=st.text(), bbox=st.tuples(PIXELS, PIXELS, PIXELS, PIXELS), score=NUMBERS)
+OFFSETS = st.builds(
+    Offset, dx_px=NUMBERS, dy_px=NUMBERS, angle_deg=NUMBERS, dx_mm=st.none() | NUMBERS, dy_mm=st.none() | NUMBERS
+)
+TEXTS = st.none() | st.text()
+CHECKS = st.builds(CheckScore, score=NUMBERS, limits=LIMITS, found=TEXTS, expected=TEXTS, offset=st.none() | OFFSETS)
 VERDICTS = st.builds(
     Verdict,
     outcome=st.sampled_from(Outcome),
@@ -33,17 +38,20 @@ VERDICTS = st.builds(
     review=st.booleans(),
     score=st.none() | NUMBERS,
     limits=st.none() | LIMITS,
-    checks=st.dictionaries(st.text(), st.builds(CheckScore, score=NUMBERS, limits=LIMITS), max_size=3),
+    checks=st.dictionaries(st.text(), CHECKS, max_size=3),
     defects=st.lists(DEFECTS, max_size=3).map(tuple),
     pose=st.none() | st.just(Pose(dx_px=1.5, dy_px=-2.0, angle_deg=0.25)),
     closest_reference=st.none() | st.text(),
+    p_value=st.none() | NUMBERS,
 )
-ORIGINS = st.none() | st.just(Origin(frame=values.frame(1), provenance=values.PROVENANCE, timing=values.TIMING))
+ORIGIN = Origin(frame=values.frame(1), provenance=values.PROVENANCE, timing=values.TIMING)
+VIEWS = st.builds(View, verdict=VERDICTS, origin=st.none() | st.just(ORIGIN))
 TRIGGERS = st.builds(
     values.trigger,
     st.integers(1, 2**53),
     unit_identifier=st.none() | st.text(),
     expect=st.dictionaries(st.text(), st.text(), max_size=2),
+    views=st.sampled_from([(), ("top", "side")]),
 )
 
 
@@ -56,24 +64,28 @@ def null_for_not_finite(value: object) -> object:
 
 
 def decision(verdict: Verdict, origin: Origin | None = None) -> Decision:
-    return Decision(trigger=values.trigger(3), verdict=verdict, origin=origin, decided_ns=values.OPENED_NS + 12_000_000)
+    return decided(values.trigger(3), verdict, {"left": View(verdict=verdict, origin=origin)})
 
 
-@given(VERDICTS, ORIGINS, TRIGGERS, st.booleans(), st.integers(1, 2**63))
-def test_what_goes_out_comes_back(verdict, origin, trigger, is_simulated, sequence):
-    made = Decision(trigger=trigger, verdict=verdict, origin=origin, decided_ns=values.OPENED_NS + 5_000_000)
-    event = events.sealed(events.result_event(SOURCE, made, is_simulated=is_simulated), STREAM, sequence)
+def decided(trigger, verdict: Verdict, views: dict[str, View]) -> Decision:
+    return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=values.OPENED_NS + 12_000_000)
+
+
+@given(VERDICTS, st.lists(VIEWS, min_size=2, max_size=2), TRIGGERS, st.booleans(), st.integers(1, 2**63))
+def test_what_goes_out_comes_back(verdict, views, trigger, is_simulated, sequence):
+    made = decided(trigger, verdict, dict(zip(trigger.cameras, views, strict=False)))
+    event = events.sealed(announce.result_event(SOURCE, made, is_simulated=is_simulated), STREAM, sequence)
     back = events.decode(events.encode(event))
     assert null_for_not_finite(msgspec.to_builtins(back)) == null_for_not_finite(msgspec.to_builtins(event))
     assert events.decode(events.encode(back)) == back
     assert int(back.sequence) == sequence
     assert back.data.trigger_id == trigger.trigger_id
+    assert tuple(back.data.views) == trigger.views
 
 
 def test_an_event_says_what_was_decided_about_what_and_when():
     verdict = Verdict(outcome=Outcome.FAIL, review=True, score=4.5, limits=Limits(review=3.0, fail=6.0))
-    origin = Origin(frame=values.frame(3), provenance=values.PROVENANCE, timing=values.TIMING)
-    event = events.result_event(SOURCE, decision(verdict, origin), is_simulated=True)
+    event = announce.result_event(SOURCE, decision(verdict, ORIGIN), is_simulated=True)
     known = json.loads(events.encode(events.sealed(event, STREAM, 41)))
     assert known["id"] == f"{STREAM}/41"
     assert known["sequence"] == "00000000000000000041"
@@ -87,12 +99,69 @@ def test_an_event_says_what_was_decided_about_what_and_when():
 
 
 def test_what_was_never_judged_names_no_model():
-    data = events.result_event(SOURCE, decision(error(Reason.DEADLINE)), is_simulated=False).data
+    data = announce.result_event(SOURCE, decision(error(Reason.DEADLINE)), is_simulated=False).data
     assert (data.verdict, data.reason, data.model_sha256, data.latency) == (Outcome.ERROR, Reason.DEADLINE, None, None)
 
 
+def test_an_event_says_what_a_check_read_and_where_and_how_rare_that_is():
+    offset = Offset(dx_px=1.5, dy_px=-2.0, angle_deg=0.5, dx_mm=0.3, dy_mm=-0.4)
+    limits = Limits(review=1.0, fail=1.0)
+    checks = {"plate.variant": CheckScore(score=2.0, limits=limits, found="oak", expected="ash", offset=offset)}
+    verdict = Verdict(outcome=Outcome.FAIL, score=9.0, checks=checks, p_value=0.02)
+    event = announce.result_event(SOURCE, decision(verdict, ORIGIN), is_simulated=True)
+    data = json.loads(events.encode(event))["data"]
+    check = data["checks"]["plate.variant"]
+    assert (check["found"], check["expected"], check["camera"], data["p_value"]) == ("oak", "ash", "left", 0.02)
+    assert check["offset"] == {"dx_px": 1.5, "dy_px": -2.0, "angle_deg": 0.5, "dx_mm": 0.3, "dy_mm": -0.4}
+    assert data["views"] == {}
+
+
+def seen(check: str, outcome: Outcome, dx_px: float) -> View:
+    verdict = Verdict(
+        outcome=outcome,
+        score=dx_px,
+        checks={check: CheckScore(score=dx_px, limits=Limits(review=1.0, fail=2.0))},
+        defects=(Defect(check=check, bbox=(1, 2, 3, 4), score=dx_px),) if outcome is Outcome.FAIL else (),
+        pose=Pose(dx_px=dx_px),
+        closest_reference=f"{check}.png",
+        p_value=0.5,
+    )
+    return View(verdict=verdict, origin=ORIGIN)
+
+
+def test_an_event_of_a_group_has_every_view_and_says_which_camera_saw_what():
+    views = {
+        "top": seen("lid.anomaly", Outcome.PASS, 0.5),
+        "side": seen("label.anomaly", Outcome.FAIL, 3.0),
+        "back": View(verdict=error(Reason.MISSING_VIEW, "no view by the deadline")),
+    }
+    trigger = values.trigger(3, "box", views=("top", "side", "back"))
+    verdict = Verdict(outcome=Outcome.FAIL, score=3.0, detail="back: no view by the deadline")
+    event = announce.result_event(SOURCE, decided(trigger, verdict, views), is_simulated=True)
+    data = json.loads(events.encode(event))["data"]
+    assert (data["camera"], data["verdict"], data["model_sha256"]) == ("box", "FAIL", "m" * 64)
+    assert {name: check["camera"] for name, check in data["checks"].items()} == {
+        "lid.anomaly": "top",
+        "label.anomaly": "side",
+    }
+    (defect,) = data["defects"]
+    assert (defect["check"], defect["camera"]) == ("label.anomaly", "side")
+    of_one_view = ("pose", "closest_reference", "captured", "frame_id", "device_timestamp_ns", "latency")
+    assert all(data[field] is None for field in of_one_view)
+    assert {camera: view["verdict"] for camera, view in data["views"].items()} == {
+        "top": "PASS",
+        "side": "FAIL",
+        "back": "ERROR",
+    }
+    side, back = data["views"]["side"], data["views"]["back"]
+    assert (side["pose"]["dx_px"], side["closest_reference"], side["frame_id"]) == (3.0, "label.anomaly.png", 1)
+    assert (side["latency"]["capture_to_verdict_ms"], side["p_value"], side["reference_set"]) == (12.0, 0.5, "s" * 64)
+    assert (back["reason"], back["detail"]) == ("missing_view", "no view by the deadline")
+    assert back["latency"] is back["reference_set"] is back["captured"] is None
+
+
 def test_a_reader_ignores_fields_of_a_later_version():
-    event = events.interrupted_event(SOURCE, (IdRange(camera="left", first=3, last=9),), values.OPENED_UTC_NS)
+    event = announce.interrupted_event(SOURCE, (IdRange(camera="left", first=3, last=9),), values.OPENED_UTC_NS)
     known = json.loads(events.encode(event))
     known["later"] = known["data"]["later"] = known["data"]["interrupted"][0]["later"] = 1
     assert events.decode(json.dumps(known).encode()) == event

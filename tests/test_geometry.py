@@ -24,6 +24,15 @@ def test_a_pose_comes_back_from_its_matrix(dx: float, dy: float, angle: float):
     assert np.allclose([found.dx_px, found.dy_px, found.angle_deg], [dx, dy, angle], atol=1e-9)
 
 
+@given(st.floats(-200, 200), st.floats(-200, 200), st.floats(-179, 179))
+def test_a_golden_picture_of_another_size_than_frames_turns_about_its_own_centre(dx: float, dy: float, angle: float):
+    pose, golden, frame = Pose(dx_px=dx, dy_px=dy, angle_deg=angle), (300, 100), (640, 480)
+    matrix = geometry.pose_matrix(pose, golden, frame)
+    assert np.allclose(matrix @ [149.5, 49.5, 1], [319.5 + dx, 239.5 + dy, 1])
+    found = geometry.matrix_pose(matrix, golden, frame)
+    assert np.allclose([found.dx_px, found.dy_px, found.angle_deg], [dx, dy, angle], atol=1e-9)
+
+
 @pytest.mark.parametrize("size", [(200, 160), (100, 80), (64, 64), (33, 21)])
 @pytest.mark.parametrize("truth", [Pose(), Pose(dx_px=13.5, dy_px=-8.25), Pose(dx_px=-6, dy_px=9, angle_deg=7)])
 def test_a_region_follows_the_part(size: tuple[int, int], truth: Pose):
@@ -91,3 +100,19 @@ def test_what_lies_outside_the_picture_is_known():
         0.25, abs=0.02
     )
     assert geometry.visible_share((0, 0, 10, 10), Pose(dx_px=-50), (640, 480)) == 0
+
+
+@given(st.floats(-30, 30), st.floats(-20, 20), st.floats(-20, 20))
+def test_what_is_seen_is_what_a_white_frame_shows_of_a_cut(dx: float, dy: float, angle: float) -> None:
+    pose = Pose(dx_px=dx, dy_px=dy, angle_deg=angle)
+    box, image_size, size = (4, 6, 70, 50), (90, 64), (70, 50)
+    mask = geometry.seen(box, pose, image_size, size)
+    white = np.zeros((image_size[1] + 200, image_size[0] + 200, 3), np.uint8)
+    white[100 : 100 + image_size[1], 100 : 100 + image_size[0]] = 255
+    # The same cut from a larger picture, black around the frame: no edge is repeated.
+    matrix = geometry.pose_matrix(pose, image_size) @ np.array([[1.0, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
+    shifted = geometry.shift_matrix(100, 100) @ matrix
+    shown = cv2.warpAffine(white, shifted[:2], size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)[..., 0]
+    # They may differ along the frame's edge, by a pixel.
+    ring = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    assert ((mask == shown) | (ring > 0)).all()

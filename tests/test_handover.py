@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge import ring
@@ -176,6 +177,22 @@ def test_triggered_frames_go_first_in_first_out_each_with_its_trigger(tmp_path: 
         bench.frame(number, trigger(number))
     assert frames(bench.link()) == [(n, n) for n in range(SLOTS)]
     assert bench.logged() == dict.fromkeys(range(SLOTS), True) and bench.released == []
+    bench.promises.close(clean=True)
+
+
+def test_the_frame_of_a_view_goes_on_under_its_camera_and_is_not_the_whole_part(
+    tmp_path: Path, channels: Connect
+) -> None:
+    bench = Bench(tmp_path, channels, latest_wins=False)
+    inspection = bench.link()
+    alone = trigger(7)
+    view = msgspec.structs.replace(alone, trigger_id=8, camera="box", views=("left", "right"))
+    for slot, one in enumerate((alone, view)):
+        assert bench.promises.write(one)
+        bench.frame(slot, one)
+    handed = [message.frame for message in inspection.drain() if isinstance(message, Frame)]
+    assert [(one.camera, one.trigger_id, one.is_part) for one in handed] == [("left", 7, True), ("left", 8, False)]
+    assert bench.logged() == {7: True, 8: True}
     bench.promises.close(clean=True)
 
 

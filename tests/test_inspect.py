@@ -22,7 +22,7 @@ from tests import lid
 # The documented keys of one line of `inspect --json`, and `detail`, which says more about a reason.
 KEYS = {
     "image", "verdict", "reason", "review", "score", "limits", "checks", "defects", "pose", "closest_reference",
-    "latency_ms", "detail",
+    "latency_ms", "detail", "p_value",
 }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_the_box_lies_on_the_deviation_and_the_pose_is_the_parts(inspector: Insp
     centre = lid.SPOT[0] + lid.SPOT[2] // 2, lid.SPOT[1] + lid.SPOT[3] // 2
     assert x <= centre[0] <= x + width and y <= centre[1] <= y + height
     assert verdict.pose is not None and abs(verdict.pose.dx_px) < 5 and abs(verdict.pose.dy_px) < 5
-    assert verdict.closest_reference in inspector.manifest.references
+    assert verdict.closest_reference in inspector.manifest.views[0].references
 
 
 def test_a_batch_judges_like_its_frames_one_by_one(inspector: Inspector) -> None:
@@ -105,7 +105,7 @@ def test_a_camera_in_another_role_cannot_be_judged(inspector: Inspector) -> None
 
 def test_scores_that_are_no_numbers_cannot_be_judged(inspector: Inspector) -> None:
     prepared = inspector.prepare(lid.Lids(1).good())
-    broken = Scores(dict.fromkeys(inspector.calibration.scales, float("nan")), {}, None)
+    broken = Scores(dict.fromkeys(inspector.calibration_of().scales, float("nan")), {}, None, {})
     assert inspector.judge(prepared, broken, {}).reason is Reason.CANNOT_JUDGE
 
 
@@ -130,7 +130,7 @@ def test_a_recipe_changed_since_teaching_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
     station = lid.station(tmp_path)
     identity = teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet).reference_set
-    path = Store(station.state_dir, lid.PRODUCT).root / identity / "part.onnx"
+    path = Store(station.state_dir, lid.PRODUCT).root / identity / "main" / "part.onnx"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(GoldlineError, match=r"part\.onnx: damaged"):
         Inspector.load(station, lid.PRODUCT)
@@ -150,7 +150,7 @@ def test_the_command_prints_one_object_a_line_and_goes_on_after_an_unreadable_fi
     bad, torn, absent, good = lines
     assert bad["verdict"] == "FAIL" and bad["reason"] is None and bad["defects"]
     assert set(bad["limits"]) == {"review", "fail"} and set(bad["pose"]) == {"dx_px", "dy_px", "angle_deg"}
-    assert all(set(check) == {"score", "limits"} for check in bad["checks"].values())
+    assert all(set(check) == {"score", "limits", "found", "expected", "offset"} for check in bad["checks"].values())
     assert all(set(defect) == {"check", "bbox", "score"} for defect in bad["defects"])
     assert (torn["verdict"], torn["reason"]) == (absent["verdict"], absent["reason"]) == ("ERROR", "cannot_judge")
     assert "torn.png" in torn["detail"]

@@ -14,6 +14,7 @@ from edge import ring
 from edge.batcher import Batcher
 from edge.channel import Channel, pair
 from edge.config import Station
+from edge.drift import Baseline, Drift
 from edge.inspection import NO_TIME, Inspection
 from edge.inspector import Prepared
 from edge.messages import AnyMessage, Frame, Grant, Hello, Judged, Link, Release, Stop
@@ -22,6 +23,7 @@ from edge.records import FrameRef, Outcome, Provenance, Reason, Verdict, error
 from edge.ring import Ring
 from edge.worker import WorkerContext
 from tests import values
+from tests.lines import calibration
 
 Connect = Callable[[], tuple[Channel, Channel]]
 SLOTS, SIZE = 4, (10, 8)
@@ -35,16 +37,19 @@ class ByBrightness:
 
     fell_back, max_batch = False, 4
 
+    def drift(self, _role: str) -> Drift:
+        return Drift(calibration([]), Baseline())
+
     def provenance(self, _generation: int) -> Provenance:
         return values.PROVENANCE
 
     def prepare(self, picture: Any, _role: str) -> Prepared:
-        return Prepared(SIZE, None, {"part": picture[:1, :1].copy()})
+        return Prepared("main", SIZE, None, {"part": picture[:1, :1].copy()})
 
     def score(self, batch: Sequence[Prepared], *, crowded: bool = False) -> list[float]:
         return [float(prepared.regions["part"][0, 0, 0]) for prepared in batch]
 
-    def judge(self, _prepared: Prepared, score: Any, _expect: dict[str, str]) -> Verdict:
+    def judge(self, _prepared: Prepared, score: Any, _expect: dict[str, str], **_: bool) -> Verdict:
         return Verdict(outcome=Outcome.PASS, score=score)
 
 

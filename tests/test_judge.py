@@ -2,13 +2,14 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import calibrate, defects, judge
-from edge.errors import GoldlineError
+from edge.recipe import LimitsRecipe
 from edge.records import Limits, Outcome, Reason, Verdict, error
 
 CALIBRATION = judge.Calibration(
@@ -85,7 +86,9 @@ def test_an_expectation_nothing_answers_is_never_a_pass() -> None:
     assert (asked.outcome, asked.reason) == (Outcome.ERROR, Reason.CANNOT_JUDGE)
     assert asked.detail is not None and "variant=left, code=123" in asked.detail
     assert judge.answer(passed, {}) == passed
-    assert judge.answer(passed, {"variant": "left"}, frozenset({"variant"})) == passed
+    answered = msgspec.structs.replace(passed, answers=("variant",))
+    assert judge.answer(answered, {"variant": "left"}) == answered
+    assert judge.answer(answered, {"variant": "left", "code": "123"}).outcome is Outcome.ERROR
     failed = judge.decide({**GOOD, "part.anomaly": 99.0}, CALIBRATION)
     assert judge.answer(failed, {"variant": "left"}) == failed
 
@@ -115,11 +118,39 @@ def test_fold_of_no_view_is_an_error() -> None:
 
 
 def test_the_recipe_can_override_limits() -> None:
-    assert judge.override(CALIBRATION, 4.0, None).limits == Limits(review=4.0, fail=6.0)
-    assert judge.override(CALIBRATION, 9.0, None).limits == Limits(review=9.0, fail=9.0)
-    assert judge.override(CALIBRATION, None, 2.0).limits == Limits(review=2.0, fail=2.0)
-    with pytest.raises(GoldlineError, match=r"review = 5 is above fail = 4"):
-        judge.override(CALIBRATION, 5.0, 4.0)
+    assert calibrate.in_force(CALIBRATION, LimitsRecipe(review=4.0)).limits == Limits(review=4.0, fail=6.0)
+    assert calibrate.in_force(CALIBRATION, LimitsRecipe(review=9.0)).limits == Limits(review=9.0, fail=9.0)
+    assert calibrate.in_force(CALIBRATION, LimitsRecipe(fail=2.0)).limits == Limits(review=2.0, fail=2.0)
+
+
+GOODS = tuple(float(score) for score in range(99))
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.01, 98.0), (0.05, 94.0), (0.5, 49.0)])
+def test_a_rate_of_false_calls_is_met_by_the_conformal_rank(rate: float, limit: float) -> None:
+    known = msgspec.structs.replace(CALIBRATION, goods=GOODS)
+    found = calibrate.in_force(known, LimitsRecipe(false_call_rate=rate, fail=200.0))
+    assert (found.limits.review, found.rate) == (limit, rate)
+    # Of 99 good parts and one more, equally likely to be any of them, at most this share lies above.
+    assert sum(score > limit for score in GOODS) / 100 <= rate
+
+
+def test_a_rate_beyond_what_the_images_can_show_is_extrapolated_and_not_promised() -> None:
+    known = msgspec.structs.replace(CALIBRATION, goods=GOODS)
+    found = calibrate.in_force(known, LimitsRecipe(false_call_rate=0.001, fail=900.0))
+    assert found.limits.review > max(GOODS) and found.rate is None
+
+
+@given(st.floats(0.001, 0.5), st.floats(0.001, 0.5))
+def test_a_stricter_rate_never_lowers_the_limit(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert calibrate.conformal(GOODS, low)[0] >= calibrate.conformal(GOODS, high)[0]
+
+
+def test_the_p_value_counts_the_good_parts_that_look_as_bad() -> None:
+    known = msgspec.structs.replace(CALIBRATION, goods=(1.0, 2.0, 3.0))
+    assert [judge.p_value(known, score) for score in (0.0, 2.0, 9.0)] == [1.0, 0.75, 0.25]
+    assert judge.p_value(CALIBRATION, 1.0) is None
 
 
 @given(st.lists(st.floats(0, 100), min_size=5, max_size=40))

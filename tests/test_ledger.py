@@ -1,16 +1,30 @@
 """The ledger: every trigger closes exactly once, nothing is lost, and no PASS comes from nowhere."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger
-from edge.records import Outcome, Reason, Verdict, error
+from edge import ledger as ledgers
+from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
+from edge.records import Outcome, Reason, Trigger, Verdict, error
 from tests import values
 
 ORIGIN = Origin(frame=values.frame(1), provenance=values.PROVENANCE, timing=values.TIMING)
-CAMERAS = ("left", "right")
-OUTCOMES = st.sampled_from([Verdict(outcome=Outcome.PASS), Verdict(outcome=Outcome.FAIL), error(Reason.CANNOT_JUDGE)])
+# What a trigger can be for, and the cameras that then see the part: two alone, and three together.
+VIEWS = {"left": (), "right": (), "box": ("top", "side", "back")}
+CAMERAS = ("left", "right", "top", "side", "back")
+PASS, FAIL = Verdict(outcome=Outcome.PASS, score=0.5), Verdict(outcome=Outcome.FAIL, score=7.0)
+OUTCOMES = st.sampled_from([PASS, FAIL, error(Reason.CANNOT_JUDGE)])
+
+
+def judged(verdict: Verdict) -> View:
+    return View(verdict=verdict, origin=ORIGIN)
+
+
+def unjudged(reason: Reason, detail: str | None = None) -> View:
+    return View(verdict=error(reason, detail))
 
 
 class Line(RuleBasedStateMachine):
@@ -20,42 +34,65 @@ class Line(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger()
         self.now_ns = 0
-        self.opened: dict[int, str] = {}
+        self.opened: dict[int, Trigger] = {}
         self.decisions: dict[int, Decision] = {}
-        self.given: dict[int, list[Verdict]] = {}
-        self.orphans: set[int] = set()
-        self.late: list[int] = []
+        # What was said first of each view, by a result; and every view that inspection gave a result for.
+        self.given: dict[tuple[int, str], View] = {}
+        self.judged: set[tuple[int, str]] = set()
+        self.orphans: set[tuple[int, str]] = set()
+        self.crashed: set[tuple[int, str]] = set()
+        self.late: list[tuple[int, str]] = []
 
-    def _record(self, decisions: list[Decision]) -> None:
+    def _record(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             trigger_id = decision.trigger.trigger_id
             assert trigger_id not in self.decisions, "closed twice"
             self.decisions[trigger_id] = decision
 
-    @rule(camera=st.sampled_from(CAMERAS), patience_ns=st.integers(0, 50))
-    def open(self, camera: str, patience_ns: int) -> None:
-        trigger_id = len(self.opened) + 1
-        self.opened[trigger_id] = camera
-        one = values.trigger(trigger_id, camera, opened_ns=self.now_ns, deadline_ns=self.now_ns + patience_ns)
+    def _missing(self, camera: str) -> set[int]:
+        """The open triggers that this camera has not answered for."""
+        return {
+            one
+            for one, trigger in self.opened.items()
+            if camera in trigger.cameras and one not in self.decisions and not self._is_in(one, camera)
+        }
+
+    def _is_in(self, trigger_id: int, camera: str) -> bool:
+        return (trigger_id, camera) in self.given or (trigger_id, camera) in self.crashed
+
+    @rule(name=st.sampled_from(sorted(VIEWS)), patience_ns=st.integers(0, 50))
+    def open(self, name: str, patience_ns: int) -> None:
+        one = values.trigger(
+            len(self.opened) + 1, name, opened_ns=self.now_ns, deadline_ns=self.now_ns + patience_ns, views=VIEWS[name]
+        )
+        self.opened[one.trigger_id] = one
         assert self.ledger.open(one)
         assert not self.ledger.open(one)
 
     @precondition(lambda self: self.opened)
     @rule(data=st.data(), verdict=OUTCOMES, is_judged=st.booleans())
     def result(self, data: st.DataObject, verdict: Verdict, is_judged: bool) -> None:
-        trigger_id = data.draw(st.sampled_from(sorted(self.opened)))
-        if not is_judged:
-            verdict = error(Reason.NO_SLOT)
-        was_closed = trigger_id in self.decisions
-        outcome = self.ledger.decide(trigger_id, verdict, self.now_ns, ORIGIN if is_judged else None)
+        trigger = self.opened[data.draw(st.sampled_from(sorted(self.opened)))]
+        view = trigger.trigger_id, data.draw(st.sampled_from(trigger.cameras))
+        said = judged(verdict) if is_judged else unjudged(Reason.NO_SLOT)
+        was_closed, was_in = trigger.trigger_id in self.decisions, self._is_in(*view)
+        outcome = self.ledger.decide(*view, said, self.now_ns)
+        if not was_closed and not was_in:
+            self.given[view] = said
         if isinstance(outcome, Decision):
-            self.given.setdefault(trigger_id, []).append(verdict)
+            assert not was_closed and not was_in
             self._record([outcome])
         elif isinstance(outcome, Late):
-            assert was_closed
-            self.late.append(trigger_id)
+            assert (was_closed or was_in) and is_judged and view not in self.judged
+            self.late.append(view)
         else:
-            assert was_closed
+            # Others are missing, or it was heard before, or has nothing to say.
+            assert self._others_miss(trigger) if not (was_closed or was_in) else not is_judged or view in self.judged
+        if is_judged:
+            self.judged.add(view)
+
+    def _others_miss(self, trigger: Trigger) -> bool:
+        return any(not self._is_in(trigger.trigger_id, camera) for camera in trigger.cameras)
 
     @rule(step_ns=st.integers(1, 30))
     def time_passes(self, step_ns: int) -> None:
@@ -64,17 +101,23 @@ class Line(RuleBasedStateMachine):
 
     @rule(camera=st.sampled_from(CAMERAS), data=st.data())
     def capture_dies(self, camera: str, data: st.DataObject) -> None:
-        own = [one for one, of in self.opened.items() if of == camera and one not in self.decisions]
-        handed = set(data.draw(st.lists(st.sampled_from(own)))) if own else set()
+        own = self._missing(camera)
+        handed = set(data.draw(st.lists(st.sampled_from(sorted(own))))) if own else set()
         closed = self.ledger.lost_capture(camera, handed, self.now_ns)
-        assert {one.trigger.trigger_id for one in closed} == set(own) - handed
-        self.orphans |= handed
-        self._record(closed)
+        self._crash({(one, camera) for one in own - handed}, closed)
+        self.orphans |= {(one, camera) for one in handed}
 
     @rule()
     def inspection_dies(self) -> None:
+        orphans = {(one, camera) for one, camera in self.orphans if one in self._missing(camera)}
         closed = self.ledger.lost_inspection(self.now_ns)
-        assert {one.trigger.trigger_id for one in closed} == self.orphans - set(self.decisions)
+        self._crash(orphans, closed)
+
+    def _crash(self, views: set[tuple[int, str]], closed: list[Decision]) -> None:
+        """These views went with a process: their triggers close if nothing else is missing."""
+        self.crashed |= views
+        complete = {one for one, _ in views if not self._others_miss(self.opened[one])}
+        assert {one.trigger.trigger_id for one in closed} == complete
         self._record(closed)
 
     @rule()
@@ -85,15 +128,20 @@ class Line(RuleBasedStateMachine):
     @rule()
     def unknown(self) -> None:
         with pytest.raises(UnknownTrigger):
-            self.ledger.decide(10_000, error(Reason.TORN), self.now_ns)
+            self.ledger.decide(10_000, "left", unjudged(Reason.TORN), self.now_ns)
 
     @invariant()
     def nothing_is_lost(self) -> None:
+        for name in VIEWS:
+            own = [one for one, trigger in self.opened.items() if trigger.camera == name]
+            verdicts = sum(self.ledger.verdicts(name, outcome) for outcome in Outcome)
+            assert self.ledger.triggers(name) == len(own) == verdicts + self.ledger.in_flight(name)
+            assert self.ledger.in_flight(name) == len([one for one in own if one not in self.decisions])
+
+    @invariant()
+    def what_is_missing_is_known(self) -> None:
         for camera in CAMERAS:
-            own = [one for one, of in self.opened.items() if of == camera]
-            verdicts = sum(self.ledger.verdicts(camera, outcome) for outcome in Outcome)
-            assert self.ledger.triggers(camera) == len(own) == verdicts + self.ledger.in_flight(camera)
-            assert self.ledger.in_flight(camera) == len([one for one in own if one not in self.decisions])
+            assert {one.trigger_id for one in self.ledger.waiting_for(camera)} == self._missing(camera)
 
     @invariant()
     def nothing_waits_past_its_deadline(self) -> None:
@@ -101,17 +149,22 @@ class Line(RuleBasedStateMachine):
         assert (self.ledger.next_deadline_ns() is None) == (not waiting)
 
     @invariant()
-    def a_pass_was_judged(self) -> None:
+    def a_verdict_rests_on_what_was_said_of_every_view(self) -> None:
         for trigger_id, decision in self.decisions.items():
-            if decision.origin is None:
-                assert decision.verdict.outcome is Outcome.ERROR
-            else:
-                assert self.given[trigger_id] == [decision.verdict]
+            assert tuple(decision.views) == decision.trigger.cameras
+            outcomes = {view.verdict.outcome for view in decision.views.values()}
+            worst = next(one for one in (Outcome.FAIL, Outcome.ERROR, Outcome.PASS) if one in outcomes)
+            assert decision.verdict.outcome is worst
+            assert (decision.verdict.reason is None) == (worst is not Outcome.ERROR)
+            for camera, view in decision.views.items():
+                said = self.given.get((trigger_id, camera))
+                assert view == said if said is not None else view.origin is None and view.verdict.reason is not None
 
     @invariant()
     def late_results_are_kept_once_and_only_where_none_was(self) -> None:
         assert len(set(self.late)) == len(self.late)
-        assert all(self.decisions[one].origin is None for one in self.late)
+        closed = [(self.decisions[one], camera) for one, camera in self.late if one in self.decisions]
+        assert all(decision.views[camera].origin is None for decision, camera in closed)
 
 
 TestLine = Line.TestCase
@@ -121,7 +174,7 @@ def test_a_decision_at_the_deadline_is_on_time_and_one_after_it_is_not():
     ledger = Ledger()
     ledger.open(values.trigger(1, deadline_ns=100))
     ledger.open(values.trigger(2, deadline_ns=100))
-    first = ledger.decide(1, Verdict(outcome=Outcome.PASS), 100, ORIGIN)
+    first = ledger.decide(1, "left", judged(PASS), 100)
     assert isinstance(first, Decision)
     assert first.on_time
     (second,) = ledger.expire(101)
@@ -132,7 +185,110 @@ def test_the_counts_of_an_earlier_life_are_taken_up():
     ledger = Ledger({("left", Outcome.ERROR, Reason.DEADLINE): 3, ("left", Outcome.PASS, None): 4})
     ledger.remember_closed(7)
     assert not ledger.open(values.trigger(7))
-    assert ledger.decide(7, Verdict(outcome=Outcome.PASS), 1, ORIGIN) is None
+    assert ledger.decide(7, "left", judged(PASS), 1) is None
     ledger.open(values.trigger(8))
     assert ledger.triggers("left") == 8
     assert ledger.verdicts("left", Outcome.ERROR) == 3
+
+
+def box(**fields: object) -> Ledger:
+    ledger = Ledger()
+    ledger.open(values.trigger(1, "box", deadline_ns=100, views=("top", "side"), **fields))
+    return ledger
+
+
+def closed(outcome: Decision | Late | None) -> Decision:
+    assert isinstance(outcome, Decision)
+    return outcome
+
+
+def test_a_part_closes_with_its_last_view_and_holds_the_evidence_of_all():
+    ledger = box()
+    assert ledger.decide(1, "side", judged(FAIL), 10) is None
+    assert ledger.in_flight("box") == 1
+    decision = closed(ledger.decide(1, "top", judged(PASS), 20))
+    assert (decision.verdict.outcome, decision.verdict.detail) == (Outcome.FAIL, None)
+    assert decision.views == {"top": judged(PASS), "side": judged(FAIL)}
+    assert ledger.verdicts("box", Outcome.FAIL) == 1
+    assert ledger.triggers("top") == 0
+
+
+@pytest.mark.parametrize(
+    ("came", "verdict", "reason", "detail"),
+    [
+        ({}, Outcome.ERROR, Reason.MISSING_VIEW, "top: no view by the deadline; side: no view by the deadline"),
+        ({"top": judged(PASS)}, Outcome.ERROR, Reason.MISSING_VIEW, "side: no view by the deadline"),
+        ({"side": judged(FAIL)}, Outcome.FAIL, None, "top: no view by the deadline"),
+        (
+            {"top": unjudged(Reason.TORN, "overwritten")},
+            Outcome.ERROR,
+            Reason.MISSING_VIEW,
+            "top: overwritten; side: no view by the deadline",
+        ),
+    ],
+)
+def test_a_part_that_misses_a_view_at_its_deadline_never_passes(came, verdict, reason, detail):
+    ledger = box()
+    for camera, view in came.items():
+        assert ledger.decide(1, camera, view, 10) is None
+    (decision,) = ledger.expire(100)
+    given = decision.verdict
+    assert (given.outcome, given.reason, given.detail) == (verdict, reason, detail)
+    assert decision.views.keys() == {"top", "side"}
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(PASS, Outcome.ERROR), (FAIL, Outcome.FAIL)])
+def test_a_view_that_could_not_be_judged_is_the_parts_error_unless_another_failed(other, verdict):
+    ledger = box()
+    ledger.decide(1, "top", unjudged(Reason.CAMERA_DOWN), 10)
+    given = closed(ledger.decide(1, "side", judged(other), 20)).verdict
+    assert (given.outcome, given.detail) == (verdict, "top: camera_down")
+    assert given.reason is (Reason.CAMERA_DOWN if verdict is Outcome.ERROR else None)
+
+
+def test_a_view_that_comes_after_its_part_is_late_once_and_one_that_was_in_is_no_news():
+    ledger = box()
+    ledger.decide(1, "top", judged(PASS), 10)
+    ledger.expire(100)
+    late = ledger.decide(1, "side", judged(PASS), 110)
+    assert isinstance(late, Late)
+    assert (late.trigger_id, late.camera) == (1, "side")
+    assert ledger.decide(1, "side", judged(PASS), 120) is None
+    assert ledger.decide(1, "top", judged(FAIL), 120) is None
+
+
+def test_what_inspection_says_of_a_view_that_was_given_up_is_late_and_the_part_still_an_error():
+    ledger = box()
+    ledger.decide(1, "top", unjudged(Reason.WORKER_CRASH), 10)
+    assert isinstance(ledger.decide(1, "top", judged(PASS), 20), Late)
+    assert closed(ledger.decide(1, "side", judged(PASS), 30)).verdict.reason is Reason.WORKER_CRASH
+
+
+def test_the_death_of_every_process_that_held_a_view_closes_the_part_once():
+    ledger = box()
+    assert ledger.lost_capture("top", {1}, 10) == []
+    assert ledger.lost_capture("side", {1}, 10) == []
+    (decision,) = ledger.lost_inspection(20)
+    assert decision.verdict.reason is Reason.WORKER_CRASH
+    assert ledger.lost_inspection(30) == ledger.expire(1000) == []
+
+
+def test_a_camera_that_was_not_asked_has_no_say():
+    ledger = box()
+    for camera in ("box", "back"):
+        with pytest.raises(UnknownTrigger):
+            ledger.decide(1, camera, judged(PASS), 10)
+    assert ledger.in_flight("box") == 1
+
+
+@pytest.mark.parametrize(("expect", "outcome"), [("variant code", "PASS"), ("variant code colour", "ERROR")])
+def test_an_order_is_answered_by_the_views_together(expect, outcome):
+    views = {
+        "top": Verdict(outcome=Outcome.PASS, score=0.5, answers=("variant",)),
+        "side": Verdict(outcome=Outcome.PASS, score=0.1, answers=("code",)),
+    }
+    trigger = values.trigger(1, "box", views=("top", "side"), expect=dict.fromkeys(expect.split(), "x"))
+    part = ledgers.of_part(trigger, views)
+    assert part.outcome == outcome
+    assert part.reason is (None if outcome == "PASS" else Reason.CANNOT_JUDGE)
+    assert "colour=x" in (part.detail or "colour=x")

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pytest
 
-from edge import events, header
+from edge import announce, events, header
 from edge.errors import GoldlineError
 from edge.events import IdRange, Source
 from edge.header import Flag
-from edge.ledger import Decision, Late
+from edge.ledger import Decision, Late, View
 from edge.outbox import BLOCK_IDS, Draft, Outbox
 from edge.records import Outcome, Reason, Verdict, error
 from tests import values
@@ -44,13 +44,14 @@ with Outbox(Path(sys.argv[1]), "run") as outbox:
 
 
 def draft(trigger_id: int, verdict: Verdict = PASS, camera: str = "left") -> Draft:
-    decision = Decision(trigger=values.trigger(trigger_id, camera), verdict=verdict, origin=None, decided_ns=2)
-    event = events.result_event(SOURCE, decision, is_simulated=False)
+    trigger, views = values.trigger(trigger_id, camera), {camera: View(verdict=verdict)}
+    decision = Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=2)
+    event = announce.result_event(SOURCE, decision, is_simulated=False)
     return Draft(topic=SOURCE.topic(camera, "result"), flags=Flag.DURABLE, verdict_utc_ns=1, event=event)
 
 
 def interrupted(ranges: tuple[IdRange, ...]) -> Draft:
-    event = events.interrupted_event(SOURCE, ranges, 1)
+    event = announce.interrupted_event(SOURCE, ranges, 1)
     return Draft(topic=SOURCE.topic("-", "result"), flags=Flag.DURABLE, verdict_utc_ns=1, event=event)
 
 
@@ -131,7 +132,7 @@ def test_a_block_whose_ids_all_have_events_is_let_go(tmp_path):
 def test_late_results_are_kept_once(tmp_path):
     with Outbox(tmp_path / "outbox", "run") as outbox:
         for arrived_ns in (5, 6):
-            outbox.add_late(Late(trigger_id=1, verdict=PASS, arrived_ns=arrived_ns))
+            outbox.add_late(Late(trigger_id=1, camera="left", verdict=PASS, arrived_ns=arrived_ns))
         assert outbox._db.execute("SELECT COUNT(*) FROM late").fetchone() == (1,)
 
 

@@ -9,6 +9,7 @@ from edge.errors import ConfigError
 from edge.recipe import (
     LoadedRecipe,
     RegionRecipe,
+    default_recipe,
     load_recipe,
     products,
     recipe_path,
@@ -101,17 +102,19 @@ def test_a_product_without_recipe_is_refused_with_the_place_it_should_be(station
 @pytest.mark.parametrize("name", ["../etc", "a/b", "", "Trunk", ".hidden"])
 def test_a_name_that_would_leave_the_folder_is_refused(station, name):
     with pytest.raises(ConfigError, match="product "):
-        write_default_recipe(station, name)
+        default_recipe(station, name)
     assert not station.pipelines_dir.exists()
 
 
 def test_the_default_recipe_is_valid_and_never_replaces_one(station):
-    written = write_default_recipe(station, "trunk")
+    written = default_recipe(station, "trunk")
+    assert products(station) == []
+    write_default_recipe(written)
     assert written == load_recipe(station, "trunk")
     assert products(station) == ["trunk"]
     write(station, "description = 'mine'")
     with pytest.raises(ConfigError, match="cannot be written: File exists"):
-        write_default_recipe(station, "trunk")
+        write_default_recipe(written)
     assert load_recipe(station, "trunk").recipe.description == "mine"
 
 

@@ -15,31 +15,44 @@ from hypothesis.extra import numpy as arrays
 from edge.errors import GoldlineError
 from edge.judge import Calibration, CheckScale
 from edge.records import Limits
-from edge.references import SCHEMA, Manifest, ReferenceSetError, RegionManifest, Store, pack
+from edge.references import SCHEMA, Manifest, ReferenceSetError, RegionManifest, Store, ViewManifest, pack
 
 MANIFEST = Manifest(
     schema=SCHEMA,
     product="lid",
-    camera="main",
     taught={"regions": []},
     recipe_sha256="0" * 64,
     model_sha256="1" * 64,
-    image_size=(64, 48),
-    any_size=False,
-    normalised=False,
-    registration="shift",
-    regions=(
-        RegionManifest(
-            name="part", box=(0, 0, 64, 48), size=(64, 32), grid=(4, 8), bank="global", vectors=9, template=True
+    views=(
+        ViewManifest(
+            camera="main",
+            image_size=(64, 48),
+            any_size=False,
+            normalised=False,
+            registration="shift",
+            regions=(
+                RegionManifest(
+                    name="part",
+                    box=(0, 0, 64, 48),
+                    size=(64, 32),
+                    grid=(4, 8),
+                    bank="global",
+                    vectors=9,
+                    top_fraction=0.01,
+                    template=(64, 48),
+                    checks=("anomaly", "template"),
+                ),
+            ),
+            calibration=Calibration(
+                scales={"part.anomaly": CheckScale(median=1.0, spread=0.5)},
+                limits=Limits(review=2.0, fail=4.0),
+                images=9,
+                rate=0.1,
+                goods=(0.5, 2.0),
+            ),
+            references=("a.png", "b.png"),
         ),
     ),
-    calibration=Calibration(
-        scales={"part.anomaly": CheckScale(median=1.0, spread=0.5)},
-        limits=Limits(review=2.0, fail=4.0),
-        images=9,
-        rate=0.1,
-    ),
-    references=("a.png", "b.png"),
 )
 FILES = {"part.onnx": b"graph", "part.npz": pack({"embedding": np.ones((2, 3), np.float32)}), "references/0.jpg": b"j"}
 
@@ -63,7 +76,7 @@ def test_round_trip(store: Store) -> None:
 
 def test_the_same_content_is_the_same_set(store: Store) -> None:
     assert saved(store) == saved(store)
-    assert saved(store) != saved(store, references=("a.png",))
+    assert saved(store) != saved(store, reasons=("a.png",))
     assert len(store.identities()) == 2
 
 
@@ -114,7 +127,7 @@ def test_no_set_says_how_to_teach_one(store: Store) -> None:
 
 
 def test_a_damaged_set_leaves_the_active_one(store: Store) -> None:
-    first, second = saved(store), saved(store, references=("b.png",))
+    first, second = saved(store), saved(store, reasons=("b.png",))
     store.activate(first)
     (store.root / second / "part.onnx").write_bytes(b"graft")
     with pytest.raises(ReferenceSetError):
@@ -123,7 +136,7 @@ def test_a_damaged_set_leaves_the_active_one(store: Store) -> None:
 
 
 def test_undo_goes_back_step_by_step(store: Store) -> None:
-    sets = [saved(store, references=(name,)) for name in ("a", "b", "c")]
+    sets = [saved(store, reasons=(name,)) for name in ("a", "b", "c")]
     for identity in [*sets, sets[0]]:
         store.activate(identity)
     assert store.identities() == sorted(sets)
@@ -134,7 +147,7 @@ def test_undo_goes_back_step_by_step(store: Store) -> None:
 
 
 def test_activating_the_active_set_adds_nothing_to_undo(store: Store) -> None:
-    first, second = saved(store), saved(store, references=("b",))
+    first, second = saved(store), saved(store, reasons=("b",))
     for identity in (first, second, second):
         store.activate(identity)
     assert store.undo() == first
@@ -143,7 +156,7 @@ def test_activating_the_active_set_adds_nothing_to_undo(store: Store) -> None:
 def test_a_power_cut_between_history_and_switch_keeps_the_old_set(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = saved(store), saved(store, references=("b",))
+    first, second = saved(store), saved(store, reasons=("b",))
     store.activate(first)
 
     def power_cut(*_: object) -> None:
@@ -204,5 +217,5 @@ def test_a_full_disk_leaves_the_active_set(store: Store, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ReferenceSetError, match="cannot be written: No space left on device"):
-        saved(store, references=("b.png",))
+        saved(store, reasons=("b.png",))
     assert store.load().id == first

@@ -38,9 +38,9 @@ def taught(station: Station, folder: Path) -> Taught:
 def test_the_set_is_active_and_says_what_it_can_promise(station: Station, taught: Taught) -> None:
     assert Store(station.state_dir, lid.PRODUCT).active() == taught.reference_set
     assert taught.references == COUNT
-    assert taught.calibration.rate == 1 / (COUNT + 1)
-    assert taught.odd == taught.refused == ()
-    assert any("bank" in reason for reason in taught.reasons)
+    assert taught.views[0].manifest.calibration.rate == 1 / (COUNT + 1)
+    assert taught.views[0].odd == taught.views[0].refused == ()
+    assert any("bank" in reason for reason in taught.views[0].reasons)
 
 
 def test_unseen_good_parts_score_like_the_good_ones_and_a_foreign_object_fails(
@@ -48,7 +48,7 @@ def test_unseen_good_parts_score_like_the_good_ones_and_a_foreign_object_fails(
 ) -> None:
     inspector = Inspector.load(station, lid.PRODUCT)
     lids = lid.Lids(99)
-    fail = taught.calibration.limits.fail
+    fail = taught.views[0].manifest.calibration.limits.fail
     for _ in range(3):
         prepared = inspector.prepare(lids.good())
         verdict = inspector.judge(prepared, inspector.score([prepared])[0], {})
@@ -66,7 +66,7 @@ def test_the_same_images_give_the_same_set(station: Station, folder: Path, taugh
 def test_few_images_are_enough_to_begin_with(tmp_path: Path, count: int) -> None:
     station = lid.station(tmp_path)
     result = teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", count), lid.quiet)
-    assert result.calibration.rate == (1 / 6 if count == 5 else None)
+    assert result.views[0].manifest.calibration.rate == (1 / 6 if count == 5 else None)
     prepared = (inspector := Inspector.load(station, lid.PRODUCT)).prepare(lid.Lids(5).bad())
     assert inspector.judge(prepared, inspector.score([prepared])[0], {}).outcome is Outcome.FAIL
 
@@ -76,10 +76,10 @@ def test_odd_and_repeated_images_are_named(tmp_path: Path) -> None:
     images = {f"{index:02d}.png": lids.good() for index in range(19)}
     images |= {"bad.png": lids.bad(), "copy.png": images["04.png"]}
     result = teach(lid.station(tmp_path), lid.PRODUCT, lid.write(tmp_path / "good", images), lid.quiet)
-    assert [name for name, _ in result.odd] == ["bad.png"]
-    assert result.identical == ("copy.png",)
+    assert [name for name, _ in result.views[0].odd] == ["bad.png"]
+    assert result.views[0].identical == ("copy.png",)
     assert result.references == 20
-    assert result.calibration.rate == 2 / 21
+    assert result.views[0].manifest.calibration.rate == 2 / 21
 
 
 def test_a_part_out_of_range_is_left_out_and_named(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_part_out_of_range_is_left_out_and_named(tmp_path: Path) -> None:
     images = {f"{index}.png": lids.good() for index in range(8)}
     images["far.png"] = lids.moved(44, 0)  # the limit is 15 % of 256
     result = teach(lid.station(tmp_path), lid.PRODUCT, lid.write(tmp_path / "good", images), lid.quiet)
-    assert [name for name, _ in result.refused] == ["far.png"]
-    assert "44" in result.refused[0][1]
+    assert [name for name, _ in result.views[0].refused] == ["far.png"]
+    assert "44" in result.views[0].refused[0][1]
     assert result.references == 8
 
 
@@ -97,7 +97,7 @@ def test_a_part_the_wrong_way_round_is_odd(tmp_path: Path) -> None:
     images = {f"{index}.png": lids.good() for index in range(8)}
     images["upside-down.png"] = np.ascontiguousarray(lids.good()[::-1, ::-1])
     result = teach(lid.station(tmp_path), lid.PRODUCT, lid.write(tmp_path / "good", images), lid.quiet)
-    assert "upside-down.png" in [name for name, _ in (*result.refused, *result.odd)]
+    assert "upside-down.png" in [name for name, _ in (*result.views[0].refused, *result.views[0].odd)]
 
 
 def test_a_product_without_a_recipe_gets_a_default_one(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ anomaly = false
 """
     station = lid.station(tmp_path, recipe)
     result = teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 6), lid.quiet)
-    assert set(result.calibration.scales) == {"left.anomaly", "right.template"}
+    assert set(result.views[0].manifest.calibration.scales) == {"left.anomaly", "right.template"}
     inspector = Inspector.load(station, lid.PRODUCT)
     image = lid.Lids(5).good()
     cv2.rectangle(image, (200, 80), (212, 92), (0, 0, 255), -1)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.judge import Finding
+from edge.records import Pose
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -39,8 +40,17 @@ class Check(Protocol[SeenT]):
         """The keys of an order that it answers."""
         ...
 
+    @property
+    def sight(self) -> str:
+        """What it looks at, by name: checks of one sight see the same, and it is looked at once."""
+        ...
+
     def look(self, cut: Image, embedding: Floats | None) -> SeenT:
         """What is on a cut [h, w, 3] BGR of its `size`; `embedding` [e] is the region's, where it has a graph."""
+        ...
+
+    def posed(self, seen: SeenT, pose: Pose) -> SeenT:
+        """What was seen, where the golden picture lies at `pose`: another only to who measures in the camera's picture."""
         ...
 
     def hold(self, seen: SeenT, expect: Mapping[str, str]) -> Finding:

@@ -54,7 +54,8 @@ def examine(config: Path | None, product: str | None) -> Findings:
     except ConfigError as refusal:
         findings.problems += refusal.problems
         return findings
-    findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s)")
+    groups = f", {len(station.groups)} group(s)" if station.groups else ""
+    findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s){groups}")
     if not station.cameras or station.product is None:
         findings.notes.append(f"station {station.station_id}: goldline run needs a product and a camera")
     _examine_backbone(station, findings)
@@ -75,7 +76,20 @@ def _examine_product(station: Station, product: str, findings: Findings) -> None
     findings.problems += unmatched
     if not unmatched:
         findings.checked.append(f"{loaded.path}: {len(loaded.recipe.regions)} region(s)")
+    if product == station.product:
+        findings.notes += _unseen_by_groups(station, loaded)
     _examine_reference_set(station, loaded, findings)
+
+
+def _unseen_by_groups(station: Station, loaded: LoadedRecipe) -> list[str]:
+    """One line for each group whose verdict is not about every region."""
+    seen = {name: {station.cameras[camera].role for camera in group.cameras} for name, group in station.groups.items()}
+    return [
+        f"configuration: [groups.{name}]: none of its cameras has role {', '.join(unseen)}, so its verdicts leave out "
+        f"those regions of {loaded.path}"
+        for name, roles in seen.items()
+        if (unseen := sorted(set(loaded.recipe.roles) - roles))
+    ]
 
 
 def _examine_backbone(station: Station, findings: Findings) -> None:
@@ -104,4 +118,6 @@ def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Fin
     except GoldlineError as refusal:
         findings.problems.append(str(refusal))
         return
-    findings.checked.append(f"{found.directory}: {len(found.manifest.references)} references")
+    findings.checked.append(
+        f"{found.directory}: {sum(len(view.references) for view in found.manifest.views)} references"
+    )

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect", type=expectation, default={}, metavar="KEY=VALUE,…", help="what an order would give"
     )
+    parser.add_argument("--camera", metavar="ROLE", help="the camera role that took them, where there are several")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a picture of why, for each image, here")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
@@ -43,12 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.records import Outcome
 
     inspector = Inspector.load(load_station(arguments.config), arguments.product)
+    role = inspector.role(arguments.camera)
     inspector.warm_up((1,))
     if arguments.evidence is not None:
         _make(arguments.evidence)
     all_pass = True
     for path in arguments.images:
-        verdict, latency_ms = judge_file(inspector, path, arguments.expect, arguments.evidence)
+        verdict, latency_ms = judge_file(inspector, path, arguments.expect, arguments.evidence, role)
         line = json.dumps(to_json(path, verdict, latency_ms)) if arguments.json else to_text(path, verdict, latency_ms)
         print(line, flush=True)
         all_pass = all_pass and verdict.outcome is Outcome.PASS
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def judge_file(
-    inspector: "Inspector", path: Path, expect: dict[str, str], evidence: Path | None
+    inspector: "Inspector", path: Path, expect: dict[str, str], evidence: Path | None, role: str | None = None
 ) -> tuple["Verdict", float]:
     """The verdict on one file and the time from decoded frame to verdict, ms. An unreadable one is an ERROR."""
     from edge.images import read_image
@@ -67,7 +69,7 @@ def judge_file(
     except GoldlineError as problem:
         return error(Reason.CANNOT_JUDGE, str(problem)), 0.0
     began = time.perf_counter()
-    prepared = inspector.prepare(image, inspector.manifest.camera)
+    prepared = inspector.prepare(image, role)
     scores = inspector.score([prepared])[0]
     verdict = inspector.judge(prepared, scores, expect)
     latency_ms = (time.perf_counter() - began) * 1e3
@@ -83,7 +85,18 @@ def to_json(path: Path, verdict: "Verdict", latency_ms: float) -> dict[str, Any]
     import msgspec
 
     told: dict[str, Any] = msgspec.to_builtins(verdict)
-    keys = ("reason", "detail", "review", "score", "limits", "checks", "defects", "pose", "closest_reference")
+    keys = (
+        "reason",
+        "detail",
+        "review",
+        "score",
+        "limits",
+        "checks",
+        "defects",
+        "pose",
+        "closest_reference",
+        "p_value",
+    )
     return {
         "image": str(path),
         "verdict": told["outcome"],
@@ -101,6 +114,7 @@ def to_text(path: Path, verdict: "Verdict", latency_ms: float) -> str:
         parts.append(f"score {verdict.score:.2f} (review {verdict.limits.review:.2f}, fail {verdict.limits.fail:.2f})")
     if verdict.review:
         parts.append("review")
+    parts += [f"{name} {check.found}" for name, check in verdict.checks.items() if check.found is not None]
     parts += [f"{defect.check} at {','.join(map(str, defect.bbox))}" for defect in verdict.defects[:3]]
     if verdict.closest_reference is not None:
         parts.append(f"closest {verdict.closest_reference}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.events import Event
+    from edge.events import Defect, Event
 
 EXAMPLE = "example: goldline tail --json --count 10 | jq .data.verdict"
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def line(event: "Event") -> str:
-    """An event for reading: time, camera, verdict and why, unit, score, latency."""
+    """An event for reading: time, camera, verdict and why, unit, score, where, each view, latency."""
     result = event.data
     verdict = str(result.verdict) + ("?" if result.review else "")
     parts = [f"{event.time:%H:%M:%S.%f}"[:-3], f"{result.camera:<10}", f"{verdict:<5}"]
@@ -45,11 +45,19 @@ def line(event: "Event") -> str:
     if result.score is not None:
         limit = "" if result.limits is None or result.limits.review is None else f" / {result.limits.review:.2f}"
         parts.append(f"score {result.score:.2f}{limit}")
-    parts += [f"{defect.check} at {','.join(map(str, defect.bbox))}" for defect in result.defects[:3]]
-    if result.latency is not None:
-        parts.append(f"{result.latency.capture_to_verdict_ms:.1f} ms")
+    parts += [_place(defect, is_one_of_several=bool(result.views)) for defect in result.defects[:3]]
+    parts += [f"{camera} {view.verdict}" for camera, view in result.views.items()]
+    # Of several views, from the first frame on.
+    latencies = [one.latency for one in (result, *result.views.values()) if one.latency is not None]
+    if latencies:
+        parts.append(f"{max(latency.capture_to_verdict_ms for latency in latencies):.1f} ms")
     parts += [f"trigger ids {gap.first}-{gap.last} of {gap.camera}" for gap in result.interrupted]
     return "  ".join([*parts, *([] if result.on_time else ["late"])]).rstrip()
+
+
+def _place(defect: "Defect", *, is_one_of_several: bool) -> str:
+    where = f"{defect.check} at {','.join(map(str, defect.bbox))}"
+    return f"{defect.camera} {where}" if is_one_of_several else where
 
 
 def _report_lost(first: int, last: int) -> None:

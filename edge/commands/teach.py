@@ -10,6 +10,7 @@ from edge.config import Station, load_station
 from edge.errors import GoldlineError
 
 if TYPE_CHECKING:
+    from edge.assemble import TaughtView
     from edge.teach import Taught
 
 # Odd images and near-duplicates named on the terminal; `--json` has them all.
@@ -52,33 +53,43 @@ def _teach(station: Station, arguments: argparse.Namespace) -> int:
 
 def report(taught: "Taught") -> list[str]:
     """What teach did, line by line, for a person."""
-    limits, rate = taught.calibration.limits, taught.calibration.rate
+    rate = taught.rate
     promise = (
         f"false calls: {rate:.2%} of good parts like these, the least that {_counted(taught)} can promise"
         if rate is not None
         else f"false calls: no rate can be promised from {taught.references} image(s); take 20 or more"
     )
+    lines = [
+        f"{taught.product}: reference set {taught.reference_set}, {taught.references} images, {taught.seconds:.1f} s"
+    ]
+    for view in taught.views:
+        lines += [f"  camera role {view.manifest.camera}"] if len(taught.views) > 1 else []
+        lines += report_view(view)
+    return [*lines, f"  {promise}"]
+
+
+def report_view(view: "TaughtView") -> list[str]:
+    """What there is to say of one camera role."""
+    limits = view.manifest.calibration.limits
     return [
-        f"{taught.product}: reference set {taught.reference_set}, {taught.references} images, {taught.seconds:.1f} s",
-        *(f"  {reason}" for reason in taught.reasons),
-        f"  {promise}",
+        *(f"  {reason}" for reason in view.reasons),
         f"  review limit {limits.review:.2f} spreads above a good part; fail limit {limits.fail:.2f}, an extrapolation",
         *_named(
             "look odd and were not counted for the limits; remove what is not good and teach again",
-            [f"{name} ({score:.1f})" for name, score in taught.odd],
+            [f"{name} ({score:.1f})" for name, score in view.odd],
         ),
-        *_named("left out", [f"{name} ({why})" for name, why in taught.refused]),
-        *_named("the same picture again, used once", taught.identical),
+        *_named("left out", [f"{name} ({why})" for name, why in view.refused]),
+        *_named("the same picture again, used once", view.identical),
         *_named(
             "nearly the same picture, so limits may be too tight",
-            [f"{first} ~ {second}" for first, second in taught.near_duplicates],
+            [f"{first} ~ {second}" for first, second in view.near_duplicates],
         ),
     ]
 
 
 def _counted(taught: "Taught") -> str:
-    odd = f", {len(taught.odd)} of them odd," if taught.odd else ""
-    return f"{taught.references} images{odd}"
+    odd = sum(len(view.odd) for view in taught.views)
+    return f"{taught.references} images" + (f", {odd} of them odd," if odd else "")
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:

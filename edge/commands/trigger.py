@@ -1,4 +1,4 @@
-"""Have a camera in software mode take a picture and judge it."""
+"""Have a camera in software mode, or a group of them, take a picture of a part and judge it."""
 
 import argparse
 import time
@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.description = "Send a trigger to the running station and print its answer; the verdict comes as an event."
     parser.epilog = EXAMPLE
-    parser.add_argument("camera", help="a camera whose trigger.mode is software")
+    parser.add_argument("camera", help="a camera whose trigger.mode is software, or a group of such cameras")
     parser.add_argument("--unit-identifier", metavar="X", help="the part's serial number, repeated in the event")
     parser.add_argument(
         "--expect", action="append", default=[], metavar="KEY=VALUE", help="what the order expects, as variant=oak"

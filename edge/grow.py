@@ -1,0 +1,103 @@
+"""Adds good images to what one region has learned: its bank, its template, and the scores its limits rest on."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import bank, template
+from edge.calibrate import Scores
+from edge.checks.position import Position, Presence
+from edge.features import Extractor
+from edge.kept import append_kept, kept_images
+from edge.learner import Learned, bank_arrays, bank_from
+from edge.recipe import Recipe
+from edge.records import Pose
+from edge.references import Arrays, ReferenceSet, RegionManifest, ViewManifest
+from edge.region import Region
+from edge.score_graph import compile_graph
+from edge.view_inspector import Prepared
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# Of the old images, by score: those that limits rest on.
+WORST_SHARE = 0.25
+
+
+class Grower:
+    """Grows the regions of one camera role's stored view."""
+
+    def __init__(self, found: ReferenceSet, manifest: ViewManifest, recipe: Recipe, extractor: Extractor) -> None:
+        self._found, self._manifest, self._extractor = found, manifest, extractor
+        self._recipes = {region.name: region for region in recipe.regions}
+        self._scores = found.arrays(f"{manifest.camera}/scores.npz")
+
+    def grow(self, region: Region, new: Sequence[Prepared]) -> Learned:
+        """The region with the cuts of new good images."""
+        manifest = region.manifest
+        arrays = self._found.arrays(f"{self._manifest.camera}/{manifest.name}.npz")
+        scores = {
+            name: np.concatenate([self._scores[name], self._unseen(region, name, new)])
+            for name in self._scores
+            if name.rpartition(".")[0] == manifest.name
+        }
+        if region.variation is not None:
+            cuts = [one.regions[region.template] for one in new]
+            arrays |= template.widen(region.variation, np.stack(cuts)).to_arrays()
+        if region.session is None:
+            embedding = np.zeros((len(arrays["embedding"]) + len(new), 1), np.float32)
+            return Learned(manifest, None, {**arrays, "embedding": embedding}, scores, {})
+        return self._with_bank(manifest, arrays, scores, np.stack([one.regions[manifest.name] for one in new]))
+
+    def _unseen(self, region: Region, name: str, new: Sequence[Prepared]) -> Scores:
+        """What a check makes of the new images, by what it has learned before; the bank's come later."""
+        if name == region.template and region.variation is not None:
+            variation = region.variation
+            return np.array([template.score(template.deviation(variation, one.regions[name])) for one in new])
+        for check in region.checks:
+            if check.name == name and isinstance(check, Presence | Position):
+                seen = [check.posed(check.look(one.regions[check.sight], None), one.pose or Pose()) for one in new]
+                return np.array([check.raw_score(one) for one in seen])
+        return np.zeros(len(new))
+
+    def _with_bank(self, manifest: RegionManifest, arrays: Arrays, scores: dict[str, Scores], cuts: Images) -> Learned:
+        kept = self._found.arrays(f"{self._manifest.camera}/{manifest.name}.kept.npz")
+        before = bank_from(arrays, manifest.bank or "", manifest.grid)
+        fresh = self._extractor.features(cuts)
+        after = bank.grow(before, fresh, len(kept["maps"]), self._most(manifest))
+        maps = self._maps(manifest, kept, before, fresh)
+        scores[f"{manifest.name}.anomaly"] = bank.image_score(maps, manifest.top_fraction)
+        graph = compile_graph(self._extractor.backbone, after, manifest.size, manifest.top_fraction)
+        embedding = self._extractor.outputs(self._extractor.session(graph), "embedding", cuts)
+        return Learned(
+            manifest=msgspec.structs.replace(manifest, vectors=after.source.size),
+            graph=graph,
+            arrays={**arrays, **bank_arrays(after), "embedding": np.concatenate([arrays["embedding"], embedding])},
+            scores=scores,
+            kept=append_kept(kept, list(cuts), maps),
+        )
+
+    def _most(self, manifest: RegionManifest) -> int:
+        anomaly = self._recipes[manifest.name].anomaly
+        assert anomaly is not None
+        return anomaly.per_cell if manifest.bank == "positional" else anomaly.coreset
+
+    def _maps(self, manifest: RegionManifest, kept: Arrays, before: bank.Bank, fresh: bank.Features) -> Floats:
+        """Distances [n + m, cells] of the old images and the new ones to all but themselves."""
+        old = np.asarray(kept["maps"], np.float32)
+        order = np.argsort(bank.image_score(old, manifest.top_fraction))
+        worst = order[-max(1, round(WORST_SHARE * len(order))) :]
+        features = self._extractor.features(kept_images(kept, worst.tolist()))
+        old[worst] = np.minimum(old[worst], bank.distance_maps(bank.bank_of(before, fresh), features))
+        return np.concatenate([old, _of_new(before, fresh)])
+
+
+def _of_new(before: bank.Bank, fresh: bank.Features) -> Floats:
+    """Distances [m, cells] of new images to the references before them and to the others that are new."""
+    maps = bank.distance_maps(before, fresh)
+    for row in range(len(fresh)) if len(fresh) > 1 else ():
+        others = bank.bank_of(before, np.delete(fresh, row, axis=0))
+        maps[row] = np.minimum(maps[row], bank.distance_maps(others, fresh[row : row + 1])[0])
+    return maps

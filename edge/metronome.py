@@ -1,0 +1,27 @@
+"""When the station triggers something by itself. Pure: time is an argument."""
+
+from collections.abc import Mapping
+
+
+class Metronome:
+    """Beats for several names, each with its own period; the first beat of each is at once."""
+
+    def __init__(self, periods_ms: Mapping[str, float], now_ns: int) -> None:
+        self._periods_ns = {name: int(period_ms * 1e6) for name, period_ms in periods_ms.items()}
+        self._due_ns = dict.fromkeys(periods_ms, now_ns)
+
+    @property
+    def next_ns(self) -> int | None:
+        """When the next beat is; None when none comes."""
+        return min(self._due_ns.values(), default=None)
+
+    def take(self, now_ns: int) -> list[str]:
+        """The names whose beat has come. Not in bursts after a pause: each goes on from now."""
+        come = [name for name, due_ns in self._due_ns.items() if due_ns <= now_ns]
+        for name in come:
+            self._due_ns[name] = max(self._due_ns[name] + self._periods_ns[name], now_ns)
+        return come
+
+    def stop(self) -> None:
+        """No beat comes any more."""
+        self._due_ns.clear()

@@ -1,0 +1,46 @@
+"""Says verdicts to the ledger, and says again what a ledger that died may not have read."""
+
+import threading
+from collections import deque
+
+from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.messages import Judged
+
+# Verdicts kept to be said again: more than the socket to publish can hold unread.
+REMEMBERED = 1024
+
+
+class Mouth:
+    """Inspection's end of the socket to publish, for both of its threads. Remembers the last verdicts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel: Channel | None = None
+        self._unsaid: deque[Judged] = deque()
+        self._remembered: deque[Judged] = deque(maxlen=REMEMBERED)
+
+    @property
+    def has_unsaid(self) -> bool:
+        """True while a verdict waits for the ledger."""
+        return bool(self._unsaid)
+
+    def say(self, judged: Judged | None = None) -> None:
+        """Send this and whatever waits, as far as the socket takes it."""
+        with self._lock:
+            if judged is not None:
+                self._unsaid.append(judged)
+            while self._unsaid and self._channel is not None:
+                try:
+                    self._channel.send(self._unsaid[0])
+                except (ChannelFull, ChannelClosed):
+                    return
+                self._remembered.append(self._unsaid.popleft())
+
+    def connect(self, channel: Channel | None) -> None:
+        """A new ledger hears the remembered verdicts again; it knows which it has decided already."""
+        with self._lock:
+            self._channel = channel
+            if channel is not None:
+                self._unsaid.extendleft(reversed(self._remembered))
+                self._remembered.clear()
+        self.say()
