@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from edge import bank, synthetic
 from edge.calibrate import Scores
+from edge.coreset import Floats
+from edge.positional import PositionalBank, exact_maps, positional_maps
 
 Images = NDArray[np.uint8]
 Extract = Callable[[Images], bank.Features]
@@ -36,8 +38,8 @@ class Agreement:
 def measure(
     stack: Images,
     features: bank.Features,
-    built: bank.PositionalBank,
-    maps: bank.Floats,
+    built: PositionalBank,
+    maps: Floats,
     top_fraction: float,
     extract: Extract,
 ) -> Agreement:
@@ -45,9 +47,10 @@ def measure(
     places = np.unique(np.linspace(0, len(stack) - 1, GOODS).astype(int))
     copies = _copies(stack, places)
     drawn = extract(copies) if len(copies) else features[:0]
-    few = np.concatenate([maps[places], bank.distance_maps(built, drawn)]) if len(drawn) else maps[places]
+    few = np.concatenate([maps[places], positional_maps(built, drawn)]) if len(drawn) else maps[places]
     own = np.concatenate([places, np.full(len(drawn), -1)])
-    every = bank.exact_maps(features, built.grid, np.concatenate([features[places], drawn]), own)
+    queries = np.concatenate([features[places], drawn]).astype(np.float32)
+    every = exact_maps(features, built.grid, queries, own)
     scores = [bank.image_score(one, top_fraction) for one in (few, every)]
     verdicts = [one > one[: len(places)].max() for one in scores]
     return Agreement(len(own), float((verdicts[0] == verdicts[1]).mean()), rank_correlation(*scores))

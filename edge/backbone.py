@@ -47,10 +47,14 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class FeatureGraph(NamedTuple):
-    """A graph under construction, up to the tensor `features` [n, channels, cells], cells row by row over `grid`."""
+    """A graph under construction, up to the tensor `features` [n, channels, cells], cells row by row over `grid`.
+
+    `half` are the features of the picture at half its size, [n, channels, a quarter of the cells]; empty if not asked for.
+    """
 
     builder: GraphBuilder
     features: str
+    half: str
     channels: int
     grid: tuple[int, int]
 
@@ -82,28 +86,45 @@ def feature_grid(backbone: Backbone, size_wh: tuple[int, int]) -> tuple[int, int
     return _shapes(_model(backbone, size_wh), backbone)[0][1:]
 
 
-def feature_graph(backbone: Backbone, size_wh: tuple[int, int]) -> bytes:
-    """An ONNX graph from uint8 BGR `image` [n, h, w, 3] to float32 `feat` [n, cells, channels], rows first."""
-    builder, features, channels, (rows, columns) = extend(backbone, size_wh)
+def feature_graph(backbone: Backbone, size_wh: tuple[int, int], *, halved: bool = False) -> bytes:
+    """An ONNX graph from uint8 BGR `image` [n, h, w, 3] to float32 `feat` [n, cells, channels], rows first.
+
+    `halved` adds `half`, the features of the picture at half its size.
+    """
+    builder, features, half, channels, (rows, columns) = extend(backbone, size_wh, halved=halved)
     builder.node("Transpose", features, output="feat", perm=[0, 2, 1])
     builder.output("feat", ["n", rows * columns, channels])
+    if halved:
+        builder.node("Transpose", half, output="half", perm=[0, 2, 1])
+        builder.output("half", ["n", rows * columns // 4, channels])
     return builder.finish()
 
 
-def extend(backbone: Backbone, size_wh: tuple[int, int]) -> FeatureGraph:
-    """The backbone between a uint8 BGR picture and its features.
+def extend(backbone: Backbone, size_wh: tuple[int, int], *, halved: bool = False) -> FeatureGraph:
+    """The backbone between a uint8 BGR picture and its features; `halved`, also at half the size, by the same weights.
 
     Each map is averaged over 3 x 3 cells, which lends every cell its surroundings (PatchCore, Roth et al. 2022);
     coarser maps are interpolated to the finest and all are laid behind one another.
     """
     model = _model(backbone, size_wh)
     shapes = _shapes(model, backbone)
+    small = _half_shapes(backbone, size_wh, shapes) if halved else []
     del model.graph.output[:]
     builder = GraphBuilder(model)
+    behind = list(model.graph.node)
     _feed(builder, backbone.declaration, size_wh)
+    half = ""
+    if halved:
+        _feed_half(builder, backbone.declaration, behind)
+        half = _joined(builder, [f"half/{name}" for name in _features(backbone)], small)
+    features = _joined(builder, _features(backbone), shapes)
+    return FeatureGraph(builder, features, half, sum(shape[0] for shape in shapes), shapes[0][1:])
+
+
+def _joined(builder: GraphBuilder, names: list[str], shapes: list[tuple[int, int, int]]) -> str:
     rows, columns = shapes[0][1:]
     maps: list[str] = []
-    for name, (_, height, width) in zip(_features(backbone), shapes, strict=True):
+    for name, (_, height, width) in zip(names, shapes, strict=True):
         pooled = builder.node(
             "AveragePool", name, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], count_include_pad=0
         )
@@ -113,8 +134,45 @@ def extend(backbone: Backbone, size_wh: tuple[int, int]) -> FeatureGraph:
         maps.append(pooled)
     channels = sum(shape[0] for shape in shapes)
     joined = builder.node("Concat", *maps, axis=1)
-    features = builder.node("Reshape", joined, builder.constant([0, channels, rows * columns]))
-    return FeatureGraph(builder, features, channels, (rows, columns))
+    return builder.node("Reshape", joined, builder.constant([0, channels, rows * columns]))
+
+
+def _half_shapes(
+    backbone: Backbone, size_wh: tuple[int, int], shapes: list[tuple[int, int, int]]
+) -> list[tuple[int, int, int]]:
+    half = (size_wh[0] // 2, size_wh[1] // 2)
+    small = _shapes(_model(backbone, half), backbone)
+    if any(2 * side != whole for side, whole in zip(small[0][1:], shapes[0][1:], strict=True)):
+        raise GoldlineError(f"backbone {backbone.name}: {half[0]} x {half[1]} px do not give half as many cells a side")
+    return small
+
+
+def _feed_half(builder: GraphBuilder, declaration: Declaration, behind: list[onnx.NodeProto]) -> None:
+    """The same nodes once more, behind the picture at half its size; what they multiply with stays one and the same."""
+    image = f"backbone/{declaration.input}"
+    is_planar = declaration.layout == "NCHW"
+    planar = image if is_planar else builder.node("Transpose", image, perm=[0, 3, 1, 2])
+    small = builder.node("AveragePool", planar, kernel_shape=[2, 2], strides=[2, 2])
+    small = small if is_planar else builder.node("Transpose", small, perm=[0, 2, 3, 1])
+    names = {image: small} | {name: f"half/{name}" for node in behind for name in node.output}
+    for node in behind:
+        builder.model.graph.node.append(_renamed(node, names))
+
+
+def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    """A copy that reads and writes other tensors, also where a node holds a graph of its own."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = f"half/{node.name}" if node.name else ""
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    copy.output[:] = [names.get(name, name) for name in node.output]
+    for attribute in (one for one in copy.attribute if one.HasField("g")):
+        inner = [_renamed(each, names) for each in attribute.g.node]
+        del attribute.g.node[:]
+        attribute.g.node.extend(inner)
+        for value in attribute.g.output:
+            value.name = names.get(value.name, value.name)
+    return copy
 
 
 def _declaration(path: Path, model: onnx.ModelProto) -> Declaration:

@@ -1,16 +1,17 @@
 """Features of many images at once, for teaching: the same graph that the line will run, up to the comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.backbone import Backbone, feature_graph, feature_grid
-from edge.bank import Features, Grid
+from edge.bank import Features, Grid, Seen, only
 from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.inference import Session
+from edge.tensors import Tensors
 
 Images = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -32,7 +33,7 @@ class Extractor:
     def __init__(self, backbone: Backbone, inference: InferenceConfig) -> None:
         self.backbone = backbone
         self._inference = inference
-        self._sessions: dict[Size, Session] = {}
+        self._sessions: dict[tuple[Size, bool], Session] = {}
 
     def grid(self, size: Size) -> Grid:
         """Rows and columns of the cells of pictures of (width, height)."""
@@ -40,27 +41,40 @@ class Extractor:
 
     def features(self, images: Images, tell: Progress = unheard) -> Features:
         """[n, h, w, 3] to float16 [n, cells, c]: half the memory, and far finer than parts differ."""
-        size = (images.shape[2], images.shape[1])
-        if size not in self._sessions:
-            self._sessions[size] = self.session(feature_graph(self.backbone, size))
-        return self.outputs(self._sessions[size], "feat", images, tell).astype(np.float16)
+        return self.see(images, tell, halved=False).whole
 
-    def session(self, graph: bytes) -> Session:
+    def see(self, images: Images, tell: Progress = unheard, *, halved: bool) -> Seen:
+        """The features of images [n, h, w, 3] in float16, with `halved` also at half their size."""
+        size = (images.shape[2], images.shape[1])
+        if (size, halved) not in self._sessions:
+            self._sessions[size, halved] = self.session(feature_graph(self.backbone, size, halved=halved))
+        session = self._sessions[size, halved]
+        if halved:
+            return Seen(*self._outputs(session, ("feat", "half"), images, tell))
+        return only(self._outputs(session, ("feat",), images, tell)[0])
+
+    def embedding(self, scorer: Session, images: Images) -> NDArray[np.float32]:
+        """What images look like as a whole, by the graph that the line runs: float32 [n, e]."""
+        return self._outputs(scorer, ("embedding",), images, unheard)[0]
+
+    def session(self, graph: bytes, tensors: Tensors | None = None) -> Session:
         """A session as the station would run it."""
         return Session(
             graph,
+            tensors=tensors,
             provider=self._inference.provider,
             threads=self._inference.threads,
             allow_fallback=self._inference.allow_fallback,
         )
 
-    def outputs(self, session: Session, output: str, images: Images, tell: Progress = unheard) -> NDArray[Any]:
-        """One output of a graph for any number of images. Raises GoldlineError where float16 could not hold it."""
-        parts: list[NDArray[Any]] = []
+    def _outputs(self, session: Session, outputs: Sequence[str], images: Images, tell: Progress) -> list[NDArray[Any]]:
+        """Outputs of a graph for any number of images. Raises GoldlineError where float16 could not hold them."""
+        parts: list[list[NDArray[Any]]] = [[] for _ in outputs]
         for start in range(0, len(images), FEATURE_BATCH):
-            found = session.run(images[start : start + FEATURE_BATCH])[output]
-            if not np.abs(found).max() < LARGEST_FLOAT16:
-                raise GoldlineError(f"backbone {self.backbone.name}: features beyond float16; scale its input")
-            parts.append(found.astype(np.float16) if output == "feat" else found)
+            found = session.run(images[start : start + FEATURE_BATCH])
+            for name, part in zip(outputs, parts, strict=True):
+                if not np.abs(found[name]).max() < LARGEST_FLOAT16:
+                    raise GoldlineError(f"backbone {self.backbone.name}: features beyond float16; scale its input")
+                part.append(found[name] if name == "embedding" else found[name].astype(np.float16))
             tell(min(start + FEATURE_BATCH, len(images)), len(images))
-        return np.concatenate(parts)
+        return [np.concatenate(part) for part in parts]

@@ -34,6 +34,12 @@ class GraphBuilder:
         self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def given(self, name: str, values: NDArray[np.float32]) -> str:
+        """An input of the model that takes an array of this shape, which is not stored with it."""
+        shape = list(values.shape)
+        self.model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Adds a node with one output and returns that output's name."""
         output = output or self.name(kind)

@@ -6,17 +6,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import bank, template
+from edge import bank, memory, template
 from edge.calibrate import Scores
 from edge.checks.position import Position, Presence
+from edge.experts import FusedBank
 from edge.features import Extractor
 from edge.kept import append_kept, kept_images
-from edge.learner import Learned, bank_arrays, bank_from
-from edge.recipe import Recipe
+from edge.learner import Learned
+from edge.recipe import AnomalyCheck, Recipe
 from edge.records import Pose
 from edge.references import Arrays, ReferenceSet, RegionManifest, ViewManifest
 from edge.region import Region
 from edge.score_graph import compile_graph
+from edge.tensors import Bank, tensors_of
 from edge.view_inspector import Prepared
 
 Images = NDArray[np.uint8]
@@ -64,40 +66,51 @@ class Grower:
 
     def _with_bank(self, manifest: RegionManifest, arrays: Arrays, scores: dict[str, Scores], cuts: Images) -> Learned:
         kept = self._found.arrays(f"{self._manifest.camera}/{manifest.name}.kept.npz")
-        before = bank_from(arrays, manifest.bank or "", manifest.grid)
-        fresh = self._extractor.features(cuts)
-        after = bank.grow(before, fresh, len(kept["maps"]), self._most(manifest))
-        maps = self._maps(manifest, kept, before, fresh)
-        scores[f"{manifest.name}.anomaly"] = bank.image_score(maps, manifest.top_fraction)
-        graph = compile_graph(self._extractor.backbone, after, manifest.size, manifest.top_fraction)
-        embedding = self._extractor.outputs(self._extractor.session(graph), "embedding", cuts)
+        anomaly = self._anomaly(manifest)
+        before = memory.from_arrays(arrays, manifest.grid)
+        fresh = self._see(cuts, before)
+        after = memory.grown(before, fresh, len(kept["maps"]), anomaly)
+        most = memory.most_of(after, anomaly)
+        apart = self._apart(manifest, kept, before, fresh)
+        scores[f"{manifest.name}.anomaly"] = bank.image_score(memory.maps_of(before, apart), manifest.top_fraction)
+        tensors = tensors_of(after, most)
+        graph = compile_graph(self._extractor.backbone, tensors, manifest.size, manifest.top_fraction)
+        embedding = self._extractor.embedding(self._extractor.session(graph, tensors), cuts)
         return Learned(
-            manifest=msgspec.structs.replace(manifest, vectors=after.source.size),
+            manifest=msgspec.structs.replace(manifest, vectors=memory.size_of(after)),
             graph=graph,
-            arrays={**arrays, **bank_arrays(after), "embedding": np.concatenate([arrays["embedding"], embedding])},
+            arrays={
+                **arrays,
+                **memory.to_arrays(after, most),
+                "embedding": np.concatenate([arrays["embedding"], embedding]),
+            },
             scores=scores,
-            kept=append_kept(kept, list(cuts), maps),
+            kept=append_kept(kept, list(cuts), apart),
         )
 
-    def _most(self, manifest: RegionManifest) -> int:
+    def _anomaly(self, manifest: RegionManifest) -> AnomalyCheck:
         anomaly = self._recipes[manifest.name].anomaly
         assert anomaly is not None
-        return anomaly.per_cell if manifest.bank == "positional" else anomaly.coreset
+        return anomaly
 
-    def _maps(self, manifest: RegionManifest, kept: Arrays, before: bank.Bank, fresh: bank.Features) -> Floats:
-        """Distances [n + m, cells] of the old images and the new ones to all but themselves."""
+    def _see(self, cuts: Images, compared: Bank) -> bank.Seen:
+        halved = isinstance(compared, FusedBank) and "half" in compared.experts
+        return self._extractor.see(cuts, halved=halved)
+
+    def _apart(self, manifest: RegionManifest, kept: Arrays, before: Bank, fresh: bank.Seen) -> Floats:
+        """Distances [n + m, d] of the old images and the new ones to all but themselves."""
         old = np.asarray(kept["maps"], np.float32)
-        order = np.argsort(bank.image_score(old, manifest.top_fraction))
+        order = np.argsort(bank.image_score(memory.maps_of(before, old), manifest.top_fraction))
         worst = order[-max(1, round(WORST_SHARE * len(order))) :]
-        features = self._extractor.features(kept_images(kept, worst.tolist()))
-        old[worst] = np.minimum(old[worst], bank.distance_maps(bank.bank_of(before, fresh), features))
+        seen = self._see(kept_images(kept, worst.tolist()), before)
+        old[worst] = np.minimum(old[worst], memory.apart_of(memory.alone(before, fresh), seen))
         return np.concatenate([old, _of_new(before, fresh)])
 
 
-def _of_new(before: bank.Bank, fresh: bank.Features) -> Floats:
-    """Distances [m, cells] of new images to the references before them and to the others that are new."""
-    maps = bank.distance_maps(before, fresh)
-    for row in range(len(fresh)) if len(fresh) > 1 else ():
-        others = bank.bank_of(before, np.delete(fresh, row, axis=0))
-        maps[row] = np.minimum(maps[row], bank.distance_maps(others, fresh[row : row + 1])[0])
-    return maps
+def _of_new(before: Bank, fresh: bank.Seen) -> Floats:
+    """Distances [m, d] of new images to the references before them and to the others that are new."""
+    apart = memory.apart_of(before, fresh)
+    for row in range(fresh.pictures) if fresh.pictures > 1 else ():
+        others = memory.alone(before, fresh.take(np.arange(fresh.pictures) != row))
+        apart[row] = np.minimum(apart[row], memory.apart_of(others, fresh.take(slice(row, row + 1)))[0])
+    return apart

@@ -34,6 +34,7 @@ LOAD_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "No
 
 Images = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
+Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +48,16 @@ class Session:
     """A loaded graph. `provider` is the one that runs; `fell_back` says that another was asked for.
 
     Raises GoldlineError where the model cannot be read, and where the provider asked for does not start, unless
-    `allow_fallback`. `threads` 0 takes every core this process may use. TensorRT alone: `engine_cache` is the folder
-    for compiled engines, and `device` the accelerator's name where it is not to be looked up.
+    `allow_fallback`. `threads` 0 takes every core this process may use. `tensors` are the graph's inputs beside `image`,
+    float32 of fixed shape: they are put on the device once, and every run finds them there. TensorRT alone:
+    `engine_cache` is the folder for compiled engines, and `device` the accelerator's name where it is not to be looked up.
     """
 
     def __init__(
         self,
         model: bytes | Path,
         *,
+        tensors: Tensors | None = None,
         provider: ProviderName = "cpu",
         threads: int = 0,
         allow_fallback: bool = False,
@@ -67,10 +70,13 @@ class Session:
         else:
             options = OPTIONS[provider]
         self._session, self.fell_back = loader.begin(provider, options, allow_fallback=allow_fallback)
-        # On a CPU, for when other work waits for the cores: see `calibrate`.
-        self._crowded = self._session
-        self._loader = loader
         self.provider: ProviderName = "cpu" if self.fell_back else provider
+        # On the device once, for both sessions.
+        self._tensors = loader.placed(tensors or {}, self.provider)
+        self._binding = self._bind(self._session)
+        # On a CPU, for when other work waits for the cores: see `calibrate`.
+        self._crowded, self._crowded_binding = self._session, self._binding
+        self._loader = loader
         self.sha256 = loader.sha256
         self.picture = image_shape(self._session)
         self._names: list[str] = [output.name for output in self._session.get_outputs()]
@@ -97,6 +103,7 @@ class Session:
         """
         if self.provider == "cpu" and self._crowded is self._session:
             self._crowded = self._loader.start("cpu", OPTIONS["cpu"], spins=False)
+            self._crowded_binding = self._bind(self._crowded)
         service_ms: dict[int, float] = {}
         for size in sorted(allowed):
             self._time(size, 0, crowded=False)
@@ -110,8 +117,30 @@ class Session:
         padding = next(size for size in BATCH_SIZES if size >= count) - count
         if padding:
             images = np.concatenate([images, np.repeat(images[-1:], padding, 0)])
-        values: list[Any] = (self._crowded if crowded else self._session).run(self._names, {"image": images})
+        session, binding = (self._crowded, self._crowded_binding) if crowded else (self._session, self._binding)
+        values: list[Any]
+        if self._tensors:
+            binding.bind_cpu_input("image", np.ascontiguousarray(images))
+            # Outputs of the last run would be taken for the space of this one, whose batch may be of another size.
+            binding.clear_binding_outputs()
+            for name in self._names:
+                binding.bind_output(name)
+            session.run_with_iobinding(binding)
+            values = binding.copy_outputs_to_cpu()
+        else:
+            values = session.run(self._names, {"image": images})
         return {name: value[:count] for name, value in zip(self._names, values, strict=True)}
+
+    def _bind(self, session: Any) -> Any:
+        """A binding of a session to the tensors, where they lie. Raises ValueError for others than the graph's."""
+        wanted = {value.name: tuple(value.shape) for value in session.get_inputs() if value.name != "image"}
+        given = {name: tuple(value.shape()) for name, value in self._tensors.items()}
+        if wanted != given:
+            raise ValueError(f"tensors {given} are not the graph's {wanted}")
+        binding = session.io_binding()
+        for name, value in self._tensors.items():
+            binding.bind_ortvalue_input(name, value)
+        return binding
 
     def _time(self, size: int, runs: int, *, crowded: bool) -> float:
         images = np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
@@ -150,7 +179,7 @@ def engine_cache_key(model_sha256: str, runtime: str, tensorrt: str, device: str
 
 def image_shape(session: Any) -> tuple[int, int, int]:
     """Height, width and channels of a graph's `image`."""
-    (image,) = session.get_inputs()
+    image = next(value for value in session.get_inputs() if value.name == "image")
     return tuple(image.shape[1:])
 
 
@@ -203,6 +232,12 @@ class Loader:
         except self.errors as error:
             raise GoldlineError(f"{self.name}: this model cannot be loaded: {self.reason(error)}") from error
         return session if session.get_providers()[0] == wanted else None
+
+    def placed(self, tensors: Tensors, provider: ProviderName) -> dict[str, Any]:
+        """Arrays on the provider's device."""
+        device = "cpu" if provider == "cpu" else "cuda"
+        place = self.runtime.OrtValue.ortvalue_from_numpy
+        return {name: place(np.ascontiguousarray(values), device, 0) for name, values in tensors.items()}
 
     @staticmethod
     def reason(error: Exception) -> str:

@@ -3,20 +3,22 @@
 Teaching decides the plan (`choose.py`); adding references later keeps it, and learns again by the same functions.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import agreement, bank, gate, template
+from edge import agreement, bank, gate, memory, template
 from edge.calibrate import Scores
+from edge.experts import Name
 from edge.features import Extractor
 from edge.kept import pack_kept
 from edge.material import Tell
-from edge.recipe import AnomalyCheck, RegionRecipe, TemplateCheck
+from edge.positional import PositionalBank
+from edge.recipe import AnomalyCheck, RegionRecipe
 from edge.references import Arrays, RegionManifest
 from edge.score_graph import compile_graph
+from edge.tensors import tensors_of
 
 Images = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -29,25 +31,35 @@ LEAST_SPREADS = {"anomaly": 1e-6, "template": 0.1}
 
 @dataclass(frozen=True)
 class Plan:
-    """How a region is checked: the (width, height) each check has it scaled to, None for a check that is not made."""
+    """How a region is checked: the (width, height) each check has it scaled to, None for a check that is not made.
+
+    `experts` are those of a global bank.
+    """
 
     size: Size
     bank: bank.Kind | None
     top_fraction: float
     template: Size | None
+    experts: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True)
 class Goods:
     """A region's good images: `stack` [n, h, w, 3] at the plan's size, `templates` at the template's.
 
-    The first `known` are real ones, of these `lots`; what follows stands in for more.
+    The first `known` of the stack are real ones, of these `lots`, one of them the golden one; what follows stands in for
+    more. The templates are all real.
     """
 
     stack: Images
     templates: Images | None
     known: int
     lots: tuple[str, ...]
+    golden: int = 0
+
+    def golden_first(self, images: Images) -> Images:
+        """Images in the order of the goods, the golden one before all others."""
+        return np.concatenate([images[self.golden : self.golden + 1], np.delete(images, self.golden, axis=0)])
 
 
 @dataclass(frozen=True)
@@ -80,14 +92,15 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
     arrays["embedding"] = np.zeros((goods.known, 1), np.float32)
     if plan.bank is not None and region.anomaly is not None:
         banked = Banked(region.anomaly, plan, goods, extractor, tell)
-        graph, grid, vectors = banked.graph, banked.bank.grid, banked.bank.source.size
+        graph, grid, vectors = banked.graph, banked.bank.grid, memory.size_of(banked.bank)
         arrays["embedding"] = banked.embedding
-        arrays |= bank_arrays(banked.bank)
+        arrays |= memory.to_arrays(banked.bank, banked.most)
         scores["anomaly"] = banked.scores()
-        maps, reasons = banked.maps, banked.reasons(extractor)
+        maps, reasons = banked.apart, banked.reasons(extractor)
     if goods.templates is not None and region.template is not None:
-        arrays |= template.learn(goods.templates, region.template).to_arrays()
-        scores["template"] = _unseen_by_template(goods, region.template)
+        arrays |= template.learn(goods.golden_first(goods.templates), region.template).to_arrays()
+        lots = None if lots_of(goods) is None else goods.lots
+        scores["template"] = template.leave_one_out_scores(goods.templates, region.template, lots)
     manifest = RegionManifest(
         name=region.name,
         box=box,
@@ -110,98 +123,37 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
 
 
 class Banked:
-    """The memory bank of a region, compiled into its graph."""
+    """The memory bank of a region, and the graph that it is compared by."""
 
     def __init__(self, anomaly: AnomalyCheck, plan: Plan, goods: Goods, extractor: Extractor, tell: Tell) -> None:
         assert plan.bank is not None
-        self._anomaly, self._goods, self._tell = anomaly, goods, tell
-        self._kind: bank.Kind = plan.bank
-        self._top_fraction = plan.top_fraction
-        self._features = extractor.features(goods.stack, _stage(tell, "features"))
-        self._grid = extractor.grid(plan.size)
-        self.bank = build(self._kind, anomaly, self._features, self._grid, _stage(tell, "memory bank"))
-        self.graph = compile_graph(extractor.backbone, self.bank, plan.size, plan.top_fraction)
-        self.embedding = extractor.outputs(extractor.session(self.graph), "embedding", goods.stack[: goods.known])
-        self.maps = self._unseen()[: goods.known]
+        self._goods, self._top_fraction = goods, plan.top_fraction
+        halved = "half" in plan.experts
+        self._seen = extractor.see(goods.stack, lambda done, total: tell("features", done, total), halved=halved)
+        self.bank, apart = memory.learn_bank(
+            plan.bank, plan.experts, anomaly, self._seen, extractor.grid(plan.size), lots_of(goods), tell
+        )
+        self.apart = apart[: goods.known]
+        self.most = memory.most_of(self.bank, anomaly)
+        tensors = tensors_of(self.bank, self.most)
+        self.graph = compile_graph(extractor.backbone, tensors, plan.size, plan.top_fraction)
+        scorer = extractor.session(self.graph, tensors)
+        self.embedding = extractor.embedding(scorer, goods.stack[: goods.known])
 
     def scores(self) -> Scores:
         """Of each real image, by a bank without it and without its lot."""
-        return bank.image_score(self.maps, self._top_fraction)
+        return bank.image_score(memory.maps_of(self.bank, self.apart), self._top_fraction)
 
     def reasons(self, extractor: Extractor) -> tuple[str, ...]:
         """How well the bank stands for all references, where it holds fewer."""
-        kept = self.bank
-        if not isinstance(kept, bank.PositionalBank) or kept.vectors.shape[1] >= len(self._features):
+        kept, every = self.bank, self._seen.whole
+        if not isinstance(kept, PositionalBank) or kept.vectors.shape[1] >= len(every):
             return ()
-        found = agreement.measure(
-            self._goods.stack, self._features, kept, self.maps, self._top_fraction, extractor.features
-        )
-        return (f"{kept.vectors.shape[1]} of {len(self._features)} references kept for each place: {found}",)
-
-    def _unseen(self) -> bank.Floats:
-        lots = lots_of(self._goods)
-        tell = _stage(self._tell, "leave-one-out scores")
-        if lots is None:
-            return bank.leave_one_out_maps(
-                self._features,
-                self._grid,
-                self._kind,
-                per_cell=self._anomaly.per_cell,
-                coreset=self._anomaly.coreset,
-                progress=tell,
-            )
-        maps = np.empty(self._features.shape[:2], np.float32)
-        for done, lot in enumerate(np.unique(lots)):
-            own = lots == lot
-            others = build(self._kind, self._anomaly, self._features[~own], self._grid)
-            maps[own] = bank.distance_maps(others, self._features[own])
-            tell(done + 1, len(np.unique(lots)))
-        return maps
-
-
-def bank_arrays(built: bank.Bank) -> Arrays:
-    """A bank for an .npz. Its vectors came from float16 features, so that half precision loses nothing."""
-    return {"bank": built.vectors.astype(np.float16), "bank_source": built.source}
-
-
-def bank_from(arrays: Arrays, kind: str, grid: bank.Grid) -> bank.Bank:
-    """The inverse of `bank_arrays`."""
-    vectors, source = np.asarray(arrays["bank"], np.float32), np.asarray(arrays["bank_source"], np.int32)
-    made = bank.PositionalBank if kind == "positional" else bank.GlobalBank
-    return made(vectors=vectors, source=source, grid=grid)
-
-
-def build(
-    kind: bank.Kind,
-    anomaly: AnomalyCheck,
-    features: bank.Features,
-    grid: bank.Grid,
-    progress: Callable[[int, int], None] = bank.silent,
-) -> bank.Bank:
-    """The bank of this kind from features [n, cells, c], as large as the recipe allows."""
-    if kind == "positional":
-        return bank.build_positional(features, grid, anomaly.per_cell, progress)
-    return bank.build_global(features, grid, anomaly.coreset, progress=progress)
+        found = agreement.measure(self._goods.stack, every, kept, self.apart, self._top_fraction, extractor.features)
+        return (f"{kept.vectors.shape[1]} of {len(every)} references kept for each place: {found}",)
 
 
 def lots_of(goods: Goods) -> NDArray[np.str_] | None:
     """The lot of each image where there are two or more; None where each image is its own."""
     lots = np.array(goods.lots)
     return lots if len(np.unique(lots)) > 1 and len(goods.stack) == goods.known else None
-
-
-def _unseen_by_template(goods: Goods, check: TemplateCheck) -> Scores:
-    assert goods.templates is not None
-    lots = lots_of(goods)
-    if lots is None:
-        return template.leave_one_out_scores(goods.templates, check)[: goods.known]
-    scores = np.empty(len(lots), np.float32)
-    for lot in np.unique(lots):
-        model = template.learn(goods.templates[lots != lot], check)
-        for place in np.flatnonzero(lots == lot):
-            scores[place] = template.score(template.deviation(model, goods.templates[place]))
-    return scores
-
-
-def _stage(tell: Tell, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(name, done, total)

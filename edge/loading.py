@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edge import gate, template
+from edge import gate, memory, template
 from edge.checks.check import Check
 from edge.checks.code import CodeReader
 from edge.checks.model import load_model_check
@@ -36,17 +36,18 @@ class Loader:
         return Region(
             manifest=region,
             gate=gate.GateLimits(*(float(value) for value in arrays["gate"])),
-            session=self._session(region) if region.bank else None,
+            session=self._session(region, arrays) if region.bank else None,
             variation=template.VariationModel.from_arrays(arrays) if "template" in region.checks else None,
             checks=tuple(self._checks(region, wanted, arrays)),
             embedding=arrays["embedding"],
             norms=(arrays["embedding"] ** 2).sum(axis=1),
         )
 
-    def _session(self, region: RegionManifest) -> Session:
+    def _session(self, region: RegionManifest, arrays: Arrays) -> Session:
         inference = self.station.inference
         return Session(
             self.found.read(f"{self.view.camera}/{region.name}.onnx"),
+            tensors=memory.stored_tensors(arrays, region.grid),
             provider=inference.provider,
             threads=inference.threads if self.threads is None else self.threads,
             allow_fallback=inference.allow_fallback,

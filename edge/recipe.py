@@ -50,8 +50,8 @@ class AnomalyCheck(Section):
     top_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     # References kept for each cell, chosen farthest-point.
     per_cell: Annotated[int, Field(ge=1, le=1024)] = 32
-    # Vectors of a global bank.
-    coreset: Annotated[int, Field(ge=16, le=50_000)] = 4_000
+    # Vectors of each nearest-vector expert of a global bank.
+    coreset: Annotated[int, Field(ge=16, le=50_000)] = 1_000
 
 
 class TemplateCheck(Section):

@@ -1,116 +1,197 @@
-"""Compiles backbone and memory bank into one ONNX graph: a picture in; score, map and embedding out."""
+"""Compiles backbone and memory bank into one ONNX graph: a picture in; score, map and embedding out.
+
+The bank's arrays (`tensors.py`) are inputs of it, of fixed shape, that a session binds once: a bank that has changed
+runs in the same graph, and an accelerator's engine for it stays.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from edge.backbone import Backbone, extend
-from edge.bank import Bank, Grid, PositionalBank, neighbourhood, top_count
-from edge.coreset import Floats
+from edge.backbone import Backbone, FeatureGraph, extend
+from edge.bank import Grid, top_count
 from edge.errors import GoldlineError
-from edge.graph import GraphBuilder
+from edge.experts import Name, grid_of, spread
+from edge.positional import neighbourhood
+from edge.tensors import Tensors
 
 # Side of the grid that features are averaged on to find the closest reference: coarse enough to forgive a shift.
 EMBEDDING_SIDE = 4
-# Columns of one product with a global bank: 1,024 cells of them are 4 MB, which stay in the cache until reduced.
-GLOBAL_COLUMNS = 1024
+# As in `nearest.own_scale`.
+LEAST_DEVIATION = 1e-3
 
 
-def compile_graph(backbone: Backbone, bank: Bank, size_wh: tuple[int, int], top_fraction: float) -> bytes:
+def compile_graph(
+    backbone: Backbone, tensors: Tensors, size_wh: tuple[int, int], top_fraction: float, *, bound: bool = True
+) -> bytes:
     """One graph from uint8 BGR `image` [n, h, w, 3] to three float32 outputs.
 
     `map` [n, rows, columns]: distance of every cell to the bank. `score` [n]: mean of the largest `top_fraction` of
-    them. `embedding` [n, e]: features averaged on a coarse grid. Raises GoldlineError where bank and backbone do not
-    fit each other.
+    them. `embedding` [n, e]: features averaged on a coarse grid. The tensors are further inputs, by name; without
+    `bound` they are constants.
+    Raises GoldlineError where bank and backbone do not fit each other.
     """
-    builder, features, channels, (rows, columns) = extend(backbone, size_wh)
-    _check(bank, channels, (rows, columns))
-    embedding = _embedding(builder, features, bank.grid, channels)
-    nearest = _positional if isinstance(bank, PositionalBank) else _global
-    closeness = nearest(builder, features, bank)
-    distances = _distances(builder, features, closeness)
+    halved = "half/vectors" in tensors
+    graph = extend(backbone, size_wh, halved=halved)
+    _check(tensors, graph.channels, graph.grid)
+    compiler = _Compiler(graph, tensors, bound=bound)
+    embedding = compiler.embedding()
+    distances = compiler.positional() if "bank/vectors" in tensors else compiler.fused()
+    rows, columns = graph.grid
+    builder = graph.builder
     builder.node("Reshape", distances, builder.constant([-1, rows, columns]), output="map")
-    _score(builder, distances, embedding, top_count(rows * columns, top_fraction))
+    compiler.score(distances, embedding, top_count(rows * columns, top_fraction))
     builder.output("score", ["n"])
     builder.output("map", ["n", rows, columns])
-    builder.output("embedding", ["n", EMBEDDING_SIDE**2 * channels])
+    builder.output("embedding", ["n", EMBEDDING_SIDE**2 * graph.channels])
     return builder.finish()
 
 
-def _check(bank: Bank, channels: int, grid: Grid) -> None:
-    if bank.grid != grid:
-        (had, wide), (rows, columns) = bank.grid, grid
-        raise GoldlineError(f"memory bank: made for {had} x {wide} cells, the picture has {rows} x {columns}")
-    if bank.vectors.shape[-1] != channels:
-        given = f"vectors of {bank.vectors.shape[-1]} numbers, the backbone gives {channels}"
-        raise GoldlineError(f"memory bank: {given}; teach again with this backbone")
-    if not np.isfinite(bank.vectors).all():
-        raise GoldlineError("memory bank: a vector is not finite; teach again")
+def _check(tensors: Tensors, channels: int, grid: Grid) -> None:
+    rows, columns = grid
+    for name, values in tensors.items():
+        if name.endswith("/vectors") and values.shape[-2] != channels:
+            given = f"vectors of {values.shape[-2]} numbers, the backbone gives {channels}"
+            raise GoldlineError(f"memory bank: {given}; teach again with this backbone")
+        if not np.isfinite(values).all():
+            raise GoldlineError("memory bank: a vector is not finite; teach again")
+    places = tensors.get("bank/vectors", np.empty(rows * columns))
+    if len(places) != rows * columns:
+        raise GoldlineError(f"memory bank: made for {len(places)} cells, the picture has {rows} x {columns}")
 
 
-def _positional(builder: GraphBuilder, features: str, bank: Bank) -> str:
-    """max(q·b - |b|²/2) over the nine places around each cell: [n, cells].
+class _Compiler:
+    """Writes the comparison behind the features of a graph."""
 
-    The bank is far larger than the picture, so it is multiplied where it lies, [cells, 9n, c] x [cells, c, k], and
-    what is moved by one cell is the queries before and the maxima after.
-    """
-    cells, _, channels = bank.vectors.shape
-    queries, back = neighbourhood(bank.grid)
-    by_cell = builder.node("Transpose", features, perm=[2, 0, 1])
-    around = builder.node("Gather", by_cell, builder.constant(queries), axis=0)
-    around = builder.node("Reshape", around, builder.constant([cells, -1, channels]))
-    closeness = _closeness(builder, around, np.swapaxes(bank.vectors, 1, 2))
-    flat = builder.node("Reshape", closeness, builder.constant([cells * 9, -1]))
-    met = builder.node("Gather", flat, builder.constant(back), axis=0)
-    best = builder.node("ReduceMax", met, builder.constant([1]), keepdims=0)
-    return builder.node("Transpose", best, perm=[1, 0])
+    def __init__(self, graph: FeatureGraph, tensors: Tensors, *, bound: bool) -> None:
+        self._builder, self._graph, self._tensors, self._bound = graph.builder, graph, tensors, bound
 
+    def _tensor(self, name: str) -> str:
+        values = self._tensors[name]
+        return self._builder.given(name, values) if self._bound else self._builder.constant(values)
 
-def _global(builder: GraphBuilder, features: str, bank: Bank) -> str:
-    """max(q·b - |b|²/2) over all vectors: [n, cells], some columns of the product at a time."""
-    queries = builder.node("Transpose", features, perm=[0, 2, 1])
-    parts = [
-        _closeness(builder, queries, bank.vectors[start : start + GLOBAL_COLUMNS].T)
-        for start in range(0, len(bank.vectors), GLOBAL_COLUMNS)
-    ]
-    return builder.node("Max", *parts)
+    def positional(self) -> str:
+        """Distances to the nearest in the nine places around each cell: [n, cells].
 
+        The bank is far larger than the picture, so it is multiplied where it lies, [cells, 9n, c] x [cells, c, k], and
+        what is moved by one cell is the queries before and the maxima after.
+        """
+        builder, features = self._builder, self._graph.features
+        cells, channels, _ = self._tensors["bank/vectors"].shape
+        queries, back = neighbourhood(self._graph.grid)
+        by_cell = builder.node("Transpose", features, perm=[2, 0, 1])
+        around = builder.node("Gather", by_cell, builder.constant(queries), axis=0)
+        around = builder.node("Reshape", around, builder.constant([cells, -1, channels]))
+        flat = builder.node("Reshape", self._closeness(around, "bank"), builder.constant([cells * 9, -1]))
+        met = builder.node("Gather", flat, builder.constant(back), axis=0)
+        best = builder.node("ReduceMax", met, builder.constant([1]), keepdims=0)
+        closeness = builder.node("Transpose", best, perm=[1, 0])
+        return self._distances(builder.node("ReduceSumSquare", features, builder.constant([1]), keepdims=0), closeness)
 
-def _closeness(builder: GraphBuilder, queries: str, vectors: Floats) -> str:
-    """q·b - |b|²/2 at its largest over the columns b of `vectors` [..., c, k]: half of |q|² - distance²."""
-    product = builder.node("MatMul", queries, builder.constant(vectors.astype(np.float32)))
-    half = (np.square(vectors, dtype=np.float64).sum(-2, keepdims=True) / 2).astype(np.float32)
-    return builder.node(
-        "ReduceMax", builder.node("Sub", product, builder.constant(half)), builder.constant([-1]), keepdims=0
-    )
+    def fused(self) -> str:
+        """The mean of the experts' maps, each on its own scale and laid over the finest grid: [n, cells]."""
+        builder, (rows, columns) = self._builder, self._graph.grid
+        makers: dict[Name, Callable[[], str]] = {
+            "whole": self._whole,
+            "half": self._half,
+            "gaussians": self._gaussians,
+        }
+        maps = [self._laid(name, maker()) for name, maker in makers.items() if f"{name}/share" in self._tensors]
+        fused = builder.node("Sum", *maps)
+        return builder.node("Reshape", fused, builder.constant([-1, rows * columns]))
 
+    def _whole(self) -> str:
+        return self._nearest(self._graph.features, "whole")
 
-def _distances(builder: GraphBuilder, features: str, closeness: str) -> str:
-    """sqrt(|q|² - 2·closeness), where rounding may leave a little less than 0: [n, cells]."""
-    squares = builder.node("ReduceSumSquare", features, builder.constant([1]), keepdims=0)
-    twice = builder.node("Add", closeness, closeness)
-    squared = builder.node("Sub", squares, twice)
-    return builder.node("Sqrt", builder.node("Relu", squared))
+    def _half(self) -> str:
+        return self._nearest(self._graph.half, "half")
 
+    def _nearest(self, features: str, name: str) -> str:
+        """Distances [n, cells] of features [n, c, cells] on their own picture's scale to the nearest vector."""
+        builder = self._builder
+        axes = builder.constant([2])
+        centred = builder.node("Sub", features, builder.node("ReduceMean", features, axes))
+        variance = builder.node("ReduceMean", builder.node("Mul", centred, centred), axes)
+        deviation = builder.node("Add", builder.node("Sqrt", variance), self._number(LEAST_DEVIATION))
+        queries = builder.node("Transpose", builder.node("Div", centred, deviation), perm=[0, 2, 1])
+        squares = builder.node("ReduceSumSquare", queries, builder.constant([2]), keepdims=0)
+        return self._distances(squares, self._closeness(queries, name))
 
-def _embedding(builder: GraphBuilder, features: str, grid: tuple[int, int], channels: int) -> str:
-    """Features [n, channels, cells] averaged over a coarse grid, as one product: [n, e]."""
-    rows, columns = (np.arange(side) * EMBEDDING_SIDE // side for side in grid)
-    tile = (rows[:, None] * EMBEDDING_SIDE + columns).ravel()
-    average = np.eye(EMBEDDING_SIDE**2, dtype=np.float32)[tile]
-    average /= np.maximum(average.sum(0), 1)
-    means = builder.node("MatMul", features, builder.constant(average))
-    return builder.node("Reshape", means, builder.constant([0, EMBEDDING_SIDE**2 * channels]), output="embedding")
+    def _gaussians(self) -> str:
+        """Distances [n, every second cell] to the nearest of local Gaussians and exceptions."""
+        builder, (rows, columns) = self._builder, self._graph.grid
+        channels = self._graph.channels
+        placed = builder.node("Reshape", self._graph.features, builder.constant([0, channels, rows, columns]))
+        ends = [builder.constant(values) for values in ([0, 0], [rows, columns], [2, 3], [2, 2])]
+        few = grid_of("gaussians", self._graph.grid)
+        cells = builder.node(
+            "Reshape", builder.node("Slice", placed, *ends), builder.constant([0, channels, few[0] * few[1]])
+        )
+        cells = builder.node("Transpose", cells, perm=[0, 2, 1])
+        apart = builder.node(
+            "Sub", builder.node("MatMul", cells, self._tensor("gaussians/weights")), self._tensor("gaussians/bias")
+        )
+        apart = builder.node("Reshape", apart, builder.constant([0, few[0] * few[1], -1, channels]))
+        squares = builder.node("ReduceSumSquare", apart, builder.constant([3]), keepdims=0)
+        nearest = builder.node("ReduceMin", squares, builder.constant([2]), keepdims=0)
+        return builder.node("Min", builder.node("Sqrt", nearest), self._exceptions(cells))
 
+    def _exceptions(self, cells: str) -> str:
+        builder = self._builder
+        white = builder.node("MatMul", cells, self._tensor("gaussians/white"))
+        white = builder.node("Sub", white, self._tensor("gaussians/centre"))
+        squares = builder.node("ReduceSumSquare", white, builder.constant([2]), keepdims=0)
+        return self._distances(squares, self._closeness(white, "gaussians/exceptions"))
 
-def _score(builder: GraphBuilder, distances: str, embedding: str, count: int) -> None:
-    """The mean of the `count` largest distances.
+    def _laid(self, name: Name, distances: str) -> str:
+        builder, grid = self._builder, self._graph.grid
+        own = grid_of(name, grid)
+        scaled = builder.node(
+            "Sub", builder.node("Mul", distances, self._tensor(f"{name}/share")), self._tensor(f"{name}/lift")
+        )
+        placed = builder.node("Reshape", scaled, builder.constant([-1, *own]))
+        if own == grid:
+            return placed
+        rows, columns = (builder.constant(matrix) for matrix in spread(own, grid, name))
+        return builder.node("MatMul", builder.node("MatMul", rows, placed), columns)
 
-    Nothing times the sum of the embedding is added: 0 as long as every feature is finite, else NaN, which judge
-    refuses. Without it, features that overflow could be sorted away and pass for a good part.
-    """
-    largest = builder.name("largest")
-    inputs = [distances, builder.constant([count])]
-    builder.nodes("TopK", inputs, [largest, builder.name("indices")], axis=1, sorted=0)
-    mean = builder.node("ReduceMean", largest, builder.constant([1]), keepdims=0)
-    total = builder.node("ReduceSum", embedding, builder.constant([1]), keepdims=0)
-    nothing = builder.node("Mul", total, builder.constant(np.zeros((), np.float32)))
-    builder.node("Add", mean, nothing, output="score")
+    def _closeness(self, queries: str, name: str) -> str:
+        """q·b - |b|²/2 at its largest over a bank's columns: half of |q|² - distance²."""
+        builder = self._builder
+        product = builder.node("MatMul", queries, self._tensor(f"{name}/vectors"))
+        less = builder.node("Sub", product, self._tensor(f"{name}/half"))
+        return builder.node("ReduceMax", less, builder.constant([-1]), keepdims=0)
+
+    def _distances(self, squares: str, closeness: str) -> str:
+        """sqrt(|q|² - 2·closeness), where rounding may leave a little less than 0: [n, cells]."""
+        twice = self._builder.node("Add", closeness, closeness)
+        squared = self._builder.node("Sub", squares, twice)
+        return self._builder.node("Sqrt", self._builder.node("Relu", squared))
+
+    def embedding(self) -> str:
+        """Features averaged over a coarse grid, as one product: [n, e]."""
+        rows, columns = (np.arange(side) * EMBEDDING_SIDE // side for side in self._graph.grid)
+        tile = (rows[:, None] * EMBEDDING_SIDE + columns).ravel()
+        average = np.eye(EMBEDDING_SIDE**2, dtype=np.float32)[tile]
+        average /= np.maximum(average.sum(0), 1)
+        means = self._builder.node("MatMul", self._graph.features, self._builder.constant(average))
+        shape = self._builder.constant([0, EMBEDDING_SIDE**2 * self._graph.channels])
+        return self._builder.node("Reshape", means, shape, output="embedding")
+
+    def score(self, distances: str, embedding: str, count: int) -> None:
+        """The mean of the `count` largest distances.
+
+        Nothing times the sum of the embedding is added: 0 as long as every feature is finite, else NaN, which judge
+        refuses. Without it, features that overflow could be sorted away and pass for a good part.
+        """
+        builder = self._builder
+        largest = builder.name("largest")
+        inputs = [distances, builder.constant([count])]
+        builder.nodes("TopK", inputs, [largest, builder.name("indices")], axis=1, sorted=0)
+        mean = builder.node("ReduceMean", largest, builder.constant([1]), keepdims=0)
+        total = builder.node("ReduceSum", embedding, builder.constant([1]), keepdims=0)
+        nothing = builder.node("Mul", total, self._number(0))
+        builder.node("Add", mean, nothing, output="score")
+
+    def _number(self, value: float) -> str:
+        return self._builder.constant(np.array(value, np.float32))

@@ -51,10 +51,10 @@ class TeacherOfView:
         view, why = self._choose_brightness(view, material)
         boxes = [self._box(region, view) for region in self._regions]
         plans = [self._plan(region, box, view, material) for region, box in zip(self._regions, boxes, strict=True)]
-        goods = self._goods(view, material, boxes, [plan for plan, _ in plans])
+        golden = material.laid.indices.index(fitted.golden_index)
+        goods = self._goods(view, material, boxes, [plan for plan, _ in plans], golden)
         located = [locate(region, box, view, material) for region, box in zip(self._regions, boxes, strict=True)]
         material.release()
-        golden = material.laid.indices.index(fitted.golden_index)
         learned = [
             add_checks(
                 learner.learn(region, box, plan, good, self._extractor, self._tell),
@@ -95,7 +95,9 @@ class TeacherOfView:
     def _plan(self, region: RegionRecipe, box: Box, view: View, material: Material) -> tuple[Plan, tuple[str, ...]]:
         return choose.plan(region, box, view, material, self._extractor, self._tell)
 
-    def _goods(self, view: View, material: Material, boxes: Sequence[Box], plans: Sequence[Plan]) -> list[Goods]:
+    def _goods(
+        self, view: View, material: Material, boxes: Sequence[Box], plans: Sequence[Plan], golden: int
+    ) -> list[Goods]:
         """Each region's good images, all cut in one reading."""
         wanted = [(box, plan.size) for box, plan in zip(boxes, plans, strict=True)]
         finer = [(box, plan.template) for box, plan in zip(boxes, plans, strict=True) if plan.template is not None]
@@ -104,9 +106,10 @@ class TeacherOfView:
         return [
             Goods(
                 stack=enough(stack),
-                templates=None if plan.template is None else enough(next(templates)),
+                templates=None if plan.template is None else next(templates),
                 known=len(stack),
                 lots=material.lots,
+                golden=golden,
             )
             for stack, plan in zip(stacks, plans, strict=False)
         ]

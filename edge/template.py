@@ -37,6 +37,8 @@ _UNSEEN_PX = 2 * golden.FAR_PX + 1
 _WORST_PIXELS = 5
 # What good parts exceed the tolerance of a few by, where a picture is moved by parts of a pixel: a half more than all of it.
 _LEAST_OF_FEW = 1.5
+# What is new and good, a label or a weld, lies as loosely as this on the next part.
+_WIDENED_PX = 3
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,16 @@ def _spread(stack: Image, check: TemplateCheck) -> Spread:
 def _wider(parts: Spread, stack: Image) -> Spread:
     bright, dark = parts.bright, parts.dark
     for image in stack:
-        bright = np.maximum(bright, cv2.subtract(image, parts.centre).astype(np.float32))
-        dark = np.maximum(dark, cv2.subtract(parts.centre, image).astype(np.float32))
+        bright = _raised(bright, cv2.subtract(image, parts.centre))
+        dark = _raised(dark, cv2.subtract(parts.centre, image))
     return Spread(parts.centre, bright, dark)
+
+
+def _raised(tolerance: Map, excess: cv2.typing.MatLike) -> Map:
+    """A tolerance that holds what exceeds it, also where that lies a little elsewhere on the next part."""
+    beyond = np.where(excess > tolerance, excess, 0).astype(np.float32)
+    around = cv2.dilate(beyond, np.ones((2 * _WIDENED_PX + 1, 2 * _WIDENED_PX + 1), np.uint8))
+    return np.maximum(tolerance, around)
 
 
 def _tolerance(check: TemplateCheck, spread: Map, gradient: Map) -> Map:

@@ -1,4 +1,4 @@
-"""Banks keep what the plain definitions say, leave-one-out really leaves one out, and the graph agrees with NumPy."""
+"""Banks keep what the plain definitions say, and leave-one-out really leaves one out."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import coreset as coreset_module
-from edge.bank import (
-    GlobalBank,
-    PositionalBank,
-    build_global,
-    build_positional,
-    distance_maps,
-    image_score,
-    leave_one_out_maps,
-    neighbourhood,
-)
+from edge import nearest
+from edge.bank import image_score
 from edge.coreset import farthest_points, k_centre, squared_distances
-from edge.errors import GoldlineError
-from edge.inference import Session
-from edge.score_graph import EMBEDDING_SIDE, compile_graph
-from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone, small_features
+from edge.nearest import build_nearest, grow_nearest, nearest_distances, own_scale
+from edge.positional import (
+    build_positional,
+    exact_maps,
+    grow_positional,
+    neighbourhood,
+    place_share,
+    positional_maps,
+    positional_without_own,
+)
+from tests.small_backbone import CHANNELS, GRID
 
 CELLS = GRID[0] * GRID[1]
 
@@ -48,8 +47,6 @@ def around(cell, grid=GRID):
 
 def plain_map(bank, picture):
     """Distances of one picture [cells, c] by looking at every vector that counts."""
-    if isinstance(bank, GlobalBank):
-        return np.array([np.linalg.norm(bank.vectors - vector, axis=1).min() for vector in picture])
     places = [np.concatenate(bank.vectors[around(cell, bank.grid)]) for cell in range(len(picture))]
     return np.array(
         [np.linalg.norm(place - vector, axis=1).min() for place, vector in zip(places, picture, strict=True)]
@@ -100,7 +97,7 @@ class TestBuild:
         features = features_of(5)
         bank = build_positional(features, GRID, per_cell=8)
         assert np.sort(bank.source, 1).tolist() == [[0, 1, 2, 3, 4]] * CELLS
-        assert distance_maps(bank, features).max() < 1e-2
+        assert positional_maps(bank, features).max() < 1e-2
 
     def test_positional_keeps_the_farthest_of_each_cell(self):
         features = features_of(20)
@@ -114,25 +111,35 @@ class TestBuild:
     def test_blocks_do_not_matter(self, monkeypatch):
         features = features_of(20)
         whole = build_positional(features, GRID, 6)
-        left_out = leave_one_out_maps(features, GRID, "positional", per_cell=6)
+        left_out = positional_without_own(features, GRID, 6)
         monkeypatch.setattr("edge.bank.BLOCK_NUMBERS", 1)
         assert np.array_equal(build_positional(features, GRID, 6).source, whole.source)
-        assert np.allclose(leave_one_out_maps(features, GRID, "positional", per_cell=6), left_out, atol=1e-3)
+        assert np.allclose(positional_without_own(features, GRID, 6), left_out, atol=1e-3)
 
-    def test_global_names_the_reference_of_every_vector(self):
+    def test_nearest_names_the_reference_of_every_vector(self):
         features = features_of(6)
-        bank = build_global(features, GRID, coreset=30)
+        bank = build_nearest(features, coreset=30)
         assert bank.vectors.shape == (30, CHANNELS)
+        scaled = own_scale(features)
         for vector, source in zip(bank.vectors, bank.source, strict=True):
-            assert (features[source] == vector).all(1).any()
+            assert np.abs(scaled[source] - vector).max(1).min() < 1e-2
 
-    def test_global_chooses_from_a_sample_of_very_many(self, monkeypatch):
-        monkeypatch.setattr("edge.bank.MOST_CANDIDATES", 50)
-        features = features_of(6)
-        bank = build_global(features, GRID, coreset=40)
+    def test_nearest_chooses_from_a_sample_of_very_many(self, monkeypatch):
+        monkeypatch.setattr(nearest, "MOST_CANDIDATES", 50)
+        bank = build_nearest(features_of(6), coreset=40)
         assert len(np.unique(bank.vectors, axis=0)) == 40
-        for vector, source in zip(bank.vectors, bank.source, strict=True):
-            assert (features[source] == vector).all(1).any()
+
+    def test_growing_keeps_the_new_and_no_more_than_the_most(self):
+        features, fresh = features_of(12), features_of(2, seed=3)
+        grown = grow_positional(build_positional(features, GRID, 6), fresh, 12, 6)
+        assert grown.vectors.shape[1] == 6
+        assert {12, 13} <= set(grown.source[0].tolist())
+        assert positional_maps(grown, fresh).max() < 1e-2
+        far = fresh * np.array([9, 1, 1, 1, 1], np.float32)
+        before = build_nearest(features, 40)
+        after = grow_nearest(before, build_nearest(far, 1000), 40)
+        assert len(after.vectors) == 40
+        assert nearest_distances(after, far[0]).mean() < nearest_distances(before, far[0]).mean()
 
     def test_progress_ends_with_all(self):
         told = []
@@ -149,26 +156,44 @@ class TestDistances:
             assert {place for place, _ in met} == set(around(cell, grid))
             assert all(queries[place, step] == cell for place, step in met)
 
-    @pytest.mark.parametrize("kind", ["positional", "global"])
-    def test_maps_are_distances_to_the_nearest(self, kind):
-        features, new = features_of(12), features_of(3, seed=1)
-        build = build_positional if kind == "positional" else build_global
-        bank = build(features, GRID, 5)
-        np.testing.assert_allclose(distance_maps(bank, new), [plain_map(bank, each) for each in new], rtol=1e-4)
+    def test_maps_are_distances_to_the_nearest(self):
+        bank, new = build_positional(features_of(12), GRID, 5), features_of(3, seed=1)
+        np.testing.assert_allclose(positional_maps(bank, new), [plain_map(bank, each) for each in new], rtol=1e-4)
 
-    def test_the_right_thing_in_the_wrong_place_is_far(self):
+    def test_a_picture_is_compared_on_its_own_scale(self):
+        features = features_of(8)
+        bank = build_nearest(features, 1000)
+        brighter = features[3] * 1.7 + np.arange(CHANNELS, dtype=np.float32)
+        assert nearest_distances(bank, brighter).max() < 0.02
+
+    def test_the_right_thing_in_the_wrong_place_is_far_only_to_the_positional_bank(self):
         places = features_of(1)[0] * 10
         features = places + features_of(8) / 100
         moved = np.roll(places, 3, axis=0)[None]
-        positional = distance_maps(build_positional(features, GRID, 8), moved)
-        assert distance_maps(build_global(features, GRID, 500), moved).max() < 1
-        assert positional.min() > 1
+        assert nearest_distances(build_nearest(features, 500), moved[0]).max() < 0.1
+        assert positional_maps(build_positional(features, GRID, 8), moved).min() > 1
+
+    def test_an_exact_search_is_the_bank_of_all(self):
+        features, new = features_of(9), features_of(2, seed=4)
+        np.testing.assert_allclose(
+            exact_maps(features, GRID, new, np.array([-1, -1])),
+            positional_maps(build_positional(features, GRID, 9), new),
+            rtol=1e-3,
+        )
+        np.testing.assert_allclose(
+            exact_maps(features, GRID, features, np.arange(9)), positional_without_own(features, GRID, 9), rtol=1e-3
+        )
+
+    def test_a_place_counts_where_pictures_are_alike_there(self):
+        texture = features_of(20, cells=400)
+        assert place_share(texture) == pytest.approx(1, abs=0.05)
+        assert place_share(texture / 10 + features_of(1, seed=8, cells=400)) < 0.3
 
     def test_one_cell_to_the_side_is_near(self):
         places = features_of(1)[0] * 10
         shifted = places.reshape(*GRID, CHANNELS)
         shifted = np.concatenate([shifted[:, :1], shifted[:, :-1]], 1).reshape(1, CELLS, CHANNELS)
-        assert distance_maps(build_positional(places[None], GRID, 8), shifted).max() < 0.01
+        assert positional_maps(build_positional(places[None], GRID, 8), shifted).max() < 0.01
 
 
 class TestLeaveOneOut:
@@ -176,33 +201,27 @@ class TestLeaveOneOut:
     def test_positional_is_the_bank_of_the_others(self, per_cell):
         features = features_of(11)
         expected = [
-            distance_maps(build_positional(without(features, image), GRID, per_cell), features[image : image + 1])[0]
+            positional_maps(build_positional(without(features, image), GRID, per_cell), features[image : image + 1])[0]
             for image in range(11)
         ]
-        maps = leave_one_out_maps(features, GRID, "positional", per_cell=per_cell)
+        maps = positional_without_own(features, GRID, per_cell)
         np.testing.assert_allclose(maps, expected, rtol=1e-3)
 
-    def test_global_is_the_bank_without_its_own_vectors(self):
+    def test_nearest_leaves_out_the_vectors_of_a_reference(self):
         features = features_of(7)
-        bank = build_global(features, GRID, 60)
-        maps = leave_one_out_maps(features, GRID, "global", coreset=60)
-        for image in range(7):
-            others = bank.source != image
-            rest = GlobalBank(vectors=bank.vectors[others], source=bank.source[others], grid=GRID)
-            assert len(rest.vectors) < 60
-            np.testing.assert_allclose(maps[image], plain_map(rest, features[image]), rtol=1e-3)
+        bank = build_nearest(features, 1000)
+        assert nearest_distances(bank, features[2]).max() < 0.02 < nearest_distances(bank, features[2], own=2).min()
 
-    @pytest.mark.parametrize("kind", ["positional", "global"])
-    def test_an_odd_reference_stands_out(self, kind):
+    def test_an_odd_reference_stands_out(self):
         features = features_of(10)
         features[4] += 5
-        scores = image_score(leave_one_out_maps(features, GRID, kind), 0.1)
+        scores = image_score(positional_without_own(features, GRID, 32), 0.1)
         assert scores.argmax() == 4
         assert scores[4] > 2 * np.median(scores)
 
     def test_one_reference_has_nothing_to_be_compared_with(self):
         with pytest.raises(ValueError, match="two references"):
-            leave_one_out_maps(features_of(1), GRID, "positional")
+            positional_without_own(features_of(1), GRID, 32)
 
 
 class TestScore:
@@ -219,80 +238,3 @@ class TestScore:
         maps = np.arange(200, dtype=np.float32)[::-1].reshape(2, 100)
         assert image_score(maps, 0.01).tolist() == [199, 99]
         assert image_score(maps, 0.04).tolist() == [197.5, 97.5]
-
-
-class TestGraph:
-    @pytest.fixture
-    def backbone(self, tmp_path):
-        return small_backbone(tmp_path)
-
-    @pytest.fixture(params=["positional", "positional of few", "global", "global of few"])
-    def bank(self, request):
-        features = small_features(pictures(14)).astype(np.float32)
-        if request.param.startswith("positional"):
-            return build_positional(features, GRID, 40 if request.param.endswith("few") else 5)
-        return build_global(features, GRID, 1000 if request.param.endswith("few") else 50)
-
-    def test_equals_numpy_at_every_batch_size(self, backbone, bank, monkeypatch):
-        # More than one part of a global bank, the last of them shorter.
-        monkeypatch.setattr("edge.score_graph.GLOBAL_COLUMNS", 16)
-        session = Session(compile_graph(backbone, bank, SIZE_WH, 0.2))
-        images = pictures(5, seed=1)
-        features = small_features(images).astype(np.float32)
-        expected = distance_maps(bank, features)
-        whole = session.run(images)
-        assert whole["map"].shape == (5, *GRID)
-        np.testing.assert_allclose(whole["map"].reshape(5, -1), expected, rtol=1e-3)
-        np.testing.assert_allclose(whole["score"], image_score(expected, 0.2), rtol=1e-3)
-        for count in (1, 2, 3):
-            part = session.run(images[:count])
-            for name, values in part.items():
-                np.testing.assert_allclose(values, whole[name][:count], rtol=1e-4, atol=1e-4)
-
-    def test_a_reference_is_at_no_distance(self, backbone):
-        references = pictures(4)
-        bank = build_positional(small_features(references).astype(np.float32), GRID, 8)
-        assert Session(compile_graph(backbone, bank, SIZE_WH, 0.2)).run(references)["map"].max() < 0.05
-
-    def test_embedding_is_the_mean_of_each_tile(self, backbone, bank):
-        images = pictures(2)
-        got = Session(compile_graph(backbone, bank, SIZE_WH, 0.2)).run(images)["embedding"]
-        maps = small_features(images).reshape(2, *GRID, CHANNELS)
-        # Four rows of tiles over four rows of cells; four columns of tiles over six columns: 2, 1, 2 and 1 of them.
-        columns = [maps[:, :, a:b].mean(2) for a, b in ((0, 2), (2, 3), (3, 5), (5, 6))]
-        expected = np.stack(columns, 2).reshape(2, EMBEDDING_SIDE**2, CHANNELS).swapaxes(1, 2).reshape(2, -1)
-        np.testing.assert_allclose(got, expected, atol=1e-4)
-
-    def test_features_that_are_not_finite_have_no_score(self, tmp_path):
-        # Divided by almost nothing, every picture but a black one overflows.
-        (tmp_path / "small.toml").write_text(
-            'input = "image"\nfeatures = ["fine", "coarse"]\nsize_multiple = 16\ndeviation = [1e-38, 1e-38, 1e-38]\n'
-        )
-        backbone = small_backbone(tmp_path)
-        bank = build_positional(np.zeros((2, CELLS, CHANNELS), np.float32), GRID, 2)
-        images = pictures(2)
-        images[0] = 0
-        scores = Session(compile_graph(backbone, bank, SIZE_WH, 0.2)).run(images)["score"]
-        assert np.isnan(scores).tolist() == [False, True]
-
-    def test_a_bank_of_another_backbone_is_refused(self, backbone):
-        bank = build_positional(features_of(3, channels=7), GRID, 2)
-        with pytest.raises(GoldlineError, match="vectors of 7 numbers, the backbone gives 5"):
-            compile_graph(backbone, bank, SIZE_WH, 0.2)
-
-    def test_a_bank_of_another_size_is_refused(self, backbone):
-        bank = build_positional(features_of(3, cells=6), (2, 3), 2)
-        with pytest.raises(GoldlineError, match="2 x 3 cells, the picture has 4 x 6"):
-            compile_graph(backbone, bank, SIZE_WH, 0.2)
-
-    def test_a_bank_that_is_not_finite_is_refused(self, backbone):
-        features = features_of(3)
-        features[1, 2, 3] = np.nan
-        bank = PositionalBank(vectors=features.swapaxes(0, 1), source=np.zeros((CELLS, 3), np.int32), grid=GRID)
-        with pytest.raises(GoldlineError, match="not finite"):
-            compile_graph(backbone, bank, SIZE_WH, 0.2)
-
-    def test_a_bank_that_is_too_large_for_a_file_is_refused(self, backbone, bank, monkeypatch):
-        monkeypatch.setattr("edge.graph.LARGEST_BYTES", 1000)
-        with pytest.raises(GoldlineError, match="lower per_cell, coreset or working_px"):
-            compile_graph(backbone, bank, SIZE_WH, 0.2)

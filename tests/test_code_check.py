@@ -102,7 +102,7 @@ class TestLook:
         other = "DataMatrix" if kind != "DataMatrix" else "QRCode"
         assert texts(image, formats=[other]) == []
 
-    @pytest.mark.parametrize("angle", [0, 13, 45, 77, 90, 135, 180, 211, 300])
+    @pytest.mark.parametrize("angle", [0, 13, 30, 45, 60, 77, 90, 120, 150, 180, 211, 300])
     @pytest.mark.parametrize("kind", ["DataMatrix", "QRCode", "Code128"])
     def test_any_angle(self, kind, angle):
         text = TEXTS[kind]
@@ -117,10 +117,11 @@ class TestLook:
             drawn(module=2, angle=11),
             blurred(drawn(angle=11), 2),
             noisy(drawn(angle=11), 40),
+            noisy(drawn(angle=11), 70),
             noisy(drawn(dark=100, light=140, angle=11), 8),
             noisy(reflecting(drawn(dark=100, light=112)), 1),
             pecked(6),
-            pecked(9),
+            pecked(11),
         ],
         ids=["inverted", "faint", "dark", "small", "blurred", "noisy", "noisy and faint", "reflecting", "pecked", "pecked large"],
     )  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge import choose, synthetic
+from edge import choose, synthetic, trial
 from tests.lid import Lids
 
 IMAGE, OTHER = Lids(1).good(), Lids(2).good()
@@ -34,17 +34,17 @@ def test_jittered_copies_are_nearly_the_picture() -> None:
 @pytest.mark.parametrize("count", [2, 5, 31, 59, 60, 300])
 def test_held_out_images_are_never_built_from(count: int) -> None:
     scored = []
-    for rest, part in choose.held_out(count):
+    for rest, part in trial.held_out(count):
         assert not set(rest) & set(part)
         assert len(rest)
         scored += part.tolist()
-    assert len(scored) == len(set(scored)) == min(count, choose.MOST_HELD_OUT)
+    assert len(scored) == len(set(scored)) == min(count, trial.MOST_HELD_OUT)
 
 
-def trial(positional: list[float], everywhere: list[float], bad: list[float]) -> choose.Trial:
+def scored_by(positional: list[float], everywhere: list[float], bad: list[float]) -> trial.Trial:
     """Ten good images of score 0 to 9 by both banks, and a copy of each."""
     good = [float(index) for index in range(10)]
-    return choose.Trial(
+    return trial.Trial(
         good={"positional": good, "global": good, "template": good},
         bad={"positional": positional, "global": everywhere, "template": bad},
         owner=list(range(10)),
@@ -54,19 +54,28 @@ def trial(positional: list[float], everywhere: list[float], bad: list[float]) ->
 CLEAR, BLURRED = [20.0 + index for index in range(10)], [4.5 + index / 10 for index in range(10)]
 
 
-def test_the_bank_that_separates_clearly_more_is_taken_and_a_tie_is_positional() -> None:
-    assert choose.choose_bank(trial(BLURRED, CLEAR, CLEAR))[0] == "global"
-    assert choose.choose_bank(trial(CLEAR, BLURRED, CLEAR))[0] == "positional"
-    assert choose.choose_bank(trial(CLEAR, CLEAR, CLEAR))[0] == "positional"
-    assert choose.choose_bank(trial(BLURRED, [*BLURRED[:9], 20.0], CLEAR))[0] == "positional"
+PLACED, ANYWHERE = 0.4, 0.9
+
+
+def test_the_bank_that_separates_clearly_more_is_taken() -> None:
+    for place in (PLACED, ANYWHERE):
+        assert choose.choose_bank(scored_by(BLURRED, CLEAR, CLEAR), place)[0] == "global"
+        assert choose.choose_bank(scored_by(CLEAR, BLURRED, CLEAR), place)[0] == "positional"
+
+
+def test_a_tie_is_settled_by_whether_things_have_a_place() -> None:
+    for bad in (CLEAR, [*BLURRED[:9], 20.0]):
+        positional = CLEAR if bad is CLEAR else BLURRED
+        assert choose.choose_bank(scored_by(positional, bad, CLEAR), PLACED)[0] == "positional"
+        assert choose.choose_bank(scored_by(positional, bad, CLEAR), ANYWHERE)[0] == "global"
 
 
 def test_without_any_copy_the_bank_is_positional() -> None:
-    nothing = choose.Trial(good={"positional": [1.0, 2.0], "global": [1.0, 2.0]})
-    assert choose.choose_bank(nothing)[0] == "positional"
+    nothing = trial.Trial(good={"positional": [1.0, 2.0], "global": [1.0, 2.0]})
+    assert choose.choose_bank(nothing, PLACED)[0] == "positional"
 
 
 def test_the_template_is_kept_only_where_it_finds_more() -> None:
-    assert choose.choose_template(trial(BLURRED, BLURRED, CLEAR), "positional")[0]
-    assert not choose.choose_template(trial(CLEAR, CLEAR, CLEAR), "positional")[0]
-    assert not choose.choose_template(trial(CLEAR, CLEAR, BLURRED), "positional")[0]
+    assert choose.choose_template(scored_by(BLURRED, BLURRED, CLEAR), "positional")[0]
+    assert not choose.choose_template(scored_by(CLEAR, CLEAR, CLEAR), "positional")[0]
+    assert not choose.choose_template(scored_by(CLEAR, CLEAR, BLURRED), "positional")[0]

@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import bank, judge
+from edge import judge
 from edge.backbone import feature_graph, feature_grid, load_backbone
 from edge.checks import variant
 from edge.checks.variant import UNKNOWN, Learned, Seen, Variant, VariantModel
 from edge.errors import GoldlineError
 from edge.inference import Session
 from edge.judge import Calibration
+from edge.positional import build_positional
 from edge.records import Limits, Outcome
 from edge.score_graph import compile_graph
+from edge.tensors import tensors_of
 from tests.drawn import Scene
 
 NUMBERS = 300
@@ -276,8 +278,8 @@ def embed():
     options = {"provider": "cpu", "threads": 1, "allow_fallback": False}
     pictures = np.stack([lid("emblem", "a", seed) for seed in range(2)])
     features = Session(feature_graph(backbone, SIZE), **options).run(pictures)["feat"]
-    graph = compile_graph(backbone, bank.build_positional(features, feature_grid(backbone, SIZE), 1), SIZE, 0.01)
-    session = Session(graph, **options)
+    tensors = tensors_of(build_positional(features, feature_grid(backbone, SIZE), 1), 1)
+    session = Session(compile_graph(backbone, tensors, SIZE, 0.01), tensors=tensors, **options)
     return lambda images: np.concatenate([session.run(image[None])["embedding"] for image in images])
 
 
