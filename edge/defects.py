@@ -29,24 +29,33 @@ def places(deviation: NDArray[np.float32], threshold: float) -> list[Place]:
     2. Of each, what rises above half its height: a strong deviation spreads over every cell whose features see it,
        several times its size.
     """
-    labels, peaks, _ = _connected(deviation >= threshold, deviation)
+    mask = (deviation >= threshold).astype(np.uint8)
+    # Most of a map does not deviate, and is not looked at again.
+    left, top, across, down = cv2.boundingRect(mask)
+    inside = np.s_[top : top + down, left : left + across]
+    if not across:
+        return []
+    deviation = deviation[inside]
+    labels, peaks, _ = _connected(mask[inside], deviation)
     half = threshold + (peaks[labels] - threshold) / 2
-    _, peaks, stats = _connected((labels > 0) & (deviation >= half), deviation)
+    _, peaks, stats = _connected(((labels > 0) & (deviation >= half)).astype(np.uint8), deviation)
     found = [
-        Place((int(x), int(y), int(width), int(height)), float(peak))
+        Place((left + int(x), top + int(y), int(width), int(height)), float(peak))
         for (x, y, width, height, _), peak in zip(stats[1:], peaks[1:], strict=True)
     ]
     return sorted(found, key=lambda place: -place.value)
 
 
 def _connected(
-    mask: NDArray[np.bool_], deviation: NDArray[np.float32]
+    mask: NDArray[np.uint8], deviation: NDArray[np.float32]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int32]]:
     """Labels of connected cells (0 is none of them), and of each label the worst value and OpenCV's statistics."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     labels = labels.astype(np.intp)
     peaks = np.full(count, -np.inf, np.float32)
-    np.maximum.at(peaks, labels.ravel(), deviation.ravel())
+    # Few cells deviate: those that do not are left alone.
+    deviating = np.flatnonzero(labels)
+    np.maximum.at(peaks, labels.ravel()[deviating], deviation.ravel()[deviating])
     return labels, peaks, stats.astype(np.int32)
 
 

@@ -22,13 +22,10 @@ from edge.fit_part import PartFit, fit_part
 from edge.geometry import Image, Matrix, Size, block_matrix, decimate, pose_matrix
 from edge.recipe import RegistrationRecipe
 from edge.records import Pose
-from edge.register import Method, Registration, align, align_grey, working_factor, working_grey
+from edge.register import SIMILARITY_MARGIN, Method, Registration, align, align_grey, working_factor, working_grey
 
 # Below half of the structure in common (correlation), goods are as unlike as two pictures of a texture.
 _FREE_BELOW = 0.5
-# Below this share of what the least similar twentieth reach it is another thing altogether (0.1 or less, where goods
-# reach 0.9 and more); with the main object gone the fixture alone leaves half.
-_SIMILARITY_MARGIN = 0.3
 # Images that the golden picture and the method are chosen on: enough for a median, and quick for hundreds.
 _CHOOSE_ON = 40
 # Long side at which methods are compared, px: what the checks look at is rarely finer.
@@ -81,7 +78,7 @@ def fit(images: Sequence[Image], recipe: RegistrationRecipe) -> FitReport:
     if typical < _FREE_BELOW and recipe.method in ("auto", "none"):
         reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f}){why_not}"
         return _free(registration, golden, similarities, reason)
-    least = _SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
+    least = SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
     return FitReport(replace(registration, min_similarity=least), golden, similarities, (reason,))
 
 

@@ -15,7 +15,7 @@ from edge.config import Station
 from edge.inference import Session
 from edge.recipe import LoadedRecipe, RegionRecipe
 from edge.references import Arrays, ReferenceSet, RegionManifest, ViewManifest
-from edge.region import Region
+from edge.region import Closest, Region
 from edge.register import Registration
 
 
@@ -39,8 +39,7 @@ class Loader:
             session=self._session(region, arrays) if region.bank else None,
             variation=template.VariationModel.from_arrays(arrays) if "template" in region.checks else None,
             checks=tuple(self._checks(region, wanted, arrays)),
-            embedding=arrays["embedding"],
-            norms=(arrays["embedding"] ** 2).sum(axis=1),
+            closest=Closest.of(arrays["embedding"]),
         )
 
     def _session(self, region: RegionManifest, arrays: Arrays) -> Session:
@@ -70,4 +69,12 @@ class Loader:
             yield CodeReader(region.name, region.box, wanted.code)
         if wanted.model is not None:
             base = self.recipe.path.parent
-            yield load_model_check(region.name, region.box, wanted.model, base, self.station.inference)
+            yield load_model_check(
+                region.name,
+                region.box,
+                wanted.model,
+                base,
+                self.station.inference,
+                threads=self.threads,
+                engine_cache=self.station.state_dir / "engines",
+            )

@@ -114,6 +114,7 @@ class CodeCheck(Section):
     Without an order it must be `expect` here, or match `pattern`, or be readable.
     """
 
+    # None: all but Codabar and ITF, whose check digit is optional; name them where you use them.
     formats: tuple[CodeFormat, ...] = ()
     expect: str | None = None
     # A regular expression that the whole text must match.
@@ -134,6 +135,12 @@ class Count(Section):
 
     least: Annotated[int, Field(ge=0)] = 0
     most: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if self.most is not None and self.least > self.most:
+            raise ValueError(f"least = {self.least} must be at most most = {self.most}")
+        return self
 
 
 class ModelCheck(Section):

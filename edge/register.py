@@ -34,6 +34,9 @@ Method = Literal["none", "shift", "rigid", "silhouette"]
 _WORKING_PX = 256
 # Steps at half and at the whole working scale, at most; it has mostly converged after four and two.
 _HALF_ROUNDS, _WHOLE_ROUNDS = 10, 5
+# Below this share of what the least similar twentieth reach it is another thing altogether (0.1 or less, where goods
+# reach 0.9 and more); with the main object gone the fixture alone leaves half.
+SIMILARITY_MARGIN = 0.3
 # Lighting that drifts further than this is a fault, not drift: it is left for the checks and the gate to see.
 _GAIN_BOUNDS = (0.7, 1.4)
 # Grey levels between which a ratio means something: above noise, below saturation.
@@ -62,6 +65,11 @@ class Registration:
     def frame_size(self) -> Size:
         """(width, height) of the camera's images: the golden picture's own, unless that is a part's surroundings."""
         return self.image_size if self.part is None else self.part.frame_size
+
+    @property
+    def usual_similarity(self) -> float:
+        """What all but a twentieth of good pictures reach; beyond any where that is not known yet."""
+        return self.min_similarity / SIMILARITY_MARGIN if self.min_similarity > 0 else math.inf
 
     @property
     def scale(self) -> float:
@@ -140,17 +148,28 @@ class Aligner:
         self.whole = solver.level(self.structure, turns=turns)
         self.half = solver.level(solver.half(self.structure), turns=turns)
 
-    def solve(self, live: solver.Map) -> Matrix:
-        """Golden to live working pixels, [3, 3].
+    def solve(self, live: solver.Map, usual: float) -> tuple[Matrix, float]:
+        """Golden to live working pixels, [3, 3], and the similarity there.
 
-        From where the coarse match lies and from where the part should lie: what repeats itself matches coarsely at
-        every period, and the better of the two is known at half the scale.
+        1. From where the part should lie. Most lie near it, and where that makes the pictures as alike as good ones
+           `usual`ly are, nothing else is looked for.
+        2. Else from where the coarse match lies as well: what repeats itself matches coarsely at every period, and the
+           better of the two is known at half the scale.
         """
         halving, small = block_matrix(2), solver.half(live)
-        starts = (halving @ self.coarse.find(live) @ np.linalg.inv(halving), np.eye(3))
-        found = [solver.refine(self.half, small, start, _HALF_ROUNDS) for start in starts]
-        at_half = max(found, key=lambda matrix: solver.similarity(self.half.golden, small, matrix))
-        return solver.refine(self.whole, live, np.linalg.inv(halving) @ at_half @ halving, _WHOLE_ROUNDS)
+        near = solver.refine(self.half, small, np.eye(3), _HALF_ROUNDS)
+        matrix, reached = self._at_whole(live, near)
+        if reached >= usual:
+            return matrix, reached
+        far = halving @ self.coarse.find(live) @ np.linalg.inv(halving)
+        far = solver.refine(self.half, small, far, _HALF_ROUNDS)
+        alike = [solver.similarity(self.half.golden, small, each) for each in (near, far)]
+        return (matrix, reached) if alike[0] >= alike[1] else self._at_whole(live, far)
+
+    def _at_whole(self, live: solver.Map, at_half: Matrix) -> tuple[Matrix, float]:
+        halving = block_matrix(2)
+        matrix = solver.refine(self.whole, live, np.linalg.inv(halving) @ at_half @ halving, _WHOLE_ROUNDS)
+        return matrix, solver.similarity(self.structure, live, matrix)
 
 
 def align(registration: Registration, image: Image) -> Alignment:
@@ -218,8 +237,7 @@ def _find(registration: Registration, live: solver.Map) -> tuple[Matrix, float]:
     unmoved = solver.unmoved_similarity(golden, live)
     if registration.method == "none":
         return identity, unmoved
-    matrix = registration.aligner.solve(live)
-    moved = solver.similarity(golden, live, matrix)
+    matrix, moved = registration.aligner.solve(live, registration.usual_similarity)
     return (matrix, moved) if moved > unmoved else (identity, unmoved)
 
 

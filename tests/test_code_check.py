@@ -123,7 +123,8 @@ class TestLook:
             pecked(6),
             pecked(11),
         ],
-        ids=["inverted", "faint", "dark", "small", "blurred", "noisy", "noisy and faint", "reflecting", "pecked", "pecked large"],
+        ids=["inverted", "faint", "dark", "small", "blurred", "noisy", "very noisy", "noisy and faint",
+             "reflecting", "pecked", "pecked large"],
     )  # fmt: skip
     def test_hard_to_read(self, image):
         assert texts(image) == [TEXT]

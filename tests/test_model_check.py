@@ -299,6 +299,10 @@ class TestClassifier:
         with pytest.raises(GoldlineError, match=r"recipe\.toml: region lid: model\.expect: .* exactly one wins"):
             self.classifier(tmp_path, expect=expect)
 
+    def test_a_label_without_another_is_refused(self, tmp_path):
+        with pytest.raises(GoldlineError, match=r"labels\.txt: a classifier needs two labels"):
+            self.classifier(tmp_path, labels=["red"], expect={"red": 1})
+
     def test_it_is_shown_all_of_the_region(self, tmp_path):
         # Stretched, not fitted in: no grey around it, and both halves count.
         one = self.classifier(tmp_path, box=(0, 0, 300, 20), confidence=0.9, expect={"red": 1})

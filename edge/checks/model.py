@@ -211,6 +211,8 @@ def load_model_check(
             raise GoldlineError(f"{about}: {label}: there is no such label in {file}")
         if bounds.least > bounds.most:
             raise GoldlineError(f"{about}: {label}: least = {bounds.least} is above most = {bounds.most:g}")
+    if check.output == "classes" and len(labels) < 2:
+        raise GoldlineError(f"{file}: a classifier needs two labels at least: a single one would always win")
     if check.output == "classes" and not _winners(wanted):
         raise GoldlineError(f"{about}: of a classifier's labels exactly one wins, which this does not allow")
     model = ForeignModel(base / check.file.expanduser(), check, inference, threads=threads, engine_cache=engine_cache)
