@@ -15,8 +15,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
-
 from edge.config import load_station
 from edge.evaluate import evaluate
 from edge.inspector import Inspector

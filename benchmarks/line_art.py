@@ -33,10 +33,11 @@ import cv2
 import numpy as np
 
 from edge import geometry, template
+from edge.check_recipes import TemplateCheck
 from edge.config import Station
 from edge.images import read_image
 from edge.inspector import Inspector
-from edge.recipe import TemplateCheck, recipe_path
+from edge.recipe import recipe_path
 from edge.records import Outcome, Pose
 from edge.teach import teach
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from edge import calibrate, drift
 from edge.checks.place import layout
 from edge.learner import LEAST_SPREADS, Learned
+from edge.manifest import ViewManifest
 from edge.recipe import RegionRecipe
-from edge.references import ViewManifest, pack
+from edge.references import pack
 from edge.view import View
 
 # Light and noise alone change the similarity of an object by a hundredth, and its place by a tenth of a pixel of what is

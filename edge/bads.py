@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.kept import PNG_SETTINGS
-from edge.references import ReferenceSet, ViewManifest
+from edge.manifest import ViewManifest
+from edge.references import ReferenceSet
 
 Image = NDArray[np.uint8]
 

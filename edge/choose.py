@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from edge import bank
 from edge.calibrate import UPPER_QUANTILE
+from edge.check_recipes import AnomalyCheck
 from edge.experts import Name
 from edge.features import Extractor
 from edge.learner import Box, Plan, Size
 from edge.material import Material, Tell, enough
 from edge.positional import place_share, positional_without_own
-from edge.recipe import AnomalyCheck, RegionRecipe
+from edge.recipe import RegionRecipe
 from edge.trial import Sample, See, Trial, held_out, kept_experts, top_fraction, try_experts, try_out
 from edge.view import View
 

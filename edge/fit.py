@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import solver
+from edge.check_recipes import RegistrationRecipe
 from edge.errors import GoldlineError
 from edge.fit_part import PartFit, fit_part
 from edge.geometry import Image, Matrix, Size, block_matrix, decimate, pose_matrix
-from edge.recipe import RegistrationRecipe
 from edge.records import Pose
 from edge.register import SIMILARITY_MARGIN, Method, Registration, align, align_grey, working_factor, working_grey
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.check_recipes import ModelCheck
 from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.inference import OPTIONS, Loader
-from edge.recipe import ModelCheck
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 
 from edge import bank, memory, template
 from edge.calibrate import Scores
+from edge.check_recipes import AnomalyCheck
 from edge.checks.position import Position, Presence
 from edge.experts import FusedBank
 from edge.features import Extractor
 from edge.kept import append_kept, kept_images
 from edge.learner import Learned
-from edge.recipe import AnomalyCheck, Recipe
+from edge.manifest import RegionManifest, ViewManifest
+from edge.recipe import Recipe
 from edge.records import Pose
-from edge.references import Arrays, ReferenceSet, RegionManifest, ViewManifest
+from edge.references import Arrays, ReferenceSet
 from edge.region import Region
 from edge.score_graph import compile_graph
 from edge.tensors import Bank, tensors_of

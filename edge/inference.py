@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.engine_cache import devices, engine_cache_key, tensorrt_version
 from edge.errors import GoldlineError
 
 ProviderName = Literal["cpu", "cuda", "tensorrt"]
@@ -172,11 +173,6 @@ def choose_batch(service_ms: Mapping[int, float], budget_ms: float = 0) -> int:
     return chosen
 
 
-def engine_cache_key(model_sha256: str, runtime: str, tensorrt: str, device: str, shapes: Sequence[str]) -> str:
-    """Names a compiled engine by all that it depends on: one built for anything else is never loaded."""
-    return hashlib.sha256("\n".join((model_sha256, runtime, tensorrt, device, *shapes)).encode()).hexdigest()
-
-
 def image_shape(session: Any) -> tuple[int, int, int]:
     """Height, width and channels of a graph's `image`."""
     image = next(value for value in session.get_inputs() if value.name == "image")
@@ -264,9 +260,7 @@ class Loader:
             "trt_profile_max_shapes": ends[1],
         }
         if engine_cache is not None:
-            key = engine_cache_key(
-                self.sha256, self.runtime.__version__, _tensorrt_version(), device or _devices(), ends
-            )
+            key = engine_cache_key(self.sha256, self.runtime.__version__, tensorrt_version(), device or devices(), ends)
             folder = engine_cache / key
             folder.mkdir(parents=True, exist_ok=True)
             options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
@@ -300,18 +294,3 @@ def _read(model: bytes | Path) -> bytes:
         return model.read_bytes()
     except OSError as error:
         raise GoldlineError(f"{model}: this model cannot be read: {error.strerror}") from error
-
-
-def _devices() -> str:
-    """The names of the NVIDIA devices here, by the driver, or by the device tree on a Jetson; empty without."""
-    drivers = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    tree = Path("/proc/device-tree/model")
-    return "\n".join(file.read_text() for file in drivers or [tree] if file.exists())
-
-
-def _tensorrt_version() -> str:
-    """The installed TensorRT's version; empty where its Python package is absent, as on a Jetson's own image."""
-    try:
-        return str(importlib.import_module("tensorrt").__version__)
-    except ImportError:
-        return ""

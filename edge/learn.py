@@ -29,9 +29,10 @@ from edge.grow import Grower
 from edge.images import read_image
 from edge.inspector import Inspector
 from edge.limits import good_verdicts
+from edge.manifest import ViewManifest
 from edge.photographs import Image, thumbnail
 from edge.recipe import Recipe, load_recipe
-from edge.references import ReferenceSet, ViewManifest
+from edge.references import ReferenceSet
 from edge.replay import Replayed, judge
 from edge.teach import store
 from edge.teach_checks import with_variants

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from edge import agreement, bank, gate, memory, template
 from edge.calibrate import Scores
+from edge.check_recipes import AnomalyCheck
 from edge.experts import Name
 from edge.features import Extractor
 from edge.kept import pack_kept
+from edge.manifest import RegionManifest
 from edge.material import Tell
 from edge.positional import PositionalBank
-from edge.recipe import AnomalyCheck, RegionRecipe
-from edge.references import Arrays, RegionManifest
+from edge.recipe import RegionRecipe
+from edge.references import Arrays
 from edge.score_graph import compile_graph
 from edge.tensors import tensors_of
 

@@ -13,8 +13,9 @@ from edge.checks.position import Position, Presence
 from edge.checks.variant import Variant, VariantModel
 from edge.config import Station
 from edge.inference import Session
+from edge.manifest import RegionManifest, ViewManifest
 from edge.recipe import LoadedRecipe, RegionRecipe
-from edge.references import Arrays, ReferenceSet, RegionManifest, ViewManifest
+from edge.references import Arrays, ReferenceSet
 from edge.region import Closest, Region
 from edge.register import Registration
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bank import Grid, Kind, Seen
+from edge.check_recipes import AnomalyCheck
 from edge.coreset import Floats, Progress, silent
 from edge.experts import (
     NAMES,
@@ -38,7 +39,6 @@ from edge.positional import (
     positional_maps,
     positional_without_own,
 )
-from edge.recipe import AnomalyCheck
 from edge.tensors import Bank, tensors_of
 
 Arrays = dict[str, NDArray[np.generic]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge import gate, template
 from edge.checks.check import Check
 from edge.inference import Session
-from edge.references import RegionManifest
+from edge.manifest import RegionManifest
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

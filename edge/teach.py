@@ -21,9 +21,10 @@ from edge.backbone import BUNDLED, load_backbone
 from edge.config import Station
 from edge.features import Extractor
 from edge.judge import Calibration
+from edge.manifest import Manifest, ViewManifest
 from edge.material import Tell
 from edge.recipe import LoadedRecipe, default_recipe, load_recipe, recipe_path, write_default_recipe
-from edge.references import SCHEMA, Manifest, Store, ViewManifest, taught_by
+from edge.references import SCHEMA, Store, taught_by
 from edge.teach_view import TeacherOfView
 
 

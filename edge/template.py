@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import golden
-from edge.recipe import TemplateCheck
+from edge.check_recipes import TemplateCheck
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from edge import bank, synthetic, template
 from edge.calibrate import Scores, scale_of, separation
+from edge.check_recipes import AnomalyCheck, TemplateCheck
 from edge.coreset import Floats
 from edge.experts import NAMES, Maps, Model, Name, Scale, fit, fuse, maps_by
 from edge.experts import scale_of as map_scale
 from edge.flaws import FLAWS, flawed
 from edge.judge import standardise
 from edge.positional import build_positional, positional_maps
-from edge.recipe import AnomalyCheck, TemplateCheck
 
 Images = NDArray[np.uint8]
 # From images [n, h, w, 3] to their features, at half their size as well.

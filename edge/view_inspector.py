@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edge import defects, gate, judge, register
 from edge.judge import Calibration, Finding
+from edge.manifest import ViewManifest
 from edge.records import Defect, Outcome, Pose, Reason, Verdict, error
-from edge.references import ViewManifest
 from edge.region import Region
 from edge.view import View
 

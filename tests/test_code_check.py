@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zxingcpp import BarcodeFormat
 
+from edge.check_recipes import CodeCheck, CodeFormat
 from edge.checks.code import MOST_SEARCHED_PX, CodeReader
 from edge.judge import EXACT, RIGHT, WRONG
-from edge.recipe import CodeCheck, CodeFormat
 
 SIDE = 360
 TEXT = "LOT-2291-0815/7745-AB"

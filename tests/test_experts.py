@@ -5,9 +5,9 @@ import pytest
 
 from edge import memory
 from edge.bank import Seen, image_score
+from edge.check_recipes import AnomalyCheck
 from edge.experts import NAMES, fit, fuse, grid_of, maps_by, scale_of, spread
 from edge.gaussians import except_for, fit_gaussians, gaussian_distances
-from edge.recipe import AnomalyCheck
 from edge.trial import kept_experts
 
 GRID = (6, 8)

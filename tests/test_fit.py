@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge.check_recipes import RegistrationRecipe
 from edge.errors import GoldlineError
 from edge.fit import fit
 from edge.images import list_images, read_image
-from edge.recipe import RegistrationRecipe
 from edge.records import Pose
 from edge.register import Registration, align
 from tests.drawn import Scene, with_object_removed

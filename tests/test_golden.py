@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from edge import template
+from edge.check_recipes import TemplateCheck
 from edge.elastic import REACH_PX, Elastic
-from edge.recipe import TemplateCheck
 
 CHECK = TemplateCheck()
 HEIGHT, WIDTH = 200, 320

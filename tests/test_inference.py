@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.backbone import BUNDLED, feature_graph
+from edge.engine_cache import engine_cache_key
 from edge.errors import GoldlineError
-from edge.inference import BATCH_SIZES, WORTHWHILE, Session, choose_batch, engine_cache_key
+from edge.inference import BATCH_SIZES, WORTHWHILE, Session, choose_batch
 from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

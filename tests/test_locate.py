@@ -9,13 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.cameras import trunk
+from edge.check_recipes import PositionCheck
 from edge.checks import locate
 from edge.checks.locate import Reach, Sought
 from edge.checks.place import layout
 from edge.checks.sweep import Sweep
 from edge.errors import GoldlineError
 from edge.geometry import warp
-from edge.recipe import PositionCheck, RegionRecipe
+from edge.recipe import RegionRecipe
 from edge.records import Pose
 from tests import trunks
 

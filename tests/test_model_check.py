@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge import judge
+from edge.check_recipes import ModelCheck
 from edge.checks import outputs
 from edge.checks.model import load_model_check
 from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.judge import EXACT, RIGHT, WRONG, Calibration, CheckScale
-from edge.recipe import ModelCheck
 from edge.records import Limits, Outcome, Reason
 
 TILE = 8

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge import calibrate, judge
 from edge.cameras import trunk
+from edge.check_recipes import PositionCheck, PresenceCheck
 from edge.checks import placing
 from edge.checks.place import Place, Seen, beside, distance_px, layout
 from edge.checks.placing import Goods
@@ -18,7 +19,7 @@ from edge.checks.position import MISSING, Position, Presence
 from edge.errors import GoldlineError
 from edge.geometry import pose_matrix, warp
 from edge.judge import EXACT
-from edge.recipe import PositionCheck, PresenceCheck, RegionRecipe
+from edge.recipe import RegionRecipe
 from edge.records import Offset, Outcome, Pose
 from tests import trunks
 

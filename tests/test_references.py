@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as arrays
 
 from edge.errors import GoldlineError
 from edge.judge import Calibration, CheckScale
+from edge.manifest import Manifest, RegionManifest, ViewManifest
 from edge.records import Limits
-from edge.references import SCHEMA, Manifest, ReferenceSetError, RegionManifest, Store, ViewManifest, pack
+from edge.references import SCHEMA, ReferenceSetError, Store, pack
 
 MANIFEST = Manifest(
     schema=SCHEMA,

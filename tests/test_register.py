@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge import register
-from edge.recipe import RegistrationRecipe
+from edge.check_recipes import RegistrationRecipe
 from edge.records import Pose
 from edge.register import Method, Registration, align
 from tests.drawn import Scene, with_object_removed

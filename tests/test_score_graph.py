@@ -7,11 +7,11 @@ import pytest
 
 from edge import memory
 from edge.bank import Seen, image_score
+from edge.check_recipes import AnomalyCheck
 from edge.errors import GoldlineError
 from edge.experts import NAMES
 from edge.inference import Session
 from edge.positional import PositionalBank, build_positional
-from edge.recipe import AnomalyCheck
 from edge.score_graph import EMBEDDING_SIDE, compile_graph
 from edge.tensors import tensors_of
 from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone, small_features

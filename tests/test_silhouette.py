@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge import register, silhouette
+from edge.check_recipes import RegistrationRecipe
 from edge.errors import GoldlineError
 from edge.fit import FitReport, fit
 from edge.geometry import Image, decimate, pose_matrix
-from edge.recipe import RegistrationRecipe
 from edge.register import Registration
 from edge.view import View
 from tests.drawn_part import Kind, photograph, place

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import template
+from edge.check_recipes import TemplateCheck
 from edge.images import list_images, read_image
-from edge.recipe import TemplateCheck
 from tests.drawn import Scene
 from tests.needs import needs_data
 

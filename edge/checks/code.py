@@ -22,9 +22,9 @@ import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
+from edge.check_recipes import CodeCheck, CodeFormat
 from edge.checks.check import Box, Floats, Image, Size
 from edge.judge import EXACT, RIGHT, WRONG, Finding
-from edge.recipe import CodeCheck, CodeFormat
 from edge.records import Pose
 
 Matrix = NDArray[np.float64]

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import validation
+from edge.check_recipes import Count, ModelCheck
 from edge.checks import outputs
 from edge.checks.check import Box, Floats, Image, Size
 from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.foreign import ForeignModel
 from edge.judge import EXACT, RIGHT, WRONG, Finding
-from edge.recipe import RECIPE_FILE, Count, ModelCheck
+from edge.recipe import RECIPE_FILE
 from edge.records import Pose
 
 # What detectors are trained to see around a picture that is not square, grey level.

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.check_recipes import PositionCheck
 from edge.checks import locate
 from edge.checks.check import Box, Image, Size
 from edge.checks.locate import Sought
 from edge.checks.sweep import Reach
 from edge.errors import GoldlineError
 from edge.geometry import pose_matrix
-from edge.recipe import PositionCheck, RegionRecipe
+from edge.recipe import RegionRecipe
 from edge.records import Offset, Pose
 
 # Longest side of a cut, px: beyond it the time grows, and a place known to some hundredths of these hardly changes.

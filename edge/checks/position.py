@@ -17,10 +17,10 @@ from typing import ClassVar
 
 import msgspec
 
+from edge.check_recipes import PositionCheck
 from edge.checks.check import Box, Floats, Image, Size
 from edge.checks.place import Place, Seen, beside, distance_px
 from edge.judge import EXACT, WRONG, Finding
-from edge.recipe import PositionCheck
 from edge.records import Offset, Pose
 
 MISSING = "missing"
