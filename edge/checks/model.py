@@ -210,8 +210,6 @@ def load_model_check(
     for label, bounds in wanted.items():
         if label not in labels:
             raise GoldlineError(f"{about}: {label}: there is no such label in {file}")
-        if bounds.least > bounds.most:
-            raise GoldlineError(f"{about}: {label}: least = {bounds.least} is above most = {bounds.most:g}")
     if check.output == "classes" and len(labels) < 2:
         raise GoldlineError(f"{file}: a classifier needs two labels at least: a single one would always win")
     if check.output == "classes" and not _winners(wanted):
