@@ -207,7 +207,7 @@ def load_model_check(
     labels = _read_labels(file)
     wanted = {label: _bounds(count) for label, count in check.expect.items()}
     about = f"{base / RECIPE_FILE}: region {region}: model.expect"
-    for label, bounds in wanted.items():
+    for label in wanted:
         if label not in labels:
             raise GoldlineError(f"{about}: {label}: there is no such label in {file}")
     if check.output == "classes" and len(labels) < 2:
