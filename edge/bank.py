@@ -20,8 +20,8 @@ Features = NDArray[np.float16] | NDArray[np.float32]
 Grid = tuple[int, int]
 Kind = Literal["positional", "global"]
 
-# Float32 numbers of one block's working arrays: 64 MiB, so that several at once stay far below the teaching budget.
-BLOCK_NUMBERS = 16 << 20
+# Float32 numbers of one block's working arrays: 16 MiB, so that several at once stay far below the teaching budget.
+BLOCK_NUMBERS = 4 << 20
 
 
 class Seen(NamedTuple):

@@ -99,6 +99,8 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
         arrays |= memory.to_arrays(banked.bank, banked.most)
         scores["anomaly"] = banked.scores()
         maps, reasons = banked.apart, banked.reasons(extractor)
+        # Its features and session, 200 MB of 300 images, before the template takes as much.
+        del banked
     if goods.templates is not None and region.template is not None:
         arrays |= template.learn(goods.golden_first(goods.templates), region.template).to_arrays()
         lots = None if lots_of(goods) is None else goods.lots

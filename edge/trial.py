@@ -41,6 +41,8 @@ PARTS = 4
 TOP_FRACTIONS: Mapping[bank.Kind, float] = {"positional": 0.01, "global": 0.05}
 # An expert with this many times the errors of the best is the worse one on real defects too; with fewer it may not be.
 CLEARLY_WORSE = 1.5
+# Errors below this are alike: a few pairs in the wrong order, by chance, of some 900 of each kind.
+LEAST_ERROR = 0.02
 # Least spreads: a score of distances has its relative one; a fused score of a usual good image is about 1; a template
 # score of a tenth of its tolerance is nothing.
 LEAST_SPREADS = {"positional": 1e-6, "global": 0.03, "template": 0.1}
@@ -147,8 +149,8 @@ def try_experts(goods: Sample, anomaly: AnomalyCheck, see: See, tell: Tell) -> P
 
 def kept_experts(errors: Mapping[Name, float]) -> tuple[Name, ...]:
     """All but those with clearly more errors than the best."""
-    best = min(errors.values())
-    return tuple(name for name in NAMES if errors[name] <= best or errors[name] < CLEARLY_WORSE * best)
+    best = max(min(errors.values()), LEAST_ERROR)
+    return tuple(name for name in NAMES if errors[name] < CLEARLY_WORSE * best)
 
 
 def try_out(
