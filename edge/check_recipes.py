@@ -36,7 +36,7 @@ class TemplateCheck(Section):
     """The variation model: is every pixel within its bright and dark limits? `auto` needs parts that register."""
 
     mode: Literal["auto", "on", "off"] = "auto"
-    # Tolerance = max(absolute, sigmas x spread, edge x gradient), grey levels.
+    # Tolerance = max(absolute, sigmas x spread, edge x gradient), grey levels; of fewer than eight images, absolute alone.
     absolute: Annotated[float, Field(ge=1, le=255)] = 12.0
     sigmas: Annotated[float, Field(gt=0)] = 4.0
     edge: Annotated[float, Field(ge=0)] = 0.5
