@@ -1,7 +1,8 @@
 """What a reference set keeps of its images, beside what it judges with: enough to add to it, and to try other limits.
 
 <region>.kept.npz   the regions as they were cut, lossless, and each image's distances by references without it
-scores.npz          every check's scores: of the good images by references without them, of known bad ones as judged
+scores.npz          every check's score of every good image, by references without it
+bads/               the known bad images, lossless (`bads.py`)
 """
 
 from collections.abc import Mapping, Sequence

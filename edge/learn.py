@@ -146,8 +146,7 @@ class Version:
             lots=(*(self._manifest.lots or ("",) * count), *("" for _ in new)),
             uncounted=(*self._manifest.uncounted, *(() if counted else names)),
         )
-        taught = assemble(self._role, viewer.view, learned, pictures, regions)
-        return self.with_bads(taught, [])
+        return assemble(self._role, viewer.view, learned, pictures, regions)
 
     def with_bads(self, taught: TaughtView, bads: Sequence[tuple[str, Image]]) -> TaughtView:
         """The known bad images there are, and these."""

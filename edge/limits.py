@@ -16,7 +16,7 @@ from edge.bads import known_bads
 from edge.errors import GoldlineError
 from edge.inspector import Inspector
 from edge.recipe import LimitsRecipe
-from edge.records import Limits, Outcome, Verdict
+from edge.records import Limits, Verdict
 from edge.replay import judge as judge_image
 from edge.replay import said
 
@@ -101,24 +101,13 @@ def good_verdicts(inspector: Inspector, role: str) -> dict[str, Verdict]:
     manifest = inspector.references.view(role)
     scores = inspector.references.arrays(f"{role}/scores.npz")
     calibration = inspector.calibration_of(role)
-    scales = calibration.scales.items()
-    overall = [
-        max(judge.standardise(scale, float(scores[name][place])) for name, scale in scales)
-        for place in range(len(manifest.references) if scales else 0)
-    ]
+    places = range(len(manifest.references) if calibration.scales else 0)
     return {
-        name: _verdict(score, calibration.limits) for name, score in zip(manifest.references, overall, strict=False)
+        manifest.references[place]: judge.decide(
+            {check: float(scores[check][place]) for check in calibration.scales}, calibration
+        )
+        for place in places
     }
-
-
-def _verdict(score: float, limits: Limits) -> Verdict:
-    fails = score >= limits.review
-    return Verdict(
-        outcome=Outcome.FAIL if fails else Outcome.PASS,
-        review=fails and score < limits.fail,
-        score=score,
-        limits=limits,
-    )
 
 
 def accept(path: Path, limits: LimitsRecipe) -> None:
