@@ -18,8 +18,6 @@ from edge.view import View
 # Light and noise alone change the similarity of an object by a hundredth, and its place by a tenth of a pixel of what is
 # searched.
 SIMILARITY_SPREAD, PLACE_SPREAD_PX = 0.01, 0.1
-# Of a fused score, which of a usual good image is about 1 and may be about 0, where no share of the median is a spread.
-FUSED_SPREAD = 0.03
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ def _least_spreads(view: View, learned: Sequence[Learned], regions: Sequence[Reg
     spreads: dict[str, float] = {}
     for one, region in zip(learned, regions, strict=True):
         known = {**LEAST_SPREADS, "presence": SIMILARITY_SPREAD}
-        if one.manifest.bank == "global":
-            known["anomaly"] = FUSED_SPREAD
+        if one.manifest.bank is not None:
+            known["anomaly"] = LEAST_SPREADS[one.manifest.bank]
         if "position" in one.manifest.checks:
             at = layout(region, one.manifest.box, view.size, view.registration.frame_size)
             known["position"] = PLACE_SPREAD_PX * at.scale

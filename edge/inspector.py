@@ -9,7 +9,7 @@ from edge import calibrate, judge
 from edge.config import Station
 from edge.drift import Drift
 from edge.errors import GoldlineError
-from edge.inference import BATCH_SIZES
+from edge.inference import BATCH_SIZES, Session
 from edge.judge import Calibration
 from edge.loading import Loader
 from edge.recipe import LimitsRecipe, LoadedRecipe, load_recipe, recipe_path
@@ -84,15 +84,17 @@ class Inspector:
 
     def warm_up(self, sizes: Sequence[int] = BATCH_SIZES) -> None:
         """Measure these batch sizes on this machine, which warms them, and set `max_batch`. All take a second or two."""
-        regions = [region for view in self.views.values() for region in view.regions]
-        sessions = [region.session for region in regions if region.session is not None]
-        self.max_batch = min((session.calibrate(allowed=sizes).max_batch for session in sessions), default=1)
+        self.max_batch = min((session.calibrate(allowed=sizes).max_batch for session in self._sessions), default=1)
 
     @property
     def fell_back(self) -> bool:
         """True where the CPU runs a graph for which another provider was asked (`inference.allow_fallback`)."""
+        return any(session.fell_back for session in self._sessions)
+
+    @property
+    def _sessions(self) -> list[Session]:
         regions = [region for view in self.views.values() for region in view.regions]
-        return any(region.session is not None and region.session.fell_back for region in regions)
+        return [region.session for region in regions if region.session is not None]
 
     def role(self, wanted: str | None) -> str:
         """The camera role of this name; the only one without a name. Raises GoldlineError."""

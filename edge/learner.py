@@ -26,9 +26,9 @@ Images = NDArray[np.uint8]
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
-# Below these a spread is an accident: an anomaly score has its relative one (calibrate.py); a template score of a
-# tenth of its tolerance is nothing.
-LEAST_SPREADS = {"anomaly": 1e-6, "template": 0.1}
+# Below these a spread is an accident, by bank or check: a score of distances has its relative one (calibrate.py); a fused
+# score of a usual good image is about 1; a template score of a tenth of its tolerance is nothing.
+LEAST_SPREADS = {"positional": 1e-6, "global": 0.03, "template": 0.1}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from edge.experts import NAMES, Maps, Model, Name, Scale, fit, fuse, maps_by
 from edge.experts import scale_of as map_scale
 from edge.flaws import FLAWS, flawed
 from edge.judge import standardise
+from edge.learner import LEAST_SPREADS
 from edge.positional import build_positional, positional_maps
 
 Images = NDArray[np.uint8]
@@ -43,9 +44,6 @@ TOP_FRACTIONS: Mapping[bank.Kind, float] = {"positional": 0.01, "global": 0.05}
 CLEARLY_WORSE = 1.5
 # Errors below this are alike: a few pairs in the wrong order, by chance, of some 900 of each kind.
 LEAST_ERROR = 0.02
-# Least spreads: a score of distances has its relative one; a fused score of a usual good image is about 1; a template
-# score of a tenth of its tolerance is nothing.
-LEAST_SPREADS = {"positional": 1e-6, "global": 0.03, "template": 0.1}
 
 
 @dataclass(frozen=True)
