@@ -28,12 +28,12 @@ from edge.features import Extractor
 from edge.grow import Grower
 from edge.images import read_image
 from edge.inspector import Inspector
-from edge.limits import good_verdicts
+from edge.limits import Known, compare
 from edge.manifest import ViewManifest
 from edge.photographs import Image, thumbnail
 from edge.recipe import Recipe, load_recipe
 from edge.references import ReferenceSet
-from edge.replay import Replayed, judge
+from edge.replay import Replayed
 from edge.teach import store
 from edge.teach_checks import with_variants
 from edge.view_inspector import Prepared
@@ -55,13 +55,13 @@ class Lesson:
     before: str
     after: str
     view: ViewManifest
-    known: tuple[Replayed, ...]
+    known: Known
     seconds: float
 
     @property
     def changed(self) -> tuple[Replayed, ...]:
         """The known images whose verdict is another now."""
-        return tuple(one for one in self.known if one.changed)
+        return tuple(one for _, one in self.known.changes)
 
 
 def learn(
@@ -92,7 +92,7 @@ def learn(
     views = [added if other == role else stored_view(before.references, other) for other in before.roles]
     identity = store(station, recipe, views, before.manifest.model_sha256, parent=before.reference_set)
     after = Inspector.load(station, product)
-    known = _compared(before, after, role)
+    known = compare(before, after, role)
     return Lesson(before.reference_set, identity, after.references.view(role), known, time.monotonic() - began)
 
 
@@ -168,14 +168,3 @@ def stored_view(found: ReferenceSet, role: str) -> TaughtView:
 def _names(name: str) -> Sequence[str]:
     stem, dot, suffix = name.rpartition(".")
     return [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
-
-
-def _compared(before: Inspector, after: Inspector, role: str) -> tuple[Replayed, ...]:
-    """Every image that both know, as both tell it: the good ones by references without them."""
-    old, new = (good_verdicts(one, role) for one in (before, after))
-    goods = [Replayed(name, verdict, new[name]) for name, verdict in old.items()]
-    bads = [
-        Replayed(name, judge(before, image, role), judge(after, image, role))
-        for name, image in known_bads(after.references, after.references.view(role))
-    ]
-    return (*goods, *bads)

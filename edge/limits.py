@@ -16,83 +16,89 @@ from edge.bads import known_bads
 from edge.errors import GoldlineError
 from edge.inspector import Inspector
 from edge.recipe import LimitsRecipe
-from edge.records import Limits, Verdict
+from edge.records import Limits, Outcome, Verdict
+from edge.replay import Replayed, said
 from edge.replay import judge as judge_image
-from edge.replay import said
 
 LIMITS = "limits"
+PASS = str(Outcome.PASS)
 
 
 @dataclass(frozen=True)
-class Change:
-    """An image that would be told otherwise; `kind` is good or bad."""
+class Known:
+    """The images that a reference set knows, as two inspectors tell them."""
 
-    image: str
-    kind: str
-    before: str
-    after: str
+    goods: tuple[Replayed, ...]
+    bads: tuple[Replayed, ...]
+
+    @property
+    def false_calls(self) -> tuple[int, int]:
+        """Good images that do not pass, before and after."""
+        return sum(said(one.before) != PASS for one in self.goods), sum(said(one.after) != PASS for one in self.goods)
+
+    @property
+    def escapes(self) -> tuple[int, int]:
+        """Bad images that pass, before and after."""
+        return sum(said(one.before) == PASS for one in self.bads), sum(said(one.after) == PASS for one in self.bads)
+
+    @property
+    def changes(self) -> list[tuple[str, Replayed]]:
+        """The images that would be told otherwise, as good or bad."""
+        every = [("good", one) for one in self.goods] + [("bad", one) for one in self.bads]
+        return [(kind, one) for kind, one in every if one.changed]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What limits do to one camera role's known images: (review, fail) as shares of the good, and escapes."""
+    """What limits do to one camera role's known images, and the rate of false calls that they promise."""
 
     role: str
     before: Limits
     after: Limits
-    goods: int
-    false_calls_before: int
-    false_calls_after: int
-    bads: int
-    escapes_before: int
-    escapes_after: int
     rate: float | None
-    changes: tuple[Change, ...]
+    known: Known
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
+        known = self.known
         return {
             "camera": self.role,
             "before": {"review": self.before.review, "fail": self.before.fail},
             "after": {"review": self.after.review, "fail": self.after.fail},
-            "good": {"images": self.goods, "false_calls": [self.false_calls_before, self.false_calls_after]},
-            "bad": {"images": self.bads, "escapes": [self.escapes_before, self.escapes_after]},
+            "good": {"images": len(known.goods), "false_calls": list(known.false_calls)},
+            "bad": {"images": len(known.bads), "escapes": list(known.escapes)},
             "false_call_rate": self.rate,
             "changed": [
-                {"image": one.image, "kind": one.kind, "before": one.before, "after": one.after} for one in self.changes
+                {"image": one.name, "kind": kind, "before": said(one.before), "after": said(one.after)}
+                for kind, one in known.changes
             ],
         }
 
 
 def effects(before: Inspector, after: Inspector) -> list[Effect]:
     """The effect on every camera role of going from one inspector's limits to another's, on the same reference set."""
-    return [_effect(before, after, role) for role in before.roles]
+    return [
+        Effect(
+            role=role,
+            before=before.calibration_of(role).limits,
+            after=after.calibration_of(role).limits,
+            rate=after.calibration_of(role).rate,
+            known=compare(before, after, role),
+        )
+        for role in before.roles
+    ]
 
 
-def _effect(before: Inspector, after: Inspector, role: str) -> Effect:
-    now, then = before.calibration_of(role), after.calibration_of(role)
-    manifest = before.references.view(role)
-    proposed = good_verdicts(after, role)
-    goods = [
-        Change(name, "good", said(verdict), said(proposed[name]))
-        for name, verdict in good_verdicts(before, role).items()
-    ]
-    bads = [
-        Change(name, "bad", said(judge_image(before, image, role)), said(judge_image(after, image, role)))
-        for name, image in known_bads(before.references, manifest)
-    ]
-    return Effect(
-        role=role,
-        before=now.limits,
-        after=then.limits,
-        goods=len(goods),
-        false_calls_before=sum(one.before != "PASS" for one in goods),
-        false_calls_after=sum(one.after != "PASS" for one in goods),
-        bads=len(bads),
-        escapes_before=sum(one.before == "PASS" for one in bads),
-        escapes_after=sum(one.after == "PASS" for one in bads),
-        rate=then.rate,
-        changes=tuple(one for one in (*goods, *bads) if one.before != one.after),
+def compare(before: Inspector, after: Inspector, role: str) -> Known:
+    """The good images that both know, each by references without it, and the bad ones that the later one knows."""
+    old, new = good_verdicts(before, role), good_verdicts(after, role)
+    found = after.references
+    return Known(
+        goods=tuple(Replayed(name, verdict, new[name]) for name, verdict in old.items()),
+        bads=tuple(
+            Replayed(name, judge_image(before, image, role), judge_image(after, image, role))
+            for name, image in known_bads(found, found.view(role))
+        ),
     )
 
 

@@ -52,14 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def to_text(effect: "Effect") -> list[str]:
     """The effect on one camera role, for a person."""
+    from edge.replay import said
+
+    known = effect.known
+    false_calls, escapes = known.false_calls, known.escapes
     rate = "no rate is promised" if effect.rate is None else f"at most {effect.rate:.2%} of good parts like these"
     lines = [
         f"camera role {effect.role}",
         f"  review limit   {effect.before.review:8.2f} -> {effect.after.review:8.2f}   {rate}",
         f"  fail limit     {effect.before.fail:8.2f} -> {effect.after.fail:8.2f}",
-        f"  false calls    {effect.false_calls_before:8d} -> {effect.false_calls_after:8d}   of {effect.goods} good images",
-        f"  escapes        {effect.escapes_before:8d} -> {effect.escapes_after:8d}   of {effect.bads} known bad images",
+        f"  false calls    {false_calls[0]:8d} -> {false_calls[1]:8d}   of {len(known.goods)} good images",
+        f"  escapes        {escapes[0]:8d} -> {escapes[1]:8d}   of {len(known.bads)} known bad images",
     ]
-    named = [f"  {one.image} ({one.kind}): {one.before} -> {one.after}" for one in effect.changes[:MOST_NAMED]]
-    more = len(effect.changes) - len(named)
+    changes = known.changes
+    named = [f"  {one.name} ({kind}): {said(one.before)} -> {said(one.after)}" for kind, one in changes[:MOST_NAMED]]
+    more = len(changes) - len(named)
     return [*lines, *named, *([f"  and {more} more"] if more > 0 else [])]
