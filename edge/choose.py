@@ -22,7 +22,7 @@ from edge.learner import Box, Plan, Size
 from edge.material import Material, Tell, enough
 from edge.positional import place_share, positional_without_own
 from edge.recipe import RegionRecipe
-from edge.trial import Sample, See, Trial, held_out, kept_experts, top_fraction, try_experts, try_out
+from edge.trial import MOST_IMAGES, Sample, See, Trial, held_out, kept_experts, top_fraction, try_experts, try_out
 from edge.view import View
 
 Images = NDArray[np.uint8]
@@ -117,14 +117,16 @@ class Planner:
         return Plan(self._size, kind, top, finer, experts if kind == "global" else ())
 
     def _sample(self, kinds: Sequence[bank.Kind]) -> Sample:
-        stack = enough(self._material.cut(self._view, self._box, self._size))
+        # The others would be cut and seen for nothing.
+        chosen = self._material.some(MOST_IMAGES)
+        stack = enough(self._material.cut(self._view, self._box, self._size, chosen))
         fine: Mapping[int, Images] = {}
         if "global" in kinds:
             wide = _fine_size(self._box, self._size)
             places = [int(place) for _, part in held_out(len(stack)) for place in part]
-            known = [place for place in places if place < len(self._material)]
+            known = [chosen[place] for place in places if place < len(chosen)]
             cut = self._material.cut(self._view, self._box, wide, known)
-            fine = dict(zip(places, enough(cut) if len(self._material) == 1 else cut, strict=True))
+            fine = dict(zip(places, enough(cut) if len(chosen) == 1 else cut, strict=True))
         return Sample(stack, self._see(kinds)(stack), self._extractor.grid(self._size), fine)
 
     def _experts(self, sample: Sample) -> tuple[tuple[Name, ...], tuple[str, ...]]:

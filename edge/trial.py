@@ -170,15 +170,13 @@ def try_out(
         trial.owner += [before + owner for owner in owners]
         methods = _methods(goods, rest, anomaly, kinds, variation)
         models = _models(goods, rest, anomaly, experts) if "global" in kinds else {}
-        for scores, panel, images in (
-            (trial.good, panels["good"], goods.stack[part]),
-            (trial.bad, panels["bad"], copies),
-        ):
-            if len(images):
-                seen = see(images)
-                for name, score in methods.items():
-                    scores.setdefault(name, []).extend(score(images, seen).tolist())
-                _add(panel, _maps(models, seen, goods.grid))
+        judged = [(trial.good, panels["good"], goods.stack[part], goods.seen.take(part))]
+        if owners:
+            judged.append((trial.bad, panels["bad"], copies, see(copies)))
+        for scores, panel, images, seen in judged:
+            for name, score in methods.items():
+                scores.setdefault(name, []).extend(score(images, seen).tolist())
+            _add(panel, _maps(models, seen, goods.grid))
         tell(done + 1, len(parts))
     if "global" in kinds:
         _fuse_into(trial, panels, goods.grid, top_fraction(anomaly, "global"))
