@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.backbone import Backbone, feature_graph, feature_grid
+from edge.backbone import BUNDLED, Backbone, feature_graph, feature_grid, load_backbone
 from edge.bank import Features, Grid, Seen, only
 from edge.config import InferenceConfig
 from edge.errors import GoldlineError
@@ -34,6 +34,11 @@ class Extractor:
         self.backbone = backbone
         self._inference = inference
         self._sessions: dict[tuple[Size, bool], Session] = {}
+
+    @classmethod
+    def of(cls, inference: InferenceConfig) -> "Extractor":
+        """By the backbone that the station names, or the bundled one. Raises GoldlineError where it cannot be read."""
+        return cls(load_backbone(inference.backbone or BUNDLED), inference)
 
     def grid(self, size: Size) -> Grid:
         """Rows and columns of the cells of pictures of (width, height)."""

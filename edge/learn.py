@@ -20,7 +20,6 @@ import numpy as np
 
 from edge import blas, drift
 from edge.assemble import Pictures, TaughtView, assemble
-from edge.backbone import BUNDLED, load_backbone
 from edge.bads import bad_file, known_bads, pack_bad
 from edge.config import Station
 from edge.errors import GoldlineError
@@ -82,7 +81,7 @@ def learn(
     recipe = load_recipe(station, product)
     before = Inspector.load(station, product)
     role = before.role(role)
-    extractor = Extractor(load_backbone(station.inference.backbone or BUNDLED), station.inference)
+    extractor = Extractor.of(station.inference)
     if extractor.backbone.sha256 != before.manifest.model_sha256:
         raise GoldlineError(f"{product}: taught with another backbone than inference.backbone; teach again")
     version = Version(before, role, recipe.recipe, extractor)
@@ -103,6 +102,7 @@ class Version:
         self._inspector, self._role, self._recipe, self._extractor = inspector, role, recipe, extractor
         self._found = inspector.references
         self._manifest = inspector.references.view(role)
+        self._taken = {*self._manifest.references}
 
     def new(self, path: Path) -> New:
         """An image read and cut as on the line. Raises GoldlineError where it cannot be."""
@@ -110,8 +110,8 @@ class Version:
         prepared = self._inspector.prepare(image, self._role)
         if prepared.refusal is not None:
             raise GoldlineError(f"{path}: {prepared.refusal}")
-        taken = {*self._manifest.references}
-        name = next(one for one in _names(path.name) if one not in taken)
+        name = next(one for one in _names(path.name) if one not in self._taken)
+        self._taken.add(name)
         return New(name, image, prepared)
 
     def grown(self, new: Sequence[New], variant: str, *, counted: bool) -> TaughtView:

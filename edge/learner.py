@@ -59,6 +59,11 @@ class Goods:
     lots: tuple[str, ...]
     golden: int = 0
 
+    @property
+    def real(self) -> Images:
+        """The real ones of the stack."""
+        return self.stack[: self.known]
+
     def golden_first(self, images: Images) -> Images:
         """Images in the order of the goods, the golden one before all others."""
         return np.concatenate([images[self.golden : self.golden + 1], np.delete(images, self.golden, axis=0)])
@@ -121,7 +126,7 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
         graph=graph,
         arrays=arrays,
         scores={f"{region.name}.{check}": values for check, values in scores.items()},
-        kept=pack_kept(list(goods.stack[: goods.known]), maps),
+        kept=pack_kept(list(goods.real), maps),
         reasons=reasons,
     )
 
@@ -142,7 +147,7 @@ class Banked:
         tensors = tensors_of(self.bank, self.most)
         self.graph = compile_graph(extractor.backbone, tensors, plan.size, plan.top_fraction)
         scorer = extractor.session(self.graph, tensors)
-        self.embedding = extractor.embedding(scorer, goods.stack[: goods.known])
+        self.embedding = extractor.embedding(scorer, goods.real)
 
     def scores(self) -> Scores:
         """Of each real image, by a bank without it and without its lot."""

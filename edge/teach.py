@@ -17,7 +17,6 @@ from typing import Any
 
 from edge import blas
 from edge.assemble import TaughtView
-from edge.backbone import BUNDLED, load_backbone
 from edge.config import Station
 from edge.features import Extractor
 from edge.judge import Calibration
@@ -80,7 +79,7 @@ def teach(station: Station, product: str, directory: Path, tell: Tell) -> Taught
     began = time.monotonic()
     is_new = not recipe_path(station, product).is_file()
     recipe = default_recipe(station, product) if is_new else load_recipe(station, product)
-    extractor = Extractor(load_backbone(station.inference.backbone or BUNDLED), station.inference)
+    extractor = Extractor.of(station.inference)
     with blas.one_thread():
         views = tuple(TeacherOfView(recipe, role, extractor, tell).teach(directory) for role in recipe.recipe.roles)
     if is_new:

@@ -66,7 +66,6 @@ class TeacherOfView:
             )
             for region, box, (plan, _), good, cuts in zip(self._regions, boxes, plans, goods, located, strict=True)
         ]
-        stacks = [good.stack[: good.known] for good in goods]
         taught = assemble(self._role, view, learned, _pictures(material, goods), self._regions)
         return replace(
             taught,
@@ -77,7 +76,7 @@ class TeacherOfView:
                 *(reason for _, reasons in plans for reason in reasons),
                 *(reason for region in learned for reason in region.reasons),
             ),
-            near_duplicates=_near_duplicates(material.names, stacks[0]),
+            near_duplicates=_near_duplicates(material.names, goods[0].real),
             identical=photographs.repeated,
             refused=material.laid.refused,
         )
@@ -135,7 +134,7 @@ class TeacherOfView:
 
 
 def _pictures(material: Material, goods: Sequence[Goods]) -> Pictures:
-    measured = _measured(material, [good.stack[: good.known] for good in goods])
+    measured = _measured(material, [good.real for good in goods])
     return Pictures(material.names, material.thumbnails, measured, material.variants, material.lots)
 
 

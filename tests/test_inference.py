@@ -14,6 +14,7 @@ from edge.backbone import BUNDLED, feature_graph
 from edge.engine_cache import engine_cache_key
 from edge.errors import GoldlineError
 from edge.inference import BATCH_SIZES, WORTHWHILE, Session, choose_batch
+from tests import compiled
 from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -105,23 +106,7 @@ class TestProvider:
             Session(model, provider="cuda")
 
     def test_tensorrt_is_given_fixed_shapes_and_a_cache_of_its_own(self, model, monkeypatch, tmp_path):
-        asked = []
-        real = onnxruntime.InferenceSession
-
-        class Engine:
-            def __init__(self, content, options, providers):
-                asked.append(providers)
-                self.inner = real(content, options, providers=["CPUExecutionProvider"])
-
-            def __getattr__(self, name):
-                return getattr(self.inner, name)
-
-            def get_providers(self):
-                return [provider[0] for provider in asked[-1]]
-
-        everything = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
-        monkeypatch.setattr(onnxruntime, "InferenceSession", Engine)
+        asked = compiled.tensorrt(monkeypatch)
         folders = set()
         for device in ("one", "other"):
             session = Session(model, provider="tensorrt", engine_cache=tmp_path, device=device)

@@ -130,8 +130,9 @@ def test_an_image_that_cannot_be_judged_is_not_learned_and_nothing_changes(
 def test_the_same_name_twice_gets_a_number(tmp_path: Path) -> None:
     station = made(tmp_path)
     files = lid.write(tmp_path / "new", {"good-00.png": lid.Lids(50).good()})
-    lesson = learn(station, lid.PRODUCT, None, [files / "good-00.png"], [])
-    assert lesson.view.references[-1] == "good-00-2.png"
+    other = lid.write(tmp_path / "other", {"good-00.png": lid.Lids(51).good()})
+    lesson = learn(station, lid.PRODUCT, None, [files / "good-00.png", other / "good-00.png"], [])
+    assert lesson.view.references[-2:] == ("good-00-2.png", "good-00-3.png")
 
 
 def test_the_command_reports_and_refuses_to_learn_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.judge import EXACT, RIGHT, WRONG, Calibration, CheckScale
 from edge.records import Limits, Outcome, Reason
+from tests import compiled
 
 TILE = 8
 # Width and height of the models' picture.
@@ -543,24 +544,7 @@ class TestProvider:
 
     @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
     def test_tensorrt_is_given_the_shape_and_a_cache(self, tmp_path, monkeypatch, layout):
-        asked = []
-        real = onnxruntime.InferenceSession
-
-        class Engine:
-            def __init__(self, content, options, providers):
-                asked.append(providers)
-                self.inner = real(content, options, providers=["CPUExecutionProvider"])
-
-            def __getattr__(self, name):
-                return getattr(self.inner, name)
-
-            def get_providers(self):
-                return [provider[0] for provider in asked[-1]]
-
-        everything = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
-        monkeypatch.setattr(onnxruntime, "InferenceSession", Engine)
-        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+        asked = compiled.tensorrt(monkeypatch)
         written(tmp_path, seeing("classes", layout=layout, is_open=True))
         recipe = ModelCheck(file="part.onnx", labels="labels.txt", output="classes", expect={"red": 1}, size_px=64)
         station = InferenceConfig(provider="tensorrt", threads=1)
