@@ -113,14 +113,14 @@ class Seen:
     stages_ms: tuple[float, ...]
 
 
-def look(inspector: Inspector, role: str, image: Image) -> Seen:
-    """Judge one image [h, w, 3] BGR of the camera in that role."""
+def look(inspector: Inspector, role: str, image: Image, expect: Mapping[str, str] = NO_ORDER) -> Seen:
+    """Judge one image [h, w, 3] BGR of the camera in that role, in the light of what an order expects."""
     times = [time.perf_counter()]
     prepared = inspector.prepare(image, role)
     times.append(time.perf_counter())
     scores = inspector.score([prepared])[0]
     times.append(time.perf_counter())
-    verdict = inspector.judge(prepared, scores, NO_ORDER)
+    verdict = inspector.judge(prepared, scores, expect)
     times.append(time.perf_counter())
     return Seen(prepared, scores, verdict, tuple(float(span) for span in np.diff(times) * 1e3))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.images import ImageError, read_image
+from edge.evaluate import look
+from edge.images import Image, ImageError, read_image
 from edge.inspector import Inspector
 from edge.records import Outcome, Reason, Verdict, error
 
@@ -65,10 +66,9 @@ def _replay_one(before: Inspector, after: Inspector, role: str, path: Path) -> R
     return Replayed(path.name, judge(before, image, role), judge(after, image, role))
 
 
-def judge(inspector: Inspector, image: Any, role: str) -> Verdict:
+def judge(inspector: Inspector, image: Image, role: str) -> Verdict:
     """One picture [h, w, 3] by itself, without an order."""
-    prepared = inspector.prepare(image, role)
-    return inspector.judge(prepared, inspector.score([prepared])[0], {})
+    return look(inspector, role, image).verdict
 
 
 def summary(results: Sequence[Replayed]) -> dict[str, Any]:

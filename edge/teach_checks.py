@@ -29,12 +29,15 @@ class Located:
     known: int
 
 
-def locate(region: RegionRecipe, box: Box, view: View, material: Material) -> Located | None:
-    """The cuts of a region whose object is looked for; None where it is not. Raises GoldlineError for a tiny region."""
+def layout_of(region: RegionRecipe, box: Box, view: View) -> Layout | None:
+    """Where a region's object is looked for; None where it is not. Raises GoldlineError for a tiny region."""
     if region.presence is None and region.position is None:
         return None
-    at = layout(region, box, view.size, view.registration.frame_size)
-    cuts = material.cut(view, at.box, at.size)
+    return layout(region, box, view.size, view.registration.frame_size)
+
+
+def locate(at: Layout, cuts: Images, material: Material) -> Located:
+    """What is taught from a layout's cuts [n, h, w, 3] of the material's images."""
     known, cuts = len(cuts), enough(cuts)
     poses = [alignment.pose for alignment in material.laid.alignments]
     stand_ins = len(cuts) - known

@@ -17,7 +17,7 @@ from edge.material import Material, Tell, enough, lay
 from edge.photographs import open_photographs
 from edge.recipe import LoadedRecipe, RegionRecipe
 from edge.sorting import sort_in
-from edge.teach_checks import add_checks, locate
+from edge.teach_checks import Located, add_checks, layout_of, locate
 from edge.view import Box, View
 
 Images = NDArray[np.uint8]
@@ -52,8 +52,7 @@ class TeacherOfView:
         boxes = [self._box(region, view) for region in self._regions]
         plans = [self._plan(region, box, view, material) for region, box in zip(self._regions, boxes, strict=True)]
         golden = material.laid.indices.index(fitted.golden_index)
-        goods = self._goods(view, material, boxes, [plan for plan, _ in plans], golden)
-        located = [locate(region, box, view, material) for region, box in zip(self._regions, boxes, strict=True)]
+        goods, located = self._cut(view, material, boxes, [plan for plan, _ in plans], golden)
         material.release()
         learned = [
             add_checks(
@@ -94,15 +93,17 @@ class TeacherOfView:
     def _plan(self, region: RegionRecipe, box: Box, view: View, material: Material) -> tuple[Plan, tuple[str, ...]]:
         return choose.plan(region, box, view, material, self._extractor, self._tell)
 
-    def _goods(
+    def _cut(
         self, view: View, material: Material, boxes: Sequence[Box], plans: Sequence[Plan], golden: int
-    ) -> list[Goods]:
-        """Each region's good images, all cut in one reading."""
+    ) -> tuple[list[Goods], list[Located | None]]:
+        """Each region's good images, and what is around its object where that is looked for, all cut in one reading."""
+        layouts = [layout_of(region, box, view) for region, box in zip(self._regions, boxes, strict=True)]
         wanted = [(box, plan.size) for box, plan in zip(boxes, plans, strict=True)]
         finer = [(box, plan.template) for box, plan in zip(boxes, plans, strict=True) if plan.template is not None]
-        stacks = material.cut_all(view, [*wanted, *finer])
-        templates = iter(stacks[len(wanted) :])
-        return [
+        around = [(at.box, at.size) for at in layouts if at is not None]
+        stacks = material.cut_all(view, [*wanted, *finer, *around])
+        templates, places = iter(stacks[len(wanted) :]), iter(stacks[len(wanted) + len(finer) :])
+        goods = [
             Goods(
                 stack=enough(stack),
                 templates=None if plan.template is None else next(templates),
@@ -112,6 +113,7 @@ class TeacherOfView:
             )
             for stack, plan in zip(stacks, plans, strict=False)
         ]
+        return goods, [None if at is None else locate(at, next(places), material) for at in layouts]
 
     def _choose_brightness(self, view: View, material: Material) -> tuple[View, tuple[str, ...]]:
         """The view, with its brightness evened out where that makes good parts more alike to the memory bank."""

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def judge_file(
-    inspector: "Inspector", path: Path, expect: dict[str, str], evidence: Path | None, role: str | None = None
+    inspector: "Inspector", path: Path, expect: dict[str, str], evidence: Path | None, role: str
 ) -> tuple["Verdict", float]:
     """The verdict on one file and the time from decoded frame to verdict, ms. An unreadable one is an ERROR."""
+    from edge.evaluate import look
     from edge.images import read_image
     from edge.records import Reason, error
 
@@ -68,16 +68,12 @@ def judge_file(
         image = read_image(path)
     except GoldlineError as problem:
         return error(Reason.CANNOT_JUDGE, str(problem)), 0.0
-    began = time.perf_counter()
-    prepared = inspector.prepare(image, role)
-    scores = inspector.score([prepared])[0]
-    verdict = inspector.judge(prepared, scores, expect)
-    latency_ms = (time.perf_counter() - began) * 1e3
+    seen = look(inspector, role, image, expect)
     if evidence is not None:
         from edge.evidence import write
 
-        write(evidence / f"{path.stem}.png", inspector, image, prepared, scores, verdict)
-    return verdict, latency_ms
+        write(evidence / f"{path.stem}.png", inspector, image, seen.prepared, seen.scores, seen.verdict)
+    return seen.verdict, sum(seen.stages_ms)
 
 
 def to_json(path: Path, verdict: "Verdict", latency_ms: float) -> dict[str, Any]:
