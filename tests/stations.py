@@ -42,11 +42,11 @@ class Listener:
     def _listen(self) -> None:
         lost = lambda first, last: self.lost.append((first, last))  # noqa: E731
         try:
-            self.events.extend(client.subscribe(self._address, lost, joined=self.joined.set, silence_s=20.0))
+            self.events.extend(client.subscribe(self._address, lost, joined=self.joined.set, silence_s=60.0))
         except Exception:  # noqa: BLE001 - the station has gone, with the test
             return
 
-    def wait_for(self, count: int, timeout_s: float = 20.0) -> None:
+    def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
         """Until so many more events have come."""
         wanted, until = len(self.events) + count, time.monotonic() + timeout_s
         while len(self.events) < wanted:
@@ -88,7 +88,7 @@ def assert_balanced(daemon: Daemon) -> None:
 
     The pages are read while the station runs, so the sums are right at one of many looks.
     """
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not is_balanced(daemon.metrics()):
         assert time.monotonic() < until, daemon.metrics()
         time.sleep(0.02)
@@ -112,7 +112,7 @@ def is_balanced(metrics: dict[str, float]) -> bool:
 def running(config: Path) -> Iterator[tuple[Daemon, Listener]]:
     with rehearsal.running(config) as daemon:
         listener = Listener(config)
-        assert listener.joined.wait(10)
+        assert listener.joined.wait(30)
         yield daemon, listener
 
 

@@ -77,7 +77,7 @@ def test_every_trigger_has_one_event_and_verdicts_equal_those_of_inspect(source,
 
 
 def wait_for_camera(daemon: rehearsal.Daemon) -> None:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while daemon.total("goldline_camera_up") < 1:
         assert time.monotonic() < until, daemon.log.read_text()
         time.sleep(0.05)

@@ -34,7 +34,7 @@ def test_an_open_that_hangs_is_noticed_and_a_camera_that_is_away_is_no_hang() ->
     assert not grabber.is_stuck(now_ns)
     assert grabber.is_stuck(now_ns + round((OPEN_S + 1) * 1e9))
     camera.let_go.set()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     told: list[object] = []
     while not told:
         assert time.monotonic() < until

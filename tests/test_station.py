@@ -25,7 +25,7 @@ from tests.stations import (
     station,
 )
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_worker_that_hangs_is_replaced(taught: Path, tmp_path: Path) -> None:
         listener.wait_for(10)
         hanging = daemon.workers()["inspection"]
         os.kill(hanging, signal.SIGSTOP)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while daemon.workers().get("inspection", hanging) == hanging:
             assert time.monotonic() < until
             time.sleep(0.1)
@@ -94,7 +94,7 @@ def test_a_killed_supervisor_takes_its_workers_along_and_its_successor_goes_on(t
         workers = daemon.workers()
         daemon.process.kill()
         daemon.process.wait()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 20
         while any(Path(f"/proc/{pid}/exe").exists() for pid in workers.values()):
             assert time.monotonic() < until, "a worker outlived its supervisor"
             time.sleep(0.02)
@@ -116,7 +116,7 @@ def test_systemd_is_told_of_readiness_and_fed_only_while_every_worker_is_well(
         manager.wait_for(b"WATCHDOG=1")
         assert manager.said.count(b"READY=1") == 1
         os.kill(daemon.workers()["publish"], signal.SIGSTOP)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while daemon.get("/healthz")[0] == 200:
             assert time.monotonic() < until
         hungry = manager.said.count(b"WATCHDOG=1")
@@ -141,7 +141,7 @@ def test_every_software_trigger_is_answered(taught: Path, tmp_path: Path) -> Non
             if number == 20:
                 os.kill(daemon.workers()["inspection"], signal.SIGKILL)
             time.sleep(0.02)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while len(listener.events) < len(accepted):
             assert time.monotonic() < until, f"{len(listener.events)} of {len(accepted)}"
             time.sleep(0.05)
@@ -162,7 +162,7 @@ def client_refuses_unknown_camera(command: str, _directory: Path) -> bool:
 
 def run_to_its_end(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edge", "run", "--config", str(config), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_run_of_limited_time_prints_its_summary(taught: Path, tmp_path: Path) -> None:
