@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import evidence
-from edge.evaluate import Call, Evaluation, Judged, look
+from edge.evaluate import Call, Evaluation, Judged
 from edge.images import read_image
 from edge.inspector import Inspector
 from edge.labelled import Sample, truth
@@ -29,9 +29,14 @@ CYAN = (230, 200, 0)
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image with its three pictures as data URIs, each below what it shows; `reference` is the third's name."""
+    """One image with its three pictures as data URIs, each below what it shows; `reference` is the third's name.
+
+    Of a part of several views, `seen` is the view that says most, by the camera role `role`; else `judged` itself.
+    """
 
     judged: Judged
+    role: str
+    seen: Judged
     inspected: str
     deviation: str
     reference: str | None
@@ -68,19 +73,33 @@ def _shown(inspector: Inspector, found: Evaluation, judged: Sequence[Judged], wr
     return Shown(tuple(exhibit(inspector, found.source.camera, one) for one in chosen), bool(wrong))
 
 
-def exhibit(inspector: Inspector, role: str, judged: Judged) -> Exhibit:
-    """Judge an image again, and draw what was seen. Raises ImageError when it is there no longer."""
-    image = read_image(judged.sample.path)
-    seen = look(inspector, role, image)
-    deviation = inspector.deviation(seen.prepared, seen.scores)
+def exhibit(inspector: Inspector, role: str | None, judged: Judged) -> Exhibit:
+    """Look at an image again, and draw what was seen. Raises ImageError when it is there no longer."""
+    role, seen = (role, judged) if role is not None else _telling(judged)
+    image = read_image(seen.sample.path)
+    prepared = inspector.prepare(image, role)
+    deviation = inspector.deviation(prepared, inspector.score([prepared])[0])
     closest = seen.verdict.closest_reference
     return Exhibit(
         judged=judged,
-        inspected=data_uri(_outlined(evidence.boxed(image, seen.verdict), judged.sample)),
-        deviation=data_uri(evidence.heated(image, deviation, inspector.calibration_of(role).limits)),
+        role=role,
+        seen=seen,
+        inspected=data_uri(_outlined(evidence.boxed(image, seen.verdict), seen.sample)),
+        deviation=data_uri(evidence.heated(_grey(image), deviation, inspector.calibration_of(role).limits)),
         reference=None if closest is None else data_uri(inspector.thumbnail(closest, role)),
         reference_name=closest or "no reference",
     )
+
+
+def _telling(part: Judged) -> tuple[str, Judged]:
+    """Of a part's judged views one that was rejected, else one with a mask: where something is to be seen."""
+    seen = [(role, view) for role, view in part.views.items() if view.call is not Call.ERROR]
+    return max(seen, key=lambda one: (one[1].call is not Call.PASS, one[1].sample.mask is not None, one[1].score))
+
+
+def _grey(image: Picture) -> Picture:
+    """The image without its colours, so that what is painted over it is told from what was there."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _outlined(image: Picture, sample: Sample) -> Picture:

@@ -84,6 +84,9 @@ def taught_by(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe a reference set depends on: everything but words and limits, which may change at any time."""
     told = recipe.model_dump(mode="json", include={"registration", "regions", "views"})
     for region in told["regions"]:
+        # Left unsaid, as in sets of before there were tiles.
+        if region["anomaly"] is not None and region["anomaly"]["tiles"] == "auto":
+            del region["anomaly"]["tiles"]
         for check, keys in NOT_TAUGHT.items():
             if region[check] is not None:
                 region[check] = {key: value for key, value in region[check].items() if key not in keys}
@@ -91,6 +94,8 @@ def taught_by(recipe: Recipe) -> dict[str, Any]:
         del region["code"], region["model"]
     for view in told["views"].values():
         del view["mm_per_px"]
+    # A view that says nothing else is as one that is not named.
+    told["views"] = {role: view for role, view in told["views"].items() if any(view.values())}
     return told
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.evaluate import look
+from edge.evaluate import Call, look
 from edge.images import Image, ImageError, read_image
 from edge.inspector import Inspector
-from edge.records import Outcome, Reason, Verdict, error
+from edge.records import Reason, Verdict, error
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class Replayed:
 
 def said(verdict: Verdict) -> str:
     """The verdict as the line is told it: PASS, REVIEW, FAIL or ERROR(reason)."""
-    if verdict.outcome is Outcome.FAIL and verdict.review:
-        return "REVIEW"
-    return f"ERROR({verdict.reason})" if verdict.outcome is Outcome.ERROR else str(verdict.outcome)
+    call = Call.of(verdict)
+    return f"{call}({verdict.reason})" if call is Call.ERROR else str(call)
 
 
 def replay(

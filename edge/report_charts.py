@@ -17,11 +17,13 @@ from edge.records import Limits
 
 # The drawing's own unit is about a pixel on a phone. Room left, right, above and below the axes.
 WIDTH, HEIGHT = 420, 330
-LEFT, RIGHT, ABOVE, BELOW = 56, 22, 24, 40
+LEFT, RIGHT, ABOVE, BELOW = 56, 22, 36, 40
 # Bars across a histogram: with some ten images a bar on a set of hundreds, its shape is seen.
 BARS = 36
 # Scores from tenths of a spread to hundreds of them are drawn on asinh: like a logarithm far out, straight near zero.
 SCORES_MARKED = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+# A letter's width and a line's height of what is written above a histogram, on the wide side.
+LETTER, LINE = 7, 14
 # Least distance of two marked scores, in the drawing's unit: the widest of their numbers.
 MARK_SPACE = 34
 # Shares that may stand at the top of a histogram.
@@ -91,8 +93,8 @@ def histogram(good: Scores, bad: Scores, limits: Limits) -> Element:
         _titles("score, in spreads of good images", "share of bad | of good"),
         _bars(axes, edges, shares[0], "good"),
         _bars(axes, edges, -shares[1], "bad"),
-        _limit(axes, limits.review, f"review {limits.review:.2f}", "end"),
-        _limit(axes, limits.fail, f"fail {limits.fail:.2f}", "start"),
+        _limit(axes, limits.review, "review", row=1),
+        _limit(axes, limits.fail, "fail", row=0),
     )
 
 
@@ -166,9 +168,12 @@ def _bars(axes: Axes, edges: Scores, shares: Scores, name: str) -> list[Element]
     ]
 
 
-def _limit(axes: Axes, value: float, text: str, anchor: str) -> list[Element]:
-    x = axes.across(math.asinh(value))
+def _limit(axes: Axes, value: float, name: str, row: int) -> list[Element]:
+    """A limit's line, and above it what it is: on a row of its own, and inside the drawing wherever the line is."""
+    x, text = axes.across(math.asinh(value)), f"{name} {value:.2f}"
+    half = LETTER * len(text) / 2
+    middle = min(max(x, half), WIDTH - half)
     return [
-        tag("line", x1=x, x2=x, y1=ABOVE - 6, y2=HEIGHT - BELOW, class_=f"limit {text.partition(' ')[0]}"),
-        tag("text", text, x=x + (4 if anchor == "start" else -4), y=ABOVE - 9, text_anchor=anchor, class_="title"),
+        tag("line", x1=x, x2=x, y1=ABOVE - 6, y2=HEIGHT - BELOW, class_=f"limit {name}"),
+        tag("text", text, x=middle, y=ABOVE - 9 - row * LINE, text_anchor="middle", class_="title"),
     ]

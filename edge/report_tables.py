@@ -1,14 +1,16 @@
 """The tables of an evaluation's page: calls at the limits, defect classes, two sets beside each other, stages."""
 
+import json
 import math
 from collections.abc import Sequence
+from typing import cast
 from xml.etree.ElementTree import Element
 
 from edge.evaluate import STAGES, Call
 from edge.figures import Interval, rate_interval
 from edge.labelled import GOOD
 from edge.markup import Child, tag
-from edge.summary import Against, Changed, Figures
+from edge.summary import Against, Changed, Figures, operating
 
 # What each stage does, by its name.
 STAGE_WORDS = {
@@ -16,6 +18,12 @@ STAGE_WORDS = {
     "graph": "graph: features, memory bank, variation model",
     "judge": "judge: decide, say where",
 }
+# Why the promise of a part is a sum, and what a view's own figures mean.
+UNION_BOUND = (
+    "A part is a false call where any view is: the rate promised for parts is the sum of what the views promise, a union "
+    "bound, which holds however the views' mistakes go together. By view, every picture of a bad part counts as bad, also "
+    "where its defect is not to be seen in that view: an escape there is none of the part as long as another view finds it."
+)
 # What a change of verdict means for the line, the worst first.
 MEANINGS = ("new escape", "new false call", "escape gone", "false call gone", "rejected by both")
 
@@ -62,13 +70,33 @@ def score(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "none"
 
 
+def noun(told: Figures) -> str:
+    """What was judged: images, or parts of several views."""
+    return "parts" if told.views else "images"
+
+
+def value(something: object) -> str:
+    """A value of a recipe as it is written there, about; a table in one line."""
+    if isinstance(something, dict):
+        keys = cast("dict[str, object]", something)
+        return ", ".join(f"{key} {value(one)}" for key, one in keys.items() if one is not None) or "on"
+    return "none" if something is None else json.dumps(something)
+
+
+def limits(told: Figures) -> str:
+    """The limits in words, of each view where there are several."""
+    if told.limits is not None:
+        return f"review {told.limits.review:.2f}, fail {told.limits.fail:.2f}"
+    return "; ".join(f"{role}: {limits(view)}" for role, view in told.views.items())
+
+
 def calls(told: Figures) -> Element:
     """How often each class got which verdict; what is wrong is marked."""
     rows = [
         [name(label), number(str(sum(counts.values()))), *(_call(label, Call(call), counts[call]) for call in counts)]
         for label, counts in told.calls.items()
     ]
-    return table(["", "images", *(call.value for call in Call)], rows)
+    return table(["", noun(told), *(call.value for call in Call)], rows)
 
 
 def _call(label: str, call: Call, count: int) -> Element:
@@ -80,6 +108,44 @@ def classes(told: Figures) -> Element:
     """What of each defect class is found."""
     rows = [_class(told, label) for label in told.per_class]
     return table(["defect", "AUROC", "found", "escapes", "median score"], rows)
+
+
+def at_limits(told: Figures) -> Element:
+    """What the line suffers when REVIEW is rejected, and when it is let through."""
+    names = ("REVIEW and FAIL rejected", "FAIL alone rejected")
+    rows: list[list[Element]] = []
+    for what, (_, rejected, found) in zip(names, operating(told), strict=True):
+        false_calls, missed = round(rejected * told.n_good), round((1 - found) * told.n_bad)
+        rows.append(
+            [
+                name(what),
+                _rate(false_calls, told.n_good, rate_interval(false_calls, told.n_good)),
+                _rate(missed, told.n_bad, rate_interval(missed, told.n_bad)),
+            ]
+        )
+    return table(["", "false calls", "escapes"], rows)
+
+
+def by_view(told: Figures) -> Element:
+    """The whole part's figures beside those of each camera role."""
+    return _columns(["whole part", *told.views], [told, *told.views.values()], without=("reference set", "method"))
+
+
+def taught_differently(told: Figures, other: Against) -> Child:
+    """Checks that one set has and the other has not, and by which keys of the recipe they were taught differently."""
+    if not other.differences:
+        return tag("p", "Both were taught by the same recipe.")
+    rows = [[name(one.key), words(value(one.this)), words(value(one.against))] for one in other.differences]
+    own = ", ".join(check for check in told.checks if check not in other.checks)
+    others = ", ".join(check for check in other.checks if check not in told.checks)
+    return [
+        tag(
+            "p",
+            "They were taught by different recipes; each is judged by its own, with the limits that are in force now.",
+        ),
+        tag("p", f"Checks of this set alone: {own or 'none'}; of the other alone: {others or 'none'}."),
+        table(["recipe", "this set", "against"], rows, "text"),
+    ]
 
 
 def _class(told: Figures, label: str) -> list[Element]:
@@ -109,21 +175,29 @@ def _stage(what: str, spent: dict[str, float | None], share: float) -> list[Elem
 
 def beside(told: Figures, other: Figures) -> Element:
     """The figures of two sets in two columns."""
-    pairs = zip(_compared(told), _compared(other), strict=True)
-    return table(["", "this set", "against"], [[name(what), mine, theirs] for (what, mine), (_, theirs) in pairs])
+    return _columns(["this set", "against"], [told, other])
+
+
+def _columns(heads: Sequence[str], sides: Sequence[Figures], without: Sequence[str] = ()) -> Element:
+    rows = zip(*map(_compared, sides), strict=True)
+    cells = [[name(row[0][0]), *(cell for _, cell in row)] for row in rows if row[0][0] not in without]
+    return table(["", *heads], cells)
 
 
 def _compared(told: Figures) -> list[tuple[str, Element]]:
+    promised = told.promised_false_call_rate
     return [
         ("reference set", number(tag("code", told.reference_set))),
         ("AUROC", number(f"{told.auroc:.4f}", tag("small", area_interval(told.auroc_interval)))),
         ("false calls", _rate(len(told.false_calls), told.n_good, told.false_call_interval)),
+        ("promised, at most", number("none" if promised is None else f"{promised:.1%}")),
         ("escapes", _rate(len(told.escapes), told.n_bad, told.escape_interval)),
         ("ERROR", number(str(len(told.errors)))),
-        ("pixel AUROC", number("no masks" if told.pixel_auroc is None else f"{told.pixel_auroc:.4f}")),
-        ("AU-PRO", number("no masks" if told.au_pro is None else f"{told.au_pro:.4f}")),
+        ("pixel AUROC", number("·" if told.pixel_auroc is None else f"{told.pixel_auroc:.4f}")),
+        ("AU-PRO", number("·" if told.au_pro is None else f"{told.au_pro:.4f}")),
         ("frame to verdict, p50", number(ms(told.latency_ms["p50"]))),
-        ("limits, review and fail", number(f"{told.limits.review:.2f} and {told.limits.fail:.2f}")),
+        ("limits", number("by view" if told.views else limits(told))),
+        ("checks", number(", ".join(told.checks))),
         ("method", number(told.method)),
     ]
 

@@ -11,13 +11,17 @@ from edge.evaluate import STAGES, Call, Evaluation, Judged
 from edge.figures import Interval, Scores, area_difference, area_interval, rate_interval
 from edge.labelled import GOOD, readable
 from edge.records import Limits, Record, Verdict
+from edge.taught import Difference, differences
 
 
 class Figures(Record, frozen=True):
     """What is measured of one set, by the names of the documented JSON. Intervals have 95 % confidence.
 
     `calls` counts verdicts by label; the lists name images, worst first. `median_score` is null where half or more of
-    a label's images could not be judged.
+    a label's images could not be judged. `promised_false_call_rate` is what the limits promise, null where nothing.
+
+    Of whole parts `views` has each camera role's figures, a part's images for those of its defect whatever this view
+    shows of it; `camera`, `limits` and the pixel figures are null, and what is promised is the sum over the views.
     """
 
     auroc: float
@@ -36,13 +40,17 @@ class Figures(Record, frozen=True):
     stages_ms: dict[str, dict[str, float | None]]
     reference_set: str
     method: str
-    camera: str
-    limits: Limits
+    camera: str | None
+    limits: Limits | None
+    promised_false_call_rate: float | None
+    checks: tuple[str, ...]
+    recipe_sha256: str
     calls: dict[str, dict[str, int]]
     median_score: dict[str, float]
     false_calls: tuple[str, ...]
     escapes: tuple[str, ...]
     errors: dict[str, str]
+    views: "dict[str, Figures]"
 
 
 class Changed(Record, frozen=True):
@@ -60,11 +68,13 @@ class Against(Figures, frozen=True):
     """Another set's figures on the same images, and what sets the first apart from it.
 
     `auroc_difference` is what the first has more; its interval is null where the images cannot give one.
+    `differences` are the keys of the recipe by which the two were taught differently.
     """
 
     auroc_difference: float
     auroc_difference_interval: Interval | None
     changed: tuple[Changed, ...]
+    differences: tuple[Difference, ...]
 
 
 class Report(Figures, frozen=True):
@@ -107,11 +117,15 @@ def figures(found: Evaluation) -> Figures:
         method=found.source.method,
         camera=found.source.camera,
         limits=found.limits,
+        promised_false_call_rate=found.source.promised,
+        checks=found.source.checks,
+        recipe_sha256=found.source.recipe_sha256,
         calls={label: {call.value: _count(some, call) for call in Call} for label, some in by_label.items()},
         median_score={label: float(np.median(scores_of(some))) for label, some in by_label.items()},
         false_calls=tuple(one.sample.name for one in rejected),
         escapes=tuple(one.sample.name for one in passed),
         errors={one.sample.name: _why(one.verdict) for one in errors},
+        views={role: figures(view) for role, view in found.views.items()},
     )
 
 
@@ -125,6 +139,7 @@ def _against(found: Evaluation, other: Evaluation) -> Against:
         auroc_difference=difference.value,
         auroc_difference_interval=difference.interval,
         changed=tuple(_changed(old, new) for new, old in pairs if new.call is not old.call),
+        differences=differences(found.source.taught, other.source.taught),
     )
 
 
@@ -141,6 +156,20 @@ def _changed(old: Judged, new: Judged) -> Changed:
 
 def _fields(record: Figures) -> dict[str, Any]:
     return msgspec.structs.asdict(record)
+
+
+def operating(told: Figures) -> tuple[tuple[str, float, float], tuple[str, float, float]]:
+    """Where the line stands when REVIEW is rejected, and when it is let through.
+
+    Each is the name of the limit, and the shares of good images rejected and of bad ones found.
+    """
+    surely = (Call.FAIL.value, Call.ERROR.value)
+    failed = {label: sum(counts[call] for call in surely) for label, counts in told.calls.items()}
+    good = failed.pop(GOOD)
+    return (
+        ("review", told.false_call_rate, 1 - told.escape_rate),
+        ("fail", good / told.n_good, sum(failed.values()) / told.n_bad),
+    )
 
 
 def labels(found: Evaluation) -> list[str]:

@@ -17,7 +17,7 @@ from edge.calibrate import separation
 from edge.commands import evaluate as command
 from edge.config import Station
 from edge.errors import GoldlineError
-from edge.evaluate import evaluate
+from edge.evaluate import Call, evaluate
 from edge.figures import PixelCurve, area_difference, area_interval, images_to_show, rate_interval, roc
 from edge.images import read_image
 from edge.inspector import Inspector
@@ -34,7 +34,8 @@ KEYS = {
 }  # fmt: skip
 LATER_KEYS = {
     "auroc_interval", "au_pro", "false_call_interval", "escape_interval", "stages_ms", "camera", "limits", "calls",
-    "median_score", "false_calls", "escapes", "errors", "against",
+    "median_score", "false_calls", "escapes", "errors", "against", "views", "checks", "promised_false_call_rate",
+    "recipe_sha256",
 }  # fmt: skip
 
 
@@ -88,6 +89,13 @@ def test_the_documented_keys_and_figures(station: Station, data: Path, capsys: p
     assert figures["against"] is None
     assert run(station, data) == 0
     assert "AUROC" in capsys.readouterr().out
+
+
+def test_every_key_is_documented() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert [key for key in sorted(KEYS | LATER_KEYS) if f"`{key}`" not in document] == []
+    assert [key for key in ("auroc_difference", "changed", "differences") if f"`against.{key}`" not in document] == []
+    assert all(f"`{call}`" in document for call in Call)
 
 
 def test_the_lists_name_what_the_rates_count(station: Station, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +154,7 @@ def said(station: Station, identity: str | None, data: Path) -> dict[str, str]:
     for path in sorted(data.glob("test/*/*.png")):
         prepared = inspector.prepare(read_image(path))
         verdict = inspector.judge(prepared, inspector.score([prepared])[0], {})
-        words[str(path.relative_to(data))] = f"{verdict.outcome} review" if verdict.review else str(verdict.outcome)
+        words[str(path.relative_to(data))] = "REVIEW" if verdict.review else str(verdict.outcome)
     return words
 
 
@@ -192,7 +200,7 @@ def test_of_several_views_one_is_named(tmp_path: Path, data: Path, capsys: pytes
     for role in ("front", "side"):
         lid.goods(tmp_path / "views" / role, 3)
     teach(station, lid.PRODUCT, tmp_path / "views", lid.quiet)
-    with pytest.raises(GoldlineError, match="name the camera role: front, side"):
+    with pytest.raises(GoldlineError, match="expected one for each camera role, front, side; or name one by --camera"):
         run(station, data)
     figures = told(station, data, capsys, "--camera", "side", "--report", str(tmp_path / "page.html"))
     assert (figures["camera"], figures["auroc"]) == ("side", 1.0)

@@ -125,6 +125,8 @@ def test_a_recipe_changed_since_teaching_is_refused(tmp_path: Path) -> None:
         Inspector.load(station, lid.PRODUCT)
     path.write_text('description = "new words change nothing"\n' + lid.RECIPE)
     Inspector.load(station, lid.PRODUCT)
+    path.write_text(lid.RECIPE + "[views.main]\nmm_per_px = 0.2\n")
+    Inspector.load(station, lid.PRODUCT)
 
 
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:

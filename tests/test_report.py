@@ -5,6 +5,7 @@ import base64
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exhibits
+from edge import exhibits, report_charts
 from edge.commands import evaluate as command
 from edge.config import Station
 from edge.evaluate import Evaluation, Judged, Source
 from edge.exhibits import Exhibit, Shown
 from edge.figures import PixelCurve
+from edge.judge import fold
 from edge.labelled import Sample
 from edge.markup import page, tag
 from edge.records import Limits, Outcome, Reason, Verdict, error
@@ -87,7 +89,20 @@ def fails(score: float, *, review: bool = False) -> Verdict:
 
 
 def evaluation(identity: str, *some: Judged, pixels: PixelCurve | None = None) -> Evaluation:
-    source = Source("lid", identity, "main", "a bank", 31, "rigid", "r" * 64, "m" * 64, ("because <b>",))
+    source = Source(
+        product="lid",
+        reference_set=identity,
+        camera="main",
+        method="a bank",
+        references=31,
+        registration="rigid",
+        recipe_sha256="r" * 64,
+        model_sha256="m" * 64,
+        reasons=("because <b>",),
+        checks=("part.anomaly",),
+        promised=0.03,
+        taught={"regions": [{"name": "part"}]},
+    )
     return Evaluation(source, Limits(review=3.0, fail=6.0), tuple(some), pixels)
 
 
@@ -189,6 +204,67 @@ def test_two_sets_stand_beside_each_other() -> None:
     assert "Against" not in Page(render(content(NOW))).text
 
 
+def of_parts(identity: str, **views: tuple[Verdict, ...]) -> Evaluation:
+    """Two good parts and a bad one, by the verdicts on their views."""
+    labels = ("good", "good", "dent")
+    seen = {role: [judged(f"{role}/{n}", labels[n], one) for n, one in enumerate(some)] for role, some in views.items()}
+    whole = [
+        Judged(
+            Sample(Path("part"), f"test/{label}/{n}", label, None),
+            fold([view.verdict for view in each]),
+            (),
+            dict(zip(seen, each, strict=True)),
+        )
+        for n, (label, each) in enumerate(zip(labels, zip(*seen.values(), strict=True), strict=True))
+    ]
+    made = {role: evaluation(identity, *some) for role, some in seen.items()}
+    alone = {role: replace(one, source=replace(one.source, camera=role)) for role, one in made.items()}
+    taught = {"regions": [{"name": role, "camera": role} for role in seen]}
+    source = replace(alone[next(iter(seen))].source, camera=None, taught=taught, promised=0.125)
+    return Evaluation(source, None, tuple(whole), None, alone)
+
+
+def test_parts_stand_beside_their_views() -> None:
+    missing = error(Reason.MISSING_VIEW, "no picture")
+    two = of_parts("aaaa", side=(passes(0.1), missing, passes(1.0)), top=(fails(7.0), passes(0.2), fails(8.0)))
+    one = of_parts("bbbb", top=(passes(0.1), passes(0.2), fails(4.0, review=True)))
+    told = content(two, one)
+    assert told.report.calls == {
+        "good": {"PASS": 0, "REVIEW": 0, "FAIL": 1, "ERROR": 1},
+        "dent": {"PASS": 0, "REVIEW": 0, "FAIL": 1, "ERROR": 0},
+    }
+    assert told.report.views["side"].escape_rate == 1 and told.report.views["top"].escape_rate == 0
+    shown = Page(render(told))
+    assert {"By view", "whole part", "side", "top"} <= set(shown.texts)
+    assert "union bound" in shown.text and "2 good and 1 bad parts of a folder" in shown.text
+    assert "12.5%" in shown.texts and "promised: at most 12.5%" in shown.texts
+    assert "regions.side" in shown.texts
+    # One histogram for each view, as each has limits of its own.
+    assert [text for text in shown.texts if text.startswith("View ")] == ["View side. ", "View top. "]
+
+
+def test_what_has_no_verdict_is_told_from_what_is_shown() -> None:
+    picture = "data:image/jpeg;base64,AAAA"
+    wrong = Exhibit(NOW.judged[0], "main", NOW.judged[0], picture, picture, picture, "a.png")
+    shown = Page(render(content(NOW, shown=Shown((wrong,) * 5, wrong=True))))
+    assert "All 5, worst first. 1 without a verdict: see Not judged." in shown.texts
+    assert "All 5, worst first." in shown.texts
+
+
+@pytest.mark.parametrize(("review", "fail"), [(-5.0, -4.0), (2.0, 2.0), (3.0, 11.92), (400.0, 123456.0)])
+def test_limits_are_named_inside_the_histogram(review: float, fail: float) -> None:
+    good, bad = np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5])
+    drawn = page(report_charts.histogram(good, bad, Limits(review=review, fail=fail)))
+    labels = re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="middle" class="title">(review|fail) ([^<]+)<', drawn
+    )
+    assert [name for _, _, name, _ in labels] == ["review", "fail"]
+    assert labels[0][1] != labels[1][1]
+    for x, _, name, value in labels:
+        half = len(f"{name} {value}") * 7 / 2
+        assert half <= float(x) <= report_charts.WIDTH - half
+
+
 def test_an_evaluation_without_one_verdict_still_has_a_page() -> None:
     broken = error(Reason.CANNOT_JUDGE, "broken")
     none = evaluation("aaaa", judged("a.png", "good", broken), judged("b.png", "dent", broken))
@@ -209,11 +285,11 @@ def test_every_score_has_a_place_in_the_histogram(score: float) -> None:
 
 def test_three_pictures_stand_side_by_side() -> None:
     picture = "data:image/jpeg;base64,AAAA"
-    exhibit = Exhibit(NOW.judged[0], picture, picture, None, "no reference")
+    exhibit = Exhibit(NOW.judged[0], "main", NOW.judged[0], picture, picture, None, "no reference")
     shown = Page(render(content(NOW, shown=Shown((exhibit,), wrong=True))))
     assert [one["src"] for one in shown.named("img")] == [picture] * 4
     assert "closest good: no reference" in shown.texts
-    assert "test/good/<script>.png: FAIL review, score 5.00" in shown.texts
+    assert "test/good/<script>.png: REVIEW, score 5.00" in shown.texts
 
 
 def test_pictures_stay_small_however_noisy() -> None:
@@ -285,7 +361,7 @@ def test_where_nothing_went_wrong_the_closest_are_shown(
     document = written(station, tmp_path)
     capsys.readouterr()
     shown = Page(document)
-    assert "No good image was called FAIL. These came closest." in shown.texts
+    assert "No good image was rejected. These came closest." in shown.texts
     assert "No bad image was called PASS. These came closest." in shown.texts
     assert len(shown.named("img")) == 3 * (exhibits.CLOSEST + 2)
 

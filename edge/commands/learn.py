@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.config import load_station
+from edge.config import Station, load_station
 from edge.errors import GoldlineError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--good", nargs="+", type=Path, default=[], metavar="IMAGE", help="images of good parts")
     parser.add_argument("--bad", nargs="+", type=Path, default=[], metavar="IMAGE", help="images of bad parts")
     parser.add_argument("--camera", metavar="ROLE", help="the camera role that took them, where there are several")
-    parser.add_argument("--variant", default="", metavar="NAME", help="the variant that the good images show")
+    parser.add_argument(
+        "--variant", default="", metavar="NAME", help="the variant that the good images show; else their folder's name"
+    )
     parser.add_argument(
         "--uncounted", action="store_true", help="compare with the good images, but let no limit rest on them"
     )
@@ -37,17 +39,38 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not arguments.good and not arguments.bad:
         raise GoldlineError("learn: give images, --good IMAGE… or --bad IMAGE…")
+    station = load_station(arguments.config)
     lesson = learn(
-        load_station(arguments.config),
+        station,
         arguments.product,
         arguments.camera,
         arguments.good,
         arguments.bad,
         counted=not arguments.uncounted,
-        variant=arguments.variant,
+        variant=arguments.variant or _variant(station, arguments),
     )
     print(json.dumps(to_json(lesson)) if arguments.json else "\n".join(to_text(arguments.product, lesson)))
     return 0
+
+
+def _variant(station: Station, arguments: argparse.Namespace) -> str:
+    """The variant that the good images' folder is named by; none where the camera role has no variants."""
+    from edge.recipe import recipe_path
+    from edge.references import Store
+
+    recipe_path(station, arguments.product)  # refuses a name that is none
+    views = Store(station.state_dir, arguments.product).load().manifest.views
+    role = arguments.camera or views[0].camera
+    known = sorted({variant for view in views if view.camera == role for variant in view.variants})
+    folders = {path.resolve().parent.name for path in arguments.good}
+    if not known or not folders:
+        return ""
+    if len(folders) > 1 or not folders <= set(known):
+        raise GoldlineError(
+            f"{arguments.product}: which variant do the good images show? --variant {' or --variant '.join(known)}; "
+            "or give the images of one folder of that name"
+        )
+    return folders.pop()
 
 
 def to_json(lesson: "Lesson") -> dict[str, Any]:
