@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge import bank, synthetic
 from edge.calibrate import Scores
 from edge.coreset import Floats
+from edge.material import evenly
 from edge.positional import PositionalBank, exact_maps, positional_maps
 
 Images = NDArray[np.uint8]
@@ -44,14 +45,15 @@ def measure(
     extract: Extract,
 ) -> Agreement:
     """Good images `stack` [n, h, w, 3], their features [n, cells, c], and their distances `maps` to a bank without them."""
-    places = np.unique(np.linspace(0, len(stack) - 1, GOODS).astype(int))
+    places = evenly(len(stack), GOODS)
     copies = _copies(stack, places)
     drawn = extract(copies) if len(copies) else features[:0]
     few = np.concatenate([maps[places], positional_maps(built, drawn)]) if len(drawn) else maps[places]
     own = np.concatenate([places, np.full(len(drawn), -1)])
     queries = np.concatenate([features[places], drawn]).astype(np.float32)
     every = exact_maps(features, built.grid, queries, own)
-    scores = [bank.image_score(one, top_fraction) for one in (few, every)]
+    level = 0 if built.level is None else built.level
+    scores = [bank.image_score(one - level, top_fraction) for one in (few, every)]
     verdicts = [one > one[: len(places)].max() for one in scores]
     return Agreement(len(own), float((verdicts[0] == verdicts[1]).mean()), rank_correlation(*scores))
 

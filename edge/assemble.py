@@ -97,7 +97,7 @@ def _least_spreads(view: View, learned: Sequence[Learned], regions: Sequence[Reg
     for one, region in zip(learned, regions, strict=True):
         known = {**LEAST_SPREADS, "presence": SIMILARITY_SPREAD}
         if one.manifest.bank is not None:
-            known["anomaly"] = LEAST_SPREADS[one.manifest.bank]
+            known["anomaly"] = LEAST_SPREADS["tiles" if one.manifest.tiles != (1, 1) else one.manifest.bank]
         if "position" in one.manifest.checks:
             at = layout(region, one.manifest.box, view.size, view.registration.frame_size)
             known["position"] = PLACE_SPREAD_PX * at.scale

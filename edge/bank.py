@@ -20,6 +20,8 @@ Features = NDArray[np.float16] | NDArray[np.float32]
 Grid = tuple[int, int]
 Kind = Literal["positional", "global"]
 
+# Side of the grid that features are averaged on to find the closest reference: coarse enough to forgive a shift.
+EMBEDDING_SIDE = 4
 # Float32 numbers of one block's working arrays: 16 MiB, so that several at once stay far below the teaching budget.
 BLOCK_NUMBERS = 4 << 20
 

@@ -145,7 +145,7 @@ def loop(inspector: Inspector, frames: list[NDArray[np.uint8]], seconds: float, 
         rows = np.stack([prepared.regions[region.manifest.name]]) if prepared.refusal is None else None
         if rows is not None and region.session is not None:
             before = time.perf_counter()
-            region.session.run(rows)
+            region.compare(region.session, rows)
             plain.graph_ms.append((time.perf_counter() - before) * 1e3)
         plain.frame_ms.append((judged - started) * 1e3)
 

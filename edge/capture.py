@@ -162,6 +162,9 @@ class Capture:
             self._handover.reclaim()
 
     def _link_publish(self, channel: Channel) -> None:
+        # Triggers that the one before sent, and that were not read before it died: nobody sends them again.
+        if self._promises.is_linked:
+            self._hear_publish()
         self._unlink(self._promises.connect(channel))
         self._poller.listen(channel.fileno(), self._hear_publish)
         self._promises.keep_up()

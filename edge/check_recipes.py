@@ -18,12 +18,17 @@ class RegistrationRecipe(Section):
     max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 12.0
 
 
+TileCount = Annotated[int, Field(ge=1, le=8)]
+
+
 class AnomalyCheck(Section):
     """The memory bank: does every place look as it did on some good part? `auto` is decided by teach."""
 
     bank: Literal["auto", "positional", "global"] = "auto"
-    # Side of the square of equal area that the region is scaled to, px.
+    # Side of the square of equal area that the region, or each of its tiles, is scaled to, px.
     working_px: Literal["auto"] | Annotated[int, Field(ge=64, le=1024)] = "auto"
+    # Columns and rows of tiles, each with a bank of its own: finer detail, at a graph run each.
+    tiles: Literal["auto"] | tuple[TileCount, TileCount] = "auto"
     # The score is the mean over this share of the worst cells.
     top_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
     # References kept for each cell, chosen farthest-point.

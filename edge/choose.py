@@ -2,9 +2,8 @@
 
 1. Of the global bank's experts those are dropped that miss clearly more of the flaws drawn into good images than the
    best. Drawn flaws cannot rank experts for real ones, but what is so much worse on them is worse (measured).
-2. The bank whose scores separate deviant copies from good images better is taken, where it does so clearly. Else the
-   positional one, which alone knows where things belong; but the global one where good pictures are hardly more alike
-   at the same place than at others, so that nothing belongs anywhere.
+2. The global bank is taken where its scores separate deviant copies from good images better, by more than the standard
+   error. Else the positional one, which alone knows where things belong.
 3. The template is kept where more of the copies then lie above every good image.
 """
 
@@ -20,32 +19,30 @@ from edge.experts import Name
 from edge.features import Extractor
 from edge.learner import Box, Plan, Size
 from edge.material import Material, Tell, enough
-from edge.positional import place_share, positional_without_own
+from edge.positional import positional_without_own
 from edge.recipe import RegionRecipe
+from edge.tiles import ONE, Tiles
+from edge.tiling import Room, SizeOf, Tiler
 from edge.trial import MOST_IMAGES, Sample, See, Trial, held_out, kept_experts, top_fraction, try_experts, try_out
 from edge.view import View
 
 Images = NDArray[np.uint8]
 
-# The global bank is taken only where it leaves at least this share fewer pairs of good and deviant in the wrong order,
-# and by more standard errors than chance: patches drawn anywhere show what looks wrong by itself, which it sees best,
-# and hardly the right thing in a slightly wrong place, which only the positional bank sees.
-CLEAR_SHARE = 1 / 3
-CLEAR_ERRORS = 2.0
-# From this share on, what is at a place says little about it. Photographed biscuits that lie anyhow came to 0.62, drawn
-# discs to 0.56; textures to 0.74 (woven) to 0.86 (gravel), and magnetic tiles to 0.77.
-NOTHING_BELONGS = 0.7
 # Bytes of good images that a variation model is learned from: an eighth of what teach may take.
 TEMPLATE_BYTES = 128 << 20
 # Side of the square of equal area that flaws are drawn at, px: twice the usual working size, or the camera's own.
 FLAW_PX = 512
 
 
-def usual_size(box: Box, extractor: Extractor, working_px: int = 256) -> Size:
-    """Width and height of a box scaled to the area of a square of `working_px`, with sides that the backbone takes, halved too."""
+def usual_size(box: Box, extractor: Extractor, working_px: int = 256, tiles: Tiles = ONE) -> Size:
+    """Width and height of a tile of a box scaled to the area of a square of `working_px`.
+
+    Sides are those that the backbone takes, halved too.
+    """
     multiple = 2 * extractor.backbone.declaration.size_multiple
-    scale = working_px / (box[2] * box[3]) ** 0.5
-    width, height = (max(1, round(side * scale / multiple)) * multiple for side in box[2:])
+    sides = box[2] / tiles.columns, box[3] / tiles.rows
+    scale = working_px / (sides[0] * sides[1]) ** 0.5
+    width, height = (max(1, round(side * scale / multiple)) * multiple for side in sides)
     return width, height
 
 
@@ -59,13 +56,25 @@ def relative_spread(region: RegionRecipe, stack: Images, extractor: Extractor) -
     return (float(np.quantile(scores, UPPER_QUANTILE)) - median) / median
 
 
+def tile_size(region: RegionRecipe, box: Box, extractor: Extractor) -> SizeOf:
+    """Width and height of one tile of a region in any grid of them."""
+    wanted = "auto" if region.anomaly is None else region.anomaly.working_px
+    working_px = 256 if wanted == "auto" else wanted
+    return lambda tiles: usual_size(box, extractor, working_px, tiles)
+
+
 def plan(
-    region: RegionRecipe, box: Box, view: View, material: Material, extractor: Extractor, tell: Tell
+    region: RegionRecipe, box: Box, view: View, material: Material, extractor: Extractor, room: Room, tell: Tell
 ) -> tuple[Plan, tuple[str, ...]]:
-    """How a region is best checked, and why."""
+    """How a region is best checked, in tiles that there is room for, and why."""
     if region.anomaly is None:
         return _plan_template(region, box, material, extractor)
-    return Planner(region, region.anomaly, box, view, material, extractor, tell).plan()
+    chosen, reasons = Planner(region, box, view, material, extractor, tell).plan()
+    may_keep = region.template is not None and region.template.mode == "auto" and view.registration.registered
+    finer = _template_size(box, len(material)) if may_keep else chosen.template
+    tiler = Tiler(region, box, view, material, extractor, tile_size(region, box, extractor), finer)
+    tiled, why = tiler.tiled(chosen, room, tell)
+    return tiled, (*reasons, *why)
 
 
 class Planner:
@@ -74,19 +83,19 @@ class Planner:
     def __init__(
         self,
         region: RegionRecipe,
-        anomaly: AnomalyCheck,
         box: Box,
         view: View,
         material: Material,
         extractor: Extractor,
         tell: Tell,
     ) -> None:
-        self._anomaly, self._box, self._view, self._material = anomaly, box, view, material
+        assert region.anomaly is not None
+        self._anomaly, self._box, self._view, self._material = region.anomaly, box, view, material
         self._extractor, self._tell = extractor, tell
         wanted = region.template
         self._mode = "off" if wanted is None else wanted.mode
         self._variation = wanted if self._mode == "auto" and view.registration.registered else None
-        self._size = usual_size(box, extractor, 256 if anomaly.working_px == "auto" else anomaly.working_px)
+        self._size = tile_size(region, box, extractor)(ONE)
 
     def plan(self) -> tuple[Plan, tuple[str, ...]]:
         """The plan, and its reasons."""
@@ -102,9 +111,7 @@ class Planner:
         trial = try_out(
             sample, self._anomaly, kinds, experts, self._variation, self._see(kinds), self._told("comparing methods")
         )
-        kind, reason = (
-            choose_bank(trial, place_share(sample.seen.whole)) if len(kinds) > 1 else (kinds[0], _said(self._anomaly))
-        )
+        kind, reason = choose_bank(trial) if len(kinds) > 1 else (kinds[0], _said(self._anomaly))
         reasons = (reason, *(which if kind == "global" else ()))
         if self._variation is None:
             return self._plan(kind, experts, keeps=self._mode == "on"), reasons
@@ -114,7 +121,8 @@ class Planner:
     def _plan(self, kind: bank.Kind, experts: tuple[Name, ...], *, keeps: bool) -> Plan:
         top = top_fraction(self._anomaly, kind)
         finer = _template_size(self._box, len(self._material)) if keeps else None
-        return Plan(self._size, kind, top, finer, experts if kind == "global" else ())
+        experts = experts if kind == "global" else ()
+        return Plan(self._size, kind, top, finer, experts, levelled=self._view.registration.registered)
 
     def _sample(self, kinds: Sequence[bank.Kind]) -> Sample:
         # The others would be cut and seen for nothing.
@@ -127,7 +135,8 @@ class Planner:
             known = [chosen[place] for place in places if place < len(chosen)]
             cut = self._material.cut(self._view, self._box, wide, known)
             fine = dict(zip(places, enough(cut) if len(chosen) == 1 else cut, strict=True))
-        return Sample(stack, self._see(kinds)(stack), self._extractor.grid(self._size), fine)
+        grid, levelled = self._extractor.grid(self._size), self._view.registration.registered
+        return Sample(stack, self._see(kinds)(stack), grid, fine, levelled)
 
     def _experts(self, sample: Sample) -> tuple[tuple[Name, ...], tuple[str, ...]]:
         panel = try_experts(sample, self._anomaly, self._see(("global",)), self._told("comparing experts"))
@@ -169,22 +178,17 @@ def _template_size(box: Box, images: int) -> Size:
     return max(8, round(box[2] * scale)), max(8, round(box[3] * scale))
 
 
-def choose_bank(trial: Trial, place: float) -> tuple[bank.Kind, str]:
-    """The bank, and why. `place` is how alike good pictures are at the same place, as a share of how alike elsewhere."""
+def choose_bank(trial: Trial) -> tuple[bank.Kind, str]:
+    """The bank, and why."""
     ahead, error = trial.advantage()
     positional, everywhere = trial.separation("positional"), trial.separation("global")
     figures = (
         f"deviations drawn into good images score above good ones: positional {positional:.3f}, "
-        f"global {everywhere:.3f}, standard error of the difference {error:.3f}; "
-        f"distance of good pictures at the same place {place:.2f} of that at others"
+        f"global {everywhere:.3f}, standard error of the difference {error:.3f}"
     )
-    if ahead > CLEAR_ERRORS * error and ahead > CLEAR_SHARE * (1 - positional):
-        return "global", f"global bank, as it separates clearly more ({figures})"
-    if -ahead > CLEAR_ERRORS * error and -ahead > CLEAR_SHARE * (1 - everywhere):
-        return "positional", f"positional bank, as it separates clearly more ({figures})"
-    if place > NOTHING_BELONGS:
-        return "global", f"global bank, as hardly anything has a place of its own ({figures})"
-    return "positional", f"positional bank, as things have a place of their own ({figures})"
+    if ahead > error:
+        return "global", f"global bank, as it separates more ({figures})"
+    return "positional", f"positional bank, as the global one does not separate more ({figures})"
 
 
 def choose_template(trial: Trial, chosen: bank.Kind) -> tuple[bool, str]:

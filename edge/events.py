@@ -111,9 +111,10 @@ class View(Wire, frozen=True, kw_only=True):
 class Result(Wire, frozen=True, kw_only=True):
     """The one answer to a trigger, or what was lost with the power (`reason` interrupted, no `trigger_id`).
 
-    What produced the verdict (`product` to `model_sha256`) is null for what was never judged. Where several cameras see
-    the part, `camera` is the name of their group and `views` has each of them; what belongs to a single view (`pose`,
-    `closest_reference`, `captured`, `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
+    What produced the verdict (`product` to `model_sha256`) is null for what was never judged; `own_models_sha256` has the
+    user's own models, by the checks that ask them. Where several cameras see the part, `camera` is the name of their
+    group and `views` has each of them; what belongs to a single view (`pose`, `closest_reference`, `captured`,
+    `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
     """
 
     station: str
@@ -131,6 +132,7 @@ class Result(Wire, frozen=True, kw_only=True):
     recipe_sha256: str | None = None
     reference_set: str | None = None
     model_sha256: str | None = None
+    own_models_sha256: dict[str, str] = {}
     score: float | None = None
     p_value: float | None = None
     limits: Limits | None = None

@@ -4,8 +4,9 @@
     half        the same at half the size: structures larger than a cell's field, as stains and uneven light
     gaussians   local Gaussians over plain features: fine marks on a regular texture
 
-Which of them count is decided by teach (`choose.py`). An expert's map is scaled so that the median cell of an unseen
-good picture is 0 and its worst 5 % are 1 on average; the fused map is the mean, at the finest grid.
+Which of them count is decided by teach (`choose.py`). An expert's map is scaled so that unseen good pictures are 0 on
+average at every place (at the rim, where the backbone looks beyond the picture, everything is far from everything), and
+the worst 3 % of their cells 1; the fused map is the mean, at the finest grid.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +35,7 @@ Model = NearestBank | LocalGaussians
 Maps = Mapping[Name, Floats]
 
 # Cells whose mean makes the unit of an expert's scale: those that a fused score is made of.
-WORST_SHARE = 0.05
+WORST_SHARE = 0.03
 # A unit of nothing, where all good pictures are equal, would make every difference infinite.
 LEAST_UNIT = 1e-6
 # Gaussians take a second to fit: unseen pictures are scored by so many fits, few by one each.
@@ -43,9 +44,12 @@ FEW_IMAGES = 10
 
 
 class Scale(NamedTuple):
-    """Where the median cell of an expert's good maps lies, and how far above it their worst cells."""
+    """Where each cell of an expert's good maps lies on average, and how far above that their worst cells.
 
-    middle: float
+    `middle` is [its cells], or [1] where all cells have one.
+    """
+
+    middle: Floats
     unit: float
 
 
@@ -138,8 +142,20 @@ def unseen_maps(
 def scale_of(maps: Floats) -> Scale:
     """The scale of unseen good pictures' maps [n, cells]."""
     worst = max(1, round(WORST_SHARE * maps.shape[1]))
-    middle = float(np.median(maps, axis=1).mean())
-    return Scale(middle, max(float(np.partition(maps, -worst, axis=1)[:, -worst:].mean()) - middle, LEAST_UNIT))
+    middle = np.asarray(maps.mean(0), np.float32)
+    return Scale(middle, max(float(np.partition(maps - middle, -worst, axis=1)[:, -worst:].mean()), LEAST_UNIT))
+
+
+def beside_others(maps: Floats, lots: NDArray[np.str_] | None) -> Floats:
+    """Maps [n, cells] that lie to their middle as each lies to that of the others, or of the other lots.
+
+    What a picture gave the middle would bring it closer than a new one comes.
+    """
+    groups = np.arange(len(maps)) if lots is None else np.unique(lots, return_inverse=True)[1]
+    sums = np.zeros((int(groups.max()) + 1, maps.shape[1]), np.float64)
+    np.add.at(sums, groups, maps)
+    others = (sums.sum(0) - sums) / (len(maps) - np.bincount(groups))[:, None]
+    return (maps + maps.mean(0) - others[groups]).astype(np.float32)
 
 
 def spread(own: Grid, grid: Grid, name: Name) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from edge.config import InferenceConfig
 from edge.errors import GoldlineError
 from edge.inference import Session
 from edge.tensors import Tensors
+from edge.tiles import Tiles
 
 Images = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -58,9 +59,14 @@ class Extractor:
             return Seen(*self._outputs(session, ("feat", "half"), images, tell))
         return only(self._outputs(session, ("feat",), images, tell)[0])
 
-    def embedding(self, scorer: Session, images: Images) -> NDArray[np.float32]:
-        """What images look like as a whole, by the graph that the line runs: float32 [n, e]."""
-        return self._outputs(scorer, ("embedding",), images, unheard)[0]
+    def release(self) -> None:
+        """Keep no session any longer: some 100 MB for each size that was looked at."""
+        self._sessions.clear()
+
+    def embedding(self, scorer: Session, images: Images, tiles: Tiles) -> NDArray[np.float32]:
+        """What images of so many tiles look like as a whole, by the graph that the line runs: float32 [n, e]."""
+        parts = [tiles.slice(images, number) for number in range(len(tiles))]
+        return tiles.embedding([self._outputs(scorer, ("embedding",), part, unheard)[0] for part in parts])
 
     def session(self, graph: bytes, tensors: Tensors | None = None) -> Session:
         """A session as the station would run it."""
@@ -76,7 +82,8 @@ class Extractor:
         """Outputs of a graph for any number of images. Raises GoldlineError where float16 could not hold them."""
         parts: list[list[NDArray[Any]]] = [[] for _ in outputs]
         for start in range(0, len(images), FEATURE_BATCH):
-            found = session.run(images[start : start + FEATURE_BATCH])
+            # Of a tile these are not in one piece, and all of them copied at once would be 60 MB of 300.
+            found = session.run(np.ascontiguousarray(images[start : start + FEATURE_BATCH]))
             for name, part in zip(outputs, parts, strict=True):
                 if not np.abs(found[name]).max() < LARGEST_FLOAT16:
                     raise GoldlineError(f"backbone {self.backbone.name}: features beyond float16; scale its input")

@@ -6,7 +6,8 @@
    cheapest method that is about as good as the best is taken.
 4. Where that leaves much unlike, the parts are laid by their silhouettes (`fit_part.py`), which is taken where it makes
    them clearly more alike. `max_shift` and `max_angle_deg` do not apply to it.
-5. Goods that do not lie over each other by any method are said to be in free pose, and none is used.
+5. Goods that do not lie over each other by any method are said to be in free pose, and none is used. Nor is one by which
+   some of them lie beyond the recipe's range: new parts would, too.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,16 @@ from edge.errors import GoldlineError
 from edge.fit_part import PartFit, fit_part
 from edge.geometry import Image, Matrix, Size, block_matrix, decimate, pose_matrix
 from edge.records import Pose
-from edge.register import SIMILARITY_MARGIN, Method, Registration, align, align_grey, working_factor, working_grey
+from edge.register import (
+    SIMILARITY_MARGIN,
+    Alignment,
+    Method,
+    Registration,
+    align,
+    align_grey,
+    working_factor,
+    working_grey,
+)
 
 # Below half of the structure in common (correlation), goods are as unlike as two pictures of a texture.
 _FREE_BELOW = 0.5
@@ -35,6 +45,9 @@ _WORSE_BY = 1.1
 # Silhouettes are looked at where the rest leaves parts less alike than this (a fixture that lies still may hide a part
 # that does not), and taken where they make the part itself more alike by so much, and at least so much.
 _LOOK_BELOW, _CLEARLY, _LEAST_ALIKE = 0.9, 0.15, 0.3
+# More good images than this share, and more than one, beyond the range that parts may lie in: it is no mishap, but how they
+# lie. What repeats itself, woven cloth or a wheel of six spokes, is laid over itself by the next thread or spoke.
+_BEYOND_SHARE = 0.05
 _METHODS: tuple[Method, ...] = ("none", "shift", "rigid")
 
 
@@ -67,19 +80,57 @@ def fit(images: Sequence[Image], recipe: RegistrationRecipe) -> FitReport:
     golden = _choose_golden(greys, _registration("rigid", greys[start], sizes[start], recipe))
     best = _registration("rigid", greys[golden], sizes[golden], recipe)
     method, reason = _choose_method(images, golden, best, recipe)
-    registration = replace(best, method=method)
-    similarities = np.array([align_grey(registration, grey).similarity for grey in greys])
-    typical, why_not = float(np.median(similarities)), ""
-    if typical < _LOOK_BELOW and recipe.method == "auto":
-        found = _lay_parts(images, sizes, _Otherwise(registration, greys))
+    tried = _Tried(
+        replace(best, method=method), golden, [align_grey(replace(best, method=method), grey) for grey in greys]
+    )
+    why_not = ""
+    if recipe.method == "auto" and (tried.typical < _LOOK_BELOW or tried.lie_anyhow):
+        without = None if tried.lie_anyhow else _Otherwise(tried.registration, greys)
+        found = _lay_parts(images, sizes, without)
         why_not = _why_not(found)
         if isinstance(found, PartFit) and not why_not:
             return _by_silhouette(images, found, _praise(found))
-    if typical < _FREE_BELOW and recipe.method in ("auto", "none"):
-        reason = f"free pose: the good images do not lie over each other (typical similarity {typical:.2f}){why_not}"
-        return _free(registration, golden, similarities, reason)
-    least = SIMILARITY_MARGIN * float(np.quantile(similarities, 0.05))
-    return FitReport(replace(registration, min_similarity=least), golden, similarities, (reason,))
+    return tried.report(recipe, reason, why_not)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """How good images lie by a registration that refuses none for being unlike."""
+
+    registration: Registration
+    golden: int
+    alignments: Sequence[Alignment]
+
+    @property
+    def similarities(self) -> NDArray[np.float64]:
+        return np.array([alignment.similarity for alignment in self.alignments])
+
+    @property
+    def typical(self) -> float:
+        return float(np.median(self.similarities))
+
+    @property
+    def beyond(self) -> int:
+        """Images beyond the recipe's range."""
+        return sum(not alignment.accepted for alignment in self.alignments)
+
+    @property
+    def lie_anyhow(self) -> bool:
+        return self.beyond > max(1, _BEYOND_SHARE * len(self.alignments))
+
+    def report(self, recipe: RegistrationRecipe, reason: str, why_not: str) -> FitReport:
+        """The registration, unless parts do not lie over each other by it."""
+        registration, method = self.registration, self.registration.method
+        if recipe.method == "auto" and self.lie_anyhow:
+            found = (
+                f"{self.beyond} of {len(self.alignments)} good images, laid by {method}, lie beyond the recipe's range"
+            )
+        elif recipe.method in ("auto", "none") and self.typical < _FREE_BELOW:
+            found = f"the good images do not lie over each other (typical similarity {self.typical:.2f})"
+        else:
+            least = SIMILARITY_MARGIN * float(np.quantile(self.similarities, 0.05))
+            return FitReport(replace(registration, min_similarity=least), self.golden, self.similarities, (reason,))
+        return _free(registration, self.golden, self.similarities, f"free pose: {found}{why_not}")
 
 
 class _Otherwise:
@@ -134,10 +185,8 @@ def _why_not(found: PartFit | str) -> str:
 
 
 def _praise(found: PartFit) -> str:
-    return (
-        "silhouette: the part, laid by its outline, has a typical similarity of "
-        f"{found.typical:.2f}, and {found.without:.2f} without"
-    )
+    without = f", and {found.without:.2f} without" if found.without > 0 else ""
+    return f"silhouette: the part, laid by its outline, has a typical similarity of {found.typical:.2f}{without}"
 
 
 def _by_silhouette(images: Sequence[Image], found: PartFit, reason: str) -> FitReport:

@@ -46,8 +46,8 @@ class ForeignModel:
     """An ONNX file with one input, a picture of three channels in either layout, and one output.
 
     `threads` None takes the station's. `fell_back` says that another provider than the station's runs it. `sha256` is
-    that of the file. Raises GoldlineError where the model cannot be read, is no such model, or the provider asked for
-    does not start.
+    that of the file, with the weights that lie beside it. Raises GoldlineError where the model cannot be read, is no such
+    model, or the provider asked for does not start.
     """
 
     def __init__(
@@ -59,17 +59,19 @@ class ForeignModel:
         threads: int | None = None,
         engine_cache: Path | None = None,
     ) -> None:
-        self._loader = Loader(file, inference.threads if threads is None else threads)
+        # Whatever is read is read here, once: a file that changes meanwhile is another model, for another start.
+        loader = Loader(file, inference.threads if threads is None else threads)
         if inference.provider == "tensorrt":
-            shape = _read_input(file, self._loader.start("cpu", OPTIONS["cpu"]), check.size_px).shape
-            options = self._loader.tensorrt_options((shape, shape), "", engine_cache)
+            shape = _read_input(file, loader.start("cpu", OPTIONS["cpu"]), check.size_px).shape
+            options = loader.tensorrt_options((shape, shape), "", engine_cache)
         else:
             options = OPTIONS[inference.provider]
         # It runs between the graphs of other regions, and while the next frame is registered: nothing spins.
-        self._session, self.fell_back = self._loader.begin(
+        self._session, self.fell_back = loader.begin(
             inference.provider, options, allow_fallback=inference.allow_fallback, spins=False
         )
-        self.file, self.sha256 = file, self._loader.sha256
+        self.file, self.sha256 = file, loader.sha256
+        self._errors = loader.errors
         self._input = _read_input(file, self._session, check.size_px)
         self._output = _read_output(file, self._session)
         self._takes_rgb = check.channels == "rgb"
@@ -85,8 +87,8 @@ class ForeignModel:
         """The output for one picture [h, w, 3] BGR of its size. Raises GoldlineError where the model fails on it."""
         try:
             (found,) = self._session.run([self._output], {self._input.name: self._numbers(picture)})
-        except self._loader.errors as error:
-            raise GoldlineError(f"{self.file}: this model fails: {self._loader.reason(error)}") from error
+        except self._errors as error:
+            raise GoldlineError(f"{self.file}: this model fails: {Loader.reason(error)}") from error
         return np.asarray(found, np.float32)
 
     def _numbers(self, picture: Image) -> NDArray[Any]:

@@ -5,6 +5,7 @@ wide, because a missing or foreign object is the checks' business and must come 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import cv2
@@ -50,7 +51,12 @@ class GateLimits:
 
 def learn(stack: Image) -> GateLimits:
     """Limits from good pictures of one region, [n, height, width, 3] with n >= 1."""
-    measured = np.array([astuple(measure(image)) for image in stack])
+    return limits([measure(image) for image in stack])
+
+
+def limits(goods: Sequence[Measured]) -> GateLimits:
+    """Limits from what good pictures of one region, one at least, are as pictures."""
+    measured = np.array([astuple(one) for one in goods])
     black, saturated = measured[:, :2].max(axis=0)
     return GateLimits(
         black=float(1 - (1 - black) * (1 - _DARK_MARGIN)),
@@ -83,6 +89,6 @@ def measure(image: Image) -> Measured:
     saturated = np.count_nonzero(grey > _WHITE) / grey.size
     fine = math.sqrt(max(0.0, cv2.norm(cv2.Laplacian(grey, cv2.CV_16S)) ** 2 / grey.size - _ROUNDING))
     blocks = (max(1, grey.shape[1] // _COARSE_PX), max(1, grey.shape[0] // _COARSE_PX))
-    coarse = float(cv2.resize(grey, blocks, interpolation=cv2.INTER_AREA).std())
+    coarse = float(cv2.meanStdDev(cv2.resize(grey, blocks, interpolation=cv2.INTER_AREA))[1][0, 0])
     # One grey level: a flat picture has no contrast to compare with.
     return Measured(black, saturated, fine / (1 + coarse))

@@ -80,15 +80,15 @@ def gaussian_distances(model: LocalGaussians, picture: Features) -> Floats:
     return np.sqrt(apart)
 
 
-def except_for(model: LocalGaussians, features: Features, far: float) -> LocalGaussians:
-    """The model with those cells of good pictures [m, cells, c] as exceptions that lie farther than `far`."""
+def except_for(model: LocalGaussians, features: Features, far: Floats | float) -> LocalGaussians:
+    """The model with those cells of good pictures [m, cells, c] as exceptions that lie farther than `far`, [cells]."""
     distant = [picture.astype(np.float32)[gaussian_distances(model, picture) > far] for picture in features]
     found = np.concatenate([cells @ model.white - model.centre for cells in distant])
     every = np.concatenate([model.exceptions, found])
     return msgspec.structs.replace(model, exceptions=every[k_centre(every, MOST_EXCEPTIONS)])
 
 
-def exceptions_alone(model: LocalGaussians, features: Features, far: float) -> LocalGaussians:
+def exceptions_alone(model: LocalGaussians, features: Features, far: Floats | float) -> LocalGaussians:
     """The exceptions that these pictures add, and nothing else."""
     bare = msgspec.structs.replace(model, exceptions=model.exceptions[:0])
     added = except_for(bare, features, far)

@@ -57,10 +57,11 @@ def warp(
     factor = max(1, math.floor(_shrinkage(to_live)))
     left, top, crop = _crop(image, _corners(to_live, size), factor)
     from_crop = block_matrix(factor) @ shift_matrix(-left, -top) @ to_live
-    cut = _decimate(crop, factor)
+    # OpenCV warps four channels in half the time of three.
+    cut = cv2.cvtColor(_decimate(crop, factor), cv2.COLOR_BGR2BGRA)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(cut, from_crop[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, np.uint8)
+    return np.asarray(cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR), np.uint8)
 
 
 def to_image(
@@ -87,14 +88,25 @@ def to_image(
     return left, top, right - left, bottom - top
 
 
+def inside(box: BoxXywh | None, pose: Pose, image_size: Size, frame_size: Size | None = None) -> bool:
+    """Whether all of a region of the golden picture lies inside the live image at this pose."""
+    left, top, width, height = box or (0, 0, *image_size)
+    across, down = (left - 0.5, left + width - 0.5), (top - 0.5, top + height - 0.5)
+    frame = frame_size or image_size
+    matrix = pose_matrix(pose, image_size, frame).tolist()
+    found = [[row[0] * x + row[1] * y + row[2] + 0.5 for row in matrix[:2]] for x in across for y in down]
+    return all(0 <= x <= frame[0] and 0 <= y <= frame[1] for x, y in found)
+
+
 def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
     """How much of a region of the golden picture lies inside the live image at this pose, 0 to 1."""
+    if inside(box, pose, image_size):
+        return 1.0
     left, top, width, height = box or (0, 0, *image_size)
-    # A grid of 32 x 32 points: to about 3 %.
-    y, x = (np.indices((32, 32), np.float64).reshape(2, -1) + 0.5) / 32
-    points = np.stack([left - 0.5 + x * width, top - 0.5 + y * height], axis=1)
-    found = _apply(pose_matrix(pose, image_size), points) + 0.5
-    return np.count_nonzero(((found >= 0) & (found <= np.array(image_size))).all(axis=1)) / len(points)
+    corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]]) - 0.5
+    found = _apply(pose_matrix(pose, image_size), corners) + 0.5
+    frame = np.array([[0, 0], [image_size[0], 0], image_size, [0, image_size[1]]], np.float32)
+    return min(1.0, cv2.intersectConvexConvex(found.astype(np.float32), frame)[0] / (width * height))
 
 
 def seen(box: BoxXywh | None, pose: Pose, image_size: Size, size: Size, frame_size: Size | None = None) -> Image:

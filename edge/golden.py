@@ -20,17 +20,16 @@ The region is first laid over the golden picture place by place (`elastic.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.elastic import Elastic
+from edge.neighbours import second_neighbour
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
-Level = TypeVar("Level", np.uint8, np.float32)
 
 # How far an edge of a good part may lie from the golden one's once both are laid over each other, px. On DeepPCB 1 px
 # leaves false alarms on every third board, and 3 px hide one defect in fifty.
@@ -43,7 +42,6 @@ _WINDOW = 5
 _THIN = 4.0
 # Near an edge focus and resampling change a pixel by up to this share of the contrast within a pixel more than reach.
 _CONTRAST_SHARE = 0.15
-_NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2))
 
 
 @dataclass(frozen=True)
@@ -127,18 +125,6 @@ def learn(stack: Image, absolute: float) -> Golden:
     """From good pictures laid over each other, [n, height, width, 3]; the first is the golden one."""
     first = stack[0].copy()
     return Golden(first, first, first, absolute).widened(stack)
-
-
-def second_neighbour(values: NDArray[Level]) -> NDArray[Level]:
-    """The second largest of each value's eight neighbours [h, w]; beyond the border there are zeros."""
-    height, width = values.shape
-    padded = np.pad(values, 1)
-    first, second = np.zeros_like(values), np.zeros_like(values)
-    for dy, dx in _NEIGHBOURS:
-        neighbour = padded[dy : dy + height, dx : dx + width]
-        np.maximum(second, np.minimum(first, neighbour), out=second)
-        np.maximum(first, neighbour, out=first)
-    return second
 
 
 def _disc(reach: int) -> Image:

@@ -34,10 +34,10 @@ class GraphBuilder:
         self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def given(self, name: str, values: NDArray[np.float32]) -> str:
-        """An input of the model that takes an array of this shape, which is not stored with it."""
-        shape = list(values.shape)
-        self.model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def given(self, name: str, values: NDArray[Any]) -> str:
+        """An input of the model that takes an array of this shape and type, which is not stored with it."""
+        kind = helper.np_dtype_to_tensor_dtype(values.dtype)
+        self.model.graph.input.append(helper.make_tensor_value_info(name, kind, list(values.shape)))
         return name
 
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:

@@ -1,6 +1,7 @@
 """Adds good images to what one region has learned: its bank, its template, and the scores its limits rest on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -13,7 +14,7 @@ from edge.checks.position import Position, Presence
 from edge.experts import FusedBank
 from edge.features import Extractor
 from edge.kept import append_kept, kept_images
-from edge.learner import Learned
+from edge.learner import LEAST_SPREADS, Learned
 from edge.manifest import RegionManifest, ViewManifest
 from edge.recipe import Recipe
 from edge.records import Pose
@@ -21,6 +22,7 @@ from edge.references import Arrays, ReferenceSet
 from edge.region import Region
 from edge.score_graph import compile_graph
 from edge.tensors import Bank, tensors_of
+from edge.tiles import Scales, Tiles
 from edge.view_inspector import Prepared
 
 Images = NDArray[np.uint8]
@@ -31,10 +33,17 @@ WORST_SHARE = 0.25
 
 
 class Grower:
-    """Grows the regions of one camera role's stored view."""
+    """Grows the regions of one camera role's stored view. Limits rest on the `counted` of its images, new ones behind."""
 
-    def __init__(self, found: ReferenceSet, manifest: ViewManifest, recipe: Recipe, extractor: Extractor) -> None:
-        self._found, self._manifest, self._extractor = found, manifest, extractor
+    def __init__(
+        self,
+        found: ReferenceSet,
+        manifest: ViewManifest,
+        recipe: Recipe,
+        extractor: Extractor,
+        counted: Sequence[int],
+    ) -> None:
+        self._found, self._manifest, self._extractor, self._counted = found, manifest, extractor, list(counted)
         self._recipes = {region.name: region for region in recipe.regions}
         self._scores = found.arrays(f"{manifest.camera}/scores.npz")
 
@@ -68,27 +77,38 @@ class Grower:
 
     def _with_bank(self, manifest: RegionManifest, arrays: Arrays, scores: dict[str, Scores], cuts: Images) -> Learned:
         kept = self._found.arrays(f"{self._manifest.camera}/{manifest.name}.kept.npz")
-        anomaly = self._anomaly(manifest)
-        before = memory.from_arrays(arrays, manifest.grid)
-        fresh = self._see(cuts, before)
-        after = memory.grown(before, fresh, len(kept["maps"]), anomaly)
-        most = memory.most_of(after, anomaly)
-        apart = self._apart(manifest, kept, before, fresh)
-        scores[f"{manifest.name}.anomaly"] = bank.image_score(memory.maps_of(before, apart), manifest.top_fraction)
-        tensors = tensors_of(after, most)
-        graph = compile_graph(self._extractor.backbone, tensors, manifest.size, manifest.top_fraction)
-        embedding = self._extractor.embedding(self._extractor.session(graph, tensors), cuts)
+        tiles, anomaly = Tiles(*manifest.tiles), self._anomaly(manifest)
+        grown = [self._grow_tile(manifest, number, arrays, kept, cuts) for number in range(len(tiles))]
+        raw = [bank.image_score(memory.maps_of(one.before, one.apart), manifest.top_fraction) for one in grown]
+        scales = Scales.learned([values[self._counted] for values in raw], LEAST_SPREADS[str(manifest.bank)])
+        scores[f"{manifest.name}.anomaly"] = scales.score(raw)
+        most = memory.most_of(grown[0].after, anomaly)
+        tensors = tensors_of(grown[0].after, most)
+        graph = compile_graph(self._extractor.backbone, tensors, tiles.size(manifest.size), manifest.top_fraction)
+        embedding = self._extractor.embedding(self._extractor.session(graph, tensors), cuts, tiles)
+        arrays = {**arrays, **scales.to_arrays(), "embedding": np.concatenate([arrays["embedding"], embedding])}
+        for number, one in enumerate(grown):
+            arrays |= tiles.named(memory.to_arrays(one.after, most), number)
         return Learned(
-            manifest=msgspec.structs.replace(manifest, vectors=memory.size_of(after)),
+            manifest=msgspec.structs.replace(manifest, vectors=sum(memory.size_of(one.after) for one in grown)),
             graph=graph,
-            arrays={
-                **arrays,
-                **memory.to_arrays(after, most),
-                "embedding": np.concatenate([arrays["embedding"], embedding]),
-            },
+            arrays=arrays,
             scores=scores,
-            kept=append_kept(kept, list(cuts), apart),
+            kept=append_kept(kept, list(cuts), np.concatenate([one.apart for one in grown], axis=1)),
         )
+
+    def _grow_tile(
+        self, manifest: RegionManifest, number: int, arrays: Arrays, kept: Arrays, cuts: Images
+    ) -> "GrownTile":
+        tiles, anomaly = Tiles(*manifest.tiles), self._anomaly(manifest)
+        before = memory.from_arrays(tiles.arrays(arrays, number), tiles.grid(manifest.grid))
+        fresh = self._see(tiles.slice(cuts, number), before)
+        old = tiles.part(np.asarray(kept["maps"], np.float32), number)
+        after = memory.grown(before, fresh, len(old), anomaly)
+        worst = _worst(before, old, manifest.top_fraction)
+        again = self._see(tiles.slice(kept_images(kept, worst), number), before)
+        old[worst] = np.minimum(old[worst], memory.apart_of(memory.alone(before, fresh), again))
+        return GrownTile(before, after, np.concatenate([old, _of_new(before, fresh)]))
 
     def _anomaly(self, manifest: RegionManifest) -> AnomalyCheck:
         anomaly = self._recipes[manifest.name].anomaly
@@ -97,16 +117,22 @@ class Grower:
 
     def _see(self, cuts: Images, compared: Bank) -> bank.Seen:
         halved = isinstance(compared, FusedBank) and "half" in compared.experts
-        return self._extractor.see(cuts, halved=halved)
+        return self._extractor.see(np.ascontiguousarray(cuts), halved=halved)
 
-    def _apart(self, manifest: RegionManifest, kept: Arrays, before: Bank, fresh: bank.Seen) -> Floats:
-        """Distances [n + m, d] of the old images and the new ones to all but themselves."""
-        old = np.asarray(kept["maps"], np.float32)
-        order = np.argsort(bank.image_score(memory.maps_of(before, old), manifest.top_fraction))
-        worst = order[-max(1, round(WORST_SHARE * len(order))) :]
-        seen = self._see(kept_images(kept, worst.tolist()), before)
-        old[worst] = np.minimum(old[worst], memory.apart_of(memory.alone(before, fresh), seen))
-        return np.concatenate([old, _of_new(before, fresh)])
+
+@dataclass(frozen=True)
+class GrownTile:
+    """The bank of one tile before and after, and the distances [n + m, d] of old images and new ones to all others."""
+
+    before: Bank
+    after: Bank
+    apart: Floats
+
+
+def _worst(before: Bank, old: Floats, top_fraction: float) -> list[int]:
+    """The images that limits rest on, by their distances [n, d]."""
+    order = np.argsort(bank.image_score(memory.maps_of(before, old), top_fraction))
+    return order[-max(1, round(WORST_SHARE * len(order))) :].tolist()
 
 
 def _of_new(before: Bank, fresh: bank.Seen) -> Floats:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import weights
 from edge.engine_cache import devices, engine_cache_key, tensorrt_version
 from edge.errors import GoldlineError
 
@@ -35,7 +36,7 @@ LOAD_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "No
 
 Images = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensors = Mapping[str, NDArray[np.float32] | NDArray[np.uint8]]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,8 @@ class Session:
 
     Raises GoldlineError where the model cannot be read, and where the provider asked for does not start, unless
     `allow_fallback`. `threads` 0 takes every core this process may use. `tensors` are the graph's inputs beside `image`,
-    float32 of fixed shape: they are put on the device once, and every run finds them there. TensorRT alone:
+    float32 of fixed shape: they are put on the device once, and every run finds them there; of several sets of them it
+    is told which. TensorRT alone:
     `engine_cache` is the folder for compiled engines, and `device` the accelerator's name where it is not to be looked up.
     """
 
@@ -58,7 +60,7 @@ class Session:
         self,
         model: bytes | Path,
         *,
-        tensors: Tensors | None = None,
+        tensors: Tensors | Sequence[Tensors] | None = None,
         provider: ProviderName = "cpu",
         threads: int = 0,
         allow_fallback: bool = False,
@@ -73,25 +75,28 @@ class Session:
         self._session, self.fell_back = loader.begin(provider, options, allow_fallback=allow_fallback)
         self.provider: ProviderName = "cpu" if self.fell_back else provider
         # On the device once, for both sessions.
-        self._tensors = loader.placed(tensors or {}, self.provider)
-        self._binding = self._bind(self._session)
+        sets = tensors if isinstance(tensors, Sequence) else [tensors or {}]
+        self._tensors = [loader.placed(one, self.provider) for one in sets]
+        self._bindings = self._bind(self._session)
         # On a CPU, for when other work waits for the cores: see `calibrate`.
-        self._crowded, self._crowded_binding = self._session, self._binding
+        self._crowded, self._crowded_bindings = self._session, self._bindings
         self._loader = loader
         self.sha256 = loader.sha256
         self.picture = image_shape(self._session)
         self._names: list[str] = [output.name for output in self._session.get_outputs()]
 
-    def run(self, images: Images, *, crowded: bool = False) -> Outputs:
+    def run(self, images: Images, *, tensors: int = 0, crowded: bool = False) -> Outputs:
         """Every output of the graph for uint8 `images` [n, h, w, 3], n of any size; the rows keep their order.
 
-        `crowded`: other work waits for the cores, so none is spent on spinning. The outputs are the same.
+        `tensors` is the number of the set that it runs with. `crowded`: other work waits for the cores, so none is spent
+        on spinning. The outputs are the same.
         """
         if images.shape[1:] != self.picture or not len(images):
             raise ValueError(f"pictures {images.shape} do not fit the graph's [n, {self.picture}]")
         largest = BATCH_SIZES[-1]
         parts = [
-            self._run(images[start : start + largest], crowded=crowded) for start in range(0, len(images), largest)
+            self._run(images[start : start + largest], tensors, crowded=crowded)
+            for start in range(0, len(images), largest)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -104,7 +109,7 @@ class Session:
         """
         if self.provider == "cpu" and self._crowded is self._session:
             self._crowded = self._loader.start("cpu", OPTIONS["cpu"], spins=False)
-            self._crowded_binding = self._bind(self._crowded)
+            self._crowded_bindings = self._bind(self._crowded)
         service_ms: dict[int, float] = {}
         for size in sorted(allowed):
             self._time(size, 0, crowded=False)
@@ -113,14 +118,15 @@ class Session:
                 break
         return Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
 
-    def _run(self, images: Images, *, crowded: bool) -> Outputs:
+    def _run(self, images: Images, tensors: int, *, crowded: bool) -> Outputs:
         count = len(images)
         padding = next(size for size in BATCH_SIZES if size >= count) - count
         if padding:
             images = np.concatenate([images, np.repeat(images[-1:], padding, 0)])
-        session, binding = (self._crowded, self._crowded_binding) if crowded else (self._session, self._binding)
+        session = self._crowded if crowded else self._session
+        binding = (self._crowded_bindings if crowded else self._bindings)[tensors]
         values: list[Any]
-        if self._tensors:
+        if self._tensors[tensors]:
             binding.bind_cpu_input("image", np.ascontiguousarray(images))
             # Outputs of the last run would be taken for the space of this one, whose batch may be of another size.
             binding.clear_binding_outputs()
@@ -132,23 +138,25 @@ class Session:
             values = session.run(self._names, {"image": images})
         return {name: value[:count] for name, value in zip(self._names, values, strict=True)}
 
-    def _bind(self, session: Any) -> Any:
-        """A binding of a session to the tensors, where they lie. Raises ValueError for others than the graph's."""
+    def _bind(self, session: Any) -> list[Any]:
+        """A session's bindings to each set of tensors, where they lie. Raises ValueError for others than the graph's."""
         wanted = {value.name: tuple(value.shape) for value in session.get_inputs() if value.name != "image"}
-        given = {name: tuple(value.shape()) for name, value in self._tensors.items()}
-        if wanted != given:
-            raise ValueError(f"tensors {given} are not the graph's {wanted}")
-        binding = session.io_binding()
-        for name, value in self._tensors.items():
-            binding.bind_ortvalue_input(name, value)
-        return binding
+        bindings: list[Any] = []
+        for tensors in self._tensors:
+            given = {name: tuple(value.shape()) for name, value in tensors.items()}
+            if wanted != given:
+                raise ValueError(f"tensors {given} are not the graph's {wanted}")
+            bindings.append(session.io_binding())
+            for name, value in tensors.items():
+                bindings[-1].bind_ortvalue_input(name, value)
+        return bindings
 
     def _time(self, size: int, runs: int, *, crowded: bool) -> float:
         images = np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
         spans: list[float] = []
         for _ in range(WARM_RUNS + runs):
             started = time.perf_counter()
-            self._run(images, crowded=crowded)
+            self._run(images, 0, crowded=crowded)
             spans.append((time.perf_counter() - started) * 1e3)
         return statistics.median(spans[WARM_RUNS:] or spans)
 
@@ -182,7 +190,7 @@ def image_shape(session: Any) -> tuple[int, int, int]:
 class Loader:
     """Starts one model on one provider or another. `errors` are what ONNX Runtime raises for a model that is wrong.
 
-    Raises GoldlineError where the model cannot be read.
+    `sha256` is that of the file; of one with weights beside it, of all of them, in the order of their names. Raises GoldlineError where the model cannot be read.
     """
 
     def __init__(self, model: bytes | Path, threads: int) -> None:
@@ -194,10 +202,9 @@ class Loader:
         state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         self.errors: tuple[type[Exception], ...] = tuple(getattr(state, name) for name in LOAD_ERRORS)
         self.name = "model" if isinstance(model, bytes) else str(model)
-        # Where weights lie that a model keeps in files beside it.
-        self._folder = "" if isinstance(model, bytes) else str(model.parent)
-        self.content = _read(model)
-        self.sha256 = hashlib.sha256(self.content).hexdigest()
+        self.content = weights.read(model)
+        self._weights = {} if isinstance(model, bytes) else weights.read_beside(model, self.content)
+        self.sha256 = hashlib.sha256(b"".join((self.content, *self._weights.values()))).hexdigest()
         self.threads = threads or len(os.sched_getaffinity(0))
 
     def begin(
@@ -276,8 +283,7 @@ class Loader:
         # (decision 12).
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self._folder:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", self._folder)
+        weights.give(options, self._weights, self.name)
         return options
 
 
@@ -285,12 +291,3 @@ def _batch_shapes(loader: Loader) -> tuple[str, str]:
     """The smallest and the largest batch of a graph's `image`."""
     picture = "x".join(map(str, image_shape(loader.start("cpu", OPTIONS["cpu"]))))
     return f"image:{BATCH_SIZES[0]}x{picture}", f"image:{BATCH_SIZES[-1]}x{picture}"
-
-
-def _read(model: bytes | Path) -> bytes:
-    if isinstance(model, bytes):
-        return model
-    try:
-        return model.read_bytes()
-    except OSError as error:
-        raise GoldlineError(f"{model}: this model cannot be read: {error.strerror}") from error

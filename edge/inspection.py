@@ -11,6 +11,8 @@ import socket
 import threading
 import time
 
+import structlog
+
 from edge.batcher import Batch, Batcher, Queued
 from edge.channel import Channel, ChannelClosed
 from edge.engine import Done, Engine, Job
@@ -41,6 +43,9 @@ def run(context: WorkerContext) -> None:
     context.page.beat(State.WARMUP, time.monotonic_ns())
     inspector = Inspector.load(context.station, product)
     inspector.warm_up()
+    if inspector.fell_back:
+        wanted = context.station.inference.provider
+        structlog.get_logger().warning("the CPU stands in for the accelerator", provider=wanted)
     Inspection(context, inspector).loop()
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from edge import calibrate, judge
+from edge.checks.model import OwnModel
 from edge.config import Station
 from edge.drift import Drift
 from edge.errors import GoldlineError
@@ -36,17 +37,19 @@ class Inspector:
         product: str,
         *,
         identity: str | None = None,
+        recipe: LoadedRecipe | None = None,
         limits: LimitsRecipe | None = None,
         threads: int | None = None,
     ) -> "Inspector":
         """The product's active set, or another, with its graphs loaded; by the recipe's limits, or others.
 
-        Raises GoldlineError.
+        `recipe`: one that the set was taught by (`taught.as_taught`), not what it has become. Raises GoldlineError.
         """
         recipe_path(station, product)  # refuses a name that is none
         found = Store(station.state_dir, product).load(identity)
-        recipe = load_recipe(station, product)
-        refuse_other_recipe(recipe, found)
+        if recipe is None:
+            recipe = load_recipe(station, product)
+            refuse_other_recipe(recipe, found)
         # Every pool of threads but the graph's stays out of its way.
         cv2.setNumThreads(1)
         wanted = limits or recipe.recipe.limits
@@ -80,6 +83,7 @@ class Inspector:
             recipe_sha256=self._recipe_sha256,
             reference_set=self.reference_set,
             model_sha256=self.manifest.model_sha256,
+            own_models_sha256={model.name: model.sha256 for model in self._own_models},
         )
 
     def warm_up(self, sizes: Sequence[int] = BATCH_SIZES) -> None:
@@ -88,13 +92,18 @@ class Inspector:
 
     @property
     def fell_back(self) -> bool:
-        """True where the CPU runs a graph for which another provider was asked (`inference.allow_fallback`)."""
-        return any(session.fell_back for session in self._sessions)
+        """True where the CPU runs a graph, or a model of the user's own, for which another provider was asked."""
+        return any(one.fell_back for one in (*self._sessions, *self._own_models))
 
     @property
     def _sessions(self) -> list[Session]:
         regions = [region for view in self.views.values() for region in view.regions]
         return [region.session for region in regions if region.session is not None]
+
+    @property
+    def _own_models(self) -> list[OwnModel]:
+        checks = [check for view in self.views.values() for region in view.regions for check in region.checks]
+        return [check for check in checks if isinstance(check, OwnModel)]
 
     def role(self, wanted: str | None) -> str:
         """The camera role of this name; the only one without a name. Raises GoldlineError."""

@@ -22,9 +22,12 @@ PNG_SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 def pack_kept(images: Sequence[Images], maps: Floats) -> Arrays:
     """Pictures [h, w, 3] as one run of PNG bytes with where each ends, and their distances [n, cells]."""
-    encoded = [cv2.imencode(".png", image, PNG_SETTINGS)[1].ravel() for image in images]
-    ends = np.cumsum([len(one) for one in encoded]).astype(np.int64)
-    return {"png": np.concatenate(encoded), "ends": ends, "maps": maps.astype(np.float16)}
+    # Grown in place: of 300 pictures in tiles these are 130 MB, and a list of them to be joined would be as many again.
+    png, ends = bytearray(), np.zeros(len(images), np.int64)
+    for row, image in enumerate(images):
+        png += cv2.imencode(".png", image, PNG_SETTINGS)[1].tobytes()
+        ends[row] = len(png)
+    return {"png": np.frombuffer(png, np.uint8), "ends": ends, "maps": maps.astype(np.float16)}
 
 
 def append_kept(before: Mapping[str, NDArray[np.generic]], images: Sequence[Images], maps: Floats) -> Arrays:

@@ -119,12 +119,14 @@ class Version:
         if not new:
             return stored_view(self._found, self._role)
         viewer = self._inspector.views[self._role]
-        grower = Grower(self._found, self._manifest, self._recipe, self._extractor)
         names = tuple(one.name for one in new)
         count = len(self._manifest.references)
         variants = (*(self._manifest.variants or ("",) * count), *(variant for _ in new))
         regions = self._recipe.regions_of(self._role)
         every = (*self._manifest.references, *names)
+        uncounted = (*self._manifest.uncounted, *(() if counted else names))
+        rest_on = [place for place, name in enumerate(every) if name not in uncounted]
+        grower = Grower(self._found, self._manifest, self._recipe, self._extractor, rest_on)
         learned = [grower.grow(region, [one.prepared for one in new]) for region in viewer.regions]
         learned = [
             one if region.variant is None else with_variants(one, variants, every)
@@ -144,7 +146,7 @@ class Version:
             ),
             variants=variants,
             lots=(*(self._manifest.lots or ("",) * count), *("" for _ in new)),
-            uncounted=(*self._manifest.uncounted, *(() if counted else names)),
+            uncounted=uncounted,
         )
         return assemble(self._role, viewer.view, learned, pictures, regions)
 

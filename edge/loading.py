@@ -18,6 +18,7 @@ from edge.recipe import LoadedRecipe, RegionRecipe
 from edge.references import Arrays, ReferenceSet
 from edge.region import Closest, Region
 from edge.register import Registration
+from edge.tiles import Scales, Tiles
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,19 @@ class Loader:
             manifest=region,
             gate=gate.GateLimits(*(float(value) for value in arrays["gate"])),
             session=self._session(region, arrays) if region.bank else None,
+            tiles=Tiles(*region.tiles),
+            scales=Scales.from_arrays(arrays),
             variation=template.VariationModel.from_arrays(arrays) if "template" in region.checks else None,
             checks=tuple(self._checks(region, wanted, arrays)),
             closest=Closest.of(arrays["embedding"]),
         )
 
     def _session(self, region: RegionManifest, arrays: Arrays) -> Session:
-        inference = self.station.inference
+        inference, tiles = self.station.inference, Tiles(*region.tiles)
+        banks = [tiles.arrays(arrays, number) for number in range(len(tiles))]
         return Session(
             self.found.read(f"{self.view.camera}/{region.name}.onnx"),
-            tensors=memory.stored_tensors(arrays, region.grid),
+            tensors=[memory.stored_tensors(bank, tiles.grid(region.grid)) for bank in banks],
             provider=inference.provider,
             threads=inference.threads if self.threads is None else self.threads,
             allow_fallback=inference.allow_fallback,

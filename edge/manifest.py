@@ -10,7 +10,7 @@ from edge.records import Record
 class RegionManifest(Record, frozen=True):
     """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map.
 
-    `template` is the size that the variation model has the region at, None without one. `checks` are the kinds of
+    `tiles` is columns, rows: `size` and `grid` are those of all of them together (tiles.py). `template` is the size that the variation model has the region at, None without one. `checks` are the kinds of
     checks that were learned: anomaly, template, presence, position, variant.
     """
 
@@ -23,6 +23,7 @@ class RegionManifest(Record, frozen=True):
     top_fraction: float
     template: tuple[int, int] | None
     checks: tuple[str, ...]
+    tiles: tuple[int, int] = (1, 1)
 
 
 class ViewManifest(Record, frozen=True):

@@ -69,7 +69,11 @@ class Material:
 
     def some(self, most: int) -> list[int]:
         """At most so many places among the images, evenly spread."""
-        return np.unique(np.linspace(0, len(self) - 1, most).astype(int)).tolist()
+        return evenly(len(self), most).tolist()
+
+    def picture(self, place: int) -> tuple[Images, Alignment]:
+        """An image [h, w, 3] as the camera saw it, and how the golden picture lies in it."""
+        return self._photographs[self.laid.indices[place]], self.laid.alignments[place]
 
     def cut(self, view: View, box: Box, size: Size, places: Sequence[int] | None = None) -> Images:
         """The region `box` of some images, all without `places`, at (width, height): [n, h, w, 3]."""
@@ -82,7 +86,7 @@ class Material:
         places = range(len(self)) if places is None else places
         stacks = [np.empty((len(places), size[1], size[0], 3), np.uint8) for _, size in wanted]
         for row, place in enumerate(places):
-            image, alignment = self._photographs[self.laid.indices[place]], self.laid.alignments[place]
+            image, alignment = self.picture(place)
             for stack, (box, size) in zip(stacks, wanted, strict=True):
                 stack[row] = view.cut(image, alignment, box, size)
             self._tell("cutting regions out", row + 1, len(places))
@@ -91,6 +95,11 @@ class Material:
     def release(self) -> None:
         """Keep no decoded image any longer."""
         self._photographs.release()
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of `count` indices, evenly spread from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def enough(stack: Images) -> Images:

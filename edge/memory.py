@@ -6,6 +6,7 @@ cell, of the global bank those of each expert behind one another.
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from edge.experts import (
     Model,
     Name,
     Scale,
+    beside_others,
     expert_maps,
     fit,
     fused_maps,
@@ -35,11 +37,15 @@ from edge.positional import (
     PositionalBank,
     all_of,
     build_positional,
+    compared_in_steps,
     grow_positional,
+    level_of,
+    level_share,
     positional_maps,
     positional_without_own,
 )
-from edge.tensors import Bank, tensors_of
+from edge.rounding import Rounding
+from edge.tensors import Bank, Tensor, tensors_of
 
 Arrays = dict[str, NDArray[np.generic]]
 # What is being done, how much of it is done, and how much there is.
@@ -68,7 +74,25 @@ def learn_bank(
     experts: dict[Name, Expert] = {
         name: Expert(model=model, scale=scale_of(maps[name])) for name, model in models.items()
     }
-    return FusedBank(experts=experts, grid=grid), _joined(maps)
+    return FusedBank(experts=experts, grid=grid), _joined({name: beside_others(maps[name], lots) for name in maps})
+
+
+def levelled(bank: Bank, unseen: Floats, lots: NDArray[np.str_] | None) -> tuple[Bank, Floats]:
+    """A positional bank that allows every place what unseen pictures vary by there; any other bank as it is.
+
+    The apart of each picture comes to lie to the level as it does to that of the others, or of the other lots.
+    """
+    if not isinstance(bank, PositionalBank):
+        return bank, unseen
+    share = np.float32(level_share(len(unseen)))
+    apart = (1 - share) * unseen + share * beside_others(unseen, lots)
+    return msgspec.structs.replace(bank, level=level_of(unseen)), apart
+
+
+def in_steps(banks: Sequence[Bank]) -> list[Bank]:
+    """The banks that one graph compares with, as it compares them: positional ones in steps, where these are fine enough."""
+    positional = [bank for bank in banks if isinstance(bank, PositionalBank)]
+    return [*compared_in_steps(positional)] if len(positional) == len(banks) else list(banks)
 
 
 def apart_of(bank: Bank, seen: Seen) -> Floats:
@@ -78,7 +102,9 @@ def apart_of(bank: Bank, seen: Seen) -> Floats:
 
 def maps_of(bank: Bank, apart: Floats) -> Floats:
     """Maps [n, cells] of the apart: what the graph gives."""
-    return apart if isinstance(bank, PositionalBank) else fused_maps(bank, _split(bank, apart))
+    if isinstance(bank, PositionalBank):
+        return apart if bank.level is None else apart - bank.level
+    return fused_maps(bank, _split(bank, apart))
 
 
 def grown(bank: Bank, seen: Seen, first: int, anomaly: AnomalyCheck) -> Bank:
@@ -107,10 +133,15 @@ def to_arrays(bank: Bank, most: int) -> Arrays:
     """For an .npz. Vectors came from float16 features or were rounded to them, so that half precision loses nothing."""
     limit: Arrays = {"bank/most": np.array(most)}
     if isinstance(bank, PositionalBank):
-        return limit | {"bank/vectors": bank.vectors.astype(np.float16), "bank/source": bank.source}
+        rounding: Arrays = {}
+        if bank.rounding is not None:
+            rounding = {"bank/middle": bank.rounding.middle, "bank/step": np.array(bank.rounding.step)}
+        if bank.level is not None:
+            rounding["bank/level"] = bank.level
+        return limit | {"bank/vectors": bank.vectors.astype(np.float16), "bank/source": bank.source} | rounding
     found = limit
     for name, expert in bank.experts.items():
-        found[f"bank/{name}/scale"] = np.array(expert.scale)
+        found[f"bank/{name}/scale"] = np.append(*expert.scale)
         if isinstance(expert.model, NearestBank):
             found[f"bank/{name}/vectors"] = expert.model.vectors.astype(np.float16)
             found[f"bank/{name}/source"] = expert.model.source
@@ -126,13 +157,21 @@ def from_arrays(arrays: Arrays, grid: Grid) -> Bank:
             vectors=np.asarray(arrays["bank/vectors"], np.float32),
             source=np.asarray(arrays["bank/source"], np.int32),
             grid=grid,
+            rounding=_rounding(arrays),
+            level=np.asarray(arrays["bank/level"], np.float32) if "bank/level" in arrays else None,
         )
     names: list[Name] = [name for name in NAMES if f"bank/{name}/scale" in arrays]
     experts: dict[Name, Expert] = {name: _expert(arrays, name) for name in names}
     return FusedBank(experts=experts, grid=grid)
 
 
-def stored_tensors(arrays: Arrays, grid: Grid) -> dict[str, NDArray[np.float32]]:
+def _rounding(arrays: Arrays) -> Rounding | None:
+    if "bank/step" not in arrays:
+        return None
+    return Rounding(middle=np.asarray(arrays["bank/middle"], np.float32), step=float(arrays["bank/step"]))
+
+
+def stored_tensors(arrays: Arrays, grid: Grid) -> dict[str, Tensor]:
     """What a stored bank gives the graph to multiply with; nothing where no bank is stored."""
     if "bank/most" not in arrays:
         return {}
@@ -140,7 +179,8 @@ def stored_tensors(arrays: Arrays, grid: Grid) -> dict[str, NDArray[np.float32]]
 
 
 def _expert(arrays: Arrays, name: Name) -> Expert:
-    middle, unit = (float(value) for value in arrays[f"bank/{name}/scale"])
+    scale = np.asarray(arrays[f"bank/{name}/scale"], np.float32)
+    middle, unit = scale[:-1], float(scale[-1])
     if f"bank/{name}/weights" in arrays:
         fields = {field: np.asarray(arrays[f"bank/{name}/{field}"], np.float32) for field in GAUSSIAN_FIELDS}
         return Expert(model=LocalGaussians(**fields), scale=Scale(middle, unit))

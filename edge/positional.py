@@ -4,25 +4,34 @@ The bank keeps, of every cell, some of the references' vectors, chosen farthest-
 exactly the bank that would have been built of the others.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bank import Features, Grid, blocks
 from edge.coreset import Floats, Indices, Progress, farthest_points, silent, squared_distances
+from edge.rounding import Rounding, rounding_of
 
 # A cell's own place among the nine that it is compared with.
 CENTRE = 4
-# Enough of both for a share to two digits, in a fifth of a second.
-PLACE_PICTURES, PLACE_CELLS = 40, 200
+# Pictures that the places' levels are taken to be alike by, before any is seen: so few hardly tell one from chance.
+LEVEL_PRIOR = 5
 
 
 class PositionalBank(msgspec.Struct, frozen=True, kw_only=True):
-    """`vectors` float32 [cells, k, c]; `source` int32 [cells, k] is the reference each came from."""
+    """`vectors` float32 [cells, k, c]; `source` int32 [cells, k] is the reference each came from.
+
+    With a `rounding` they are compared in its steps. `level` [cells] is how much farther than the mean cell each place of
+    unseen good pictures lies: a map is distances less it, as what varies there would else hide a deviation elsewhere.
+    """
 
     vectors: Floats
     source: NDArray[np.int32]
     grid: Grid
+    rounding: Rounding | None = None
+    level: Floats | None = None
 
 
 def build_positional(features: Features, grid: Grid, per_cell: int, progress: Progress = silent) -> PositionalBank:
@@ -56,7 +65,27 @@ def grow_positional(bank: PositionalBank, features: Features, first: int, most: 
         vectors=np.concatenate([fresh.vectors, np.take_along_axis(bank.vectors, kept[..., None], 1)], axis=1),
         source=np.concatenate([fresh.source, np.take_along_axis(bank.source, kept, 1)], axis=1),
         grid=bank.grid,
+        rounding=bank.rounding,
+        level=bank.level,
     )
+
+
+def level_of(maps: Floats) -> Floats:
+    """The level [cells] of unseen good pictures' distances [n, cells]; of few pictures, drawn towards none."""
+    return np.asarray((maps.mean(0) - maps.mean()) * level_share(len(maps)), np.float32)
+
+
+def level_share(pictures: int) -> float:
+    """How much of what the places of so many pictures vary by is taken for more than chance."""
+    return pictures / (pictures + LEVEL_PRIOR)
+
+
+def compared_in_steps(banks: Sequence[PositionalBank]) -> list[PositionalBank]:
+    """Banks that one graph compares with, in steps where these are fine enough for each of them, else as they are."""
+    found = [rounding_of(bank.vectors) for bank in banks]
+    if any(rounding is None for rounding in found):
+        return list(banks)
+    return [msgspec.structs.replace(bank, rounding=one) for bank, one in zip(banks, found, strict=True)]
 
 
 def all_of(features: Features, grid: Grid, first: int = 0) -> PositionalBank:
@@ -89,9 +118,12 @@ def positional_maps(bank: PositionalBank, features: Features) -> Floats:
     """Distances [n, cells] of every cell to the nearest vector of the bank: what the graph computes, in NumPy."""
     queries, back = neighbourhood(bank.grid)
     maps = np.empty(features.shape[:2], np.float32)
+    rounding = bank.rounding
+    vectors = bank.vectors if rounding is None else rounding.levels(bank.vectors)
     for row, picture in enumerate(features):
-        squared = squared_distances(picture.astype(np.float32)[queries], bank.vectors)
-        maps[row] = np.sqrt(squared.min(2).reshape(-1)[back].min(1))
+        seen = picture.astype(np.float32) if rounding is None else rounding.levels(picture)
+        squared = squared_distances(seen[queries], vectors).min(2).reshape(-1)[back].min(1)
+        maps[row] = np.sqrt(squared if rounding is None else rounding.squared(squared))
     return maps
 
 
@@ -131,32 +163,6 @@ def exact_maps(features: Features, grid: Grid, pictures: Features, own: Indices)
             squared[:, rows, own[rows]] = np.inf
             nearest[:, block, step] = squared.min(2).T
     return np.sqrt(nearest.reshape(len(pictures), -1)[:, back].min(2))
-
-
-def place_share(features: Features, seed: int = 0) -> float:
-    """How much closer other good pictures come at a cell's own place than each at some place: 1 is not at all.
-
-    Features [n, cells, c], n of two or more. A mean over cells taken by chance: parts that lie alike come to a half and
-    less, textures to three quarters and more.
-    """
-    random = np.random.default_rng(seed)
-    count, cells, _ = features.shape
-    step = -(-count // PLACE_PICTURES)
-    pictures = features[::step].astype(np.float32)
-    rows = np.arange(len(pictures))
-    at_place, elsewhere = 0.0, 0.0
-    for cell in random.permutation(cells)[:PLACE_CELLS]:
-        here = pictures[:, int(cell)]
-        at_place += _to_others(here, here)
-        elsewhere += _to_others(here, pictures[rows, random.integers(0, cells, len(rows))])
-    return at_place / max(elsewhere, 1e-12)
-
-
-def _to_others(queries: Floats, vectors: Floats) -> float:
-    """The mean distance of each query [n, c] to the nearest vector [n, c] that is of another picture."""
-    squared = squared_distances(queries, vectors)
-    np.fill_diagonal(squared, np.inf)
-    return float(np.sqrt(squared.min(1)).mean())
 
 
 def _nearest_of_others(around: Floats, here: Floats, order: Indices, rebuilt: Indices | None) -> Floats:

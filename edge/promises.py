@@ -31,6 +31,11 @@ class Promises:
         old, self._publish, self._asked_for_ids = self._publish, channel, False
         return old
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether there is a publish to talk to, as far as is known here."""
+        return self._publish is not None
+
     def hear(self) -> bool:
         """Take what publish said. Returns False when publish has gone."""
         assert self._publish is not None

@@ -155,13 +155,17 @@ class Verdict(Record, frozen=True):
 
 
 class Provenance(Record, frozen=True):
-    """What produced a verdict: configuration generation and the hashes of recipe, reference set and model."""
+    """What produced a verdict: configuration generation and the hashes of recipe, reference set and models.
+
+    `model_sha256` is the backbone's, `own_models_sha256` those of the user's own models, by the checks that ask them.
+    """
 
     configuration: int
     product: str
     recipe_sha256: str
     reference_set: str
     model_sha256: str
+    own_models_sha256: dict[str, str] = {}
 
 
 class Timing(Record, frozen=True):

@@ -11,6 +11,7 @@ from edge import gate, template
 from edge.checks.check import Check
 from edge.inference import Session
 from edge.manifest import RegionManifest
+from edge.tiles import Scales, Tiles
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -27,6 +28,15 @@ class RegionScores:
     values: dict[str, float]
     distances: Map
     seen: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the memory bank makes of n pictures: `scores` [n], `maps` [n, rows, columns], and their looks [n, e]."""
+
+    scores: NDArray[np.floating]
+    maps: Map
+    embeddings: Map
 
 
 @dataclass(frozen=True)
@@ -60,11 +70,16 @@ class Closest:
 
 @dataclass(frozen=True)
 class Region:
-    """A region's gate, graph, template and other checks, and what its good images looked like as a whole."""
+    """A region's gate, graph, template and other checks, and what its good images looked like as a whole.
+
+    The graph compares a tile of the region, with the set of tensors of the tile's number.
+    """
 
     manifest: RegionManifest
     gate: gate.GateLimits
     session: Session | None
+    tiles: Tiles
+    scales: Scales
     variation: template.VariationModel | None
     checks: tuple[Check[Any], ...]
     closest: Closest
@@ -104,6 +119,18 @@ class Region:
                     result.seen[check.sight] = check.look(cuts[check.sight], embedding)
         return results
 
+    def compare(self, session: Session, cuts: Image, *, crowded: bool = False) -> Compared:
+        """Cuts [n, h, w, 3] by the graph, tile by tile."""
+        found = [
+            session.run(self.tiles.slice(cuts, number), tensors=number, crowded=crowded)
+            for number in range(len(self.tiles))
+        ]
+        return Compared(
+            scores=self.scales.score([one["score"] for one in found]),
+            maps=self.tiles.map(self.scales.maps([one["map"] for one in found])),
+            embeddings=self.tiles.embedding([one["embedding"] for one in found]),
+        )
+
     def _run_graph(
         self, batch: Sequence[Mapping[str, Image]], *, crowded: bool
     ) -> tuple[Sequence[Map | None], list[RegionScores]]:
@@ -111,12 +138,10 @@ class Region:
         far = np.zeros(len(self.closest.places), np.float32)
         if self.session is None:
             return [None] * len(batch), [RegionScores({}, {}, far, {}) for _ in batch]
-        found = self.session.run(np.stack([cuts[self.manifest.name] for cuts in batch]), crowded=crowded)
-        distances = self.closest.distances(found["embedding"])
+        found = self.compare(self.session, np.stack([cuts[self.manifest.name] for cuts in batch]), crowded=crowded)
+        distances = self.closest.distances(found.embeddings)
         results = [
-            RegionScores(
-                {self.anomaly: found["map"][row]}, {self.anomaly: float(found["score"][row])}, distances[row], {}
-            )
+            RegionScores({self.anomaly: found.maps[row]}, {self.anomaly: float(found.scores[row])}, distances[row], {})
             for row in range(len(batch))
         ]
-        return list(found["embedding"]), results
+        return list(found.embeddings), results

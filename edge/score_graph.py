@@ -9,14 +9,13 @@ from collections.abc import Callable
 import numpy as np
 
 from edge.backbone import Backbone, FeatureGraph, extend
-from edge.bank import Grid, top_count
+from edge.bank import EMBEDDING_SIDE, Grid, top_count
 from edge.errors import GoldlineError
 from edge.experts import Name, grid_of, spread
 from edge.positional import neighbourhood
+from edge.rounding import MIDDLE, NOISE
 from edge.tensors import Tensors
 
-# Side of the grid that features are averaged on to find the closest reference: coarse enough to forgive a shift.
-EMBEDDING_SIDE = 4
 # As in `nearest.own_scale`.
 LEAST_DEVIATION = 1e-3
 
@@ -36,7 +35,7 @@ def compile_graph(
     _check(tensors, graph.channels, graph.grid)
     compiler = _Compiler(graph, tensors, bound=bound)
     embedding = compiler.embedding()
-    distances = compiler.positional() if "bank/vectors" in tensors else compiler.fused()
+    distances = compiler.levelled() if "bank/vectors" in tensors else compiler.fused()
     rows, columns = graph.grid
     builder = graph.builder
     builder.node("Reshape", distances, builder.constant([-1, rows, columns]), output="map")
@@ -65,10 +64,20 @@ class _Compiler:
 
     def __init__(self, graph: FeatureGraph, tensors: Tensors, *, bound: bool) -> None:
         self._builder, self._graph, self._tensors, self._bound = graph.builder, graph, tensors, bound
+        self._placed: dict[str, str] = {}
 
     def _tensor(self, name: str) -> str:
-        values = self._tensors[name]
-        return self._builder.given(name, values) if self._bound else self._builder.constant(values)
+        if name not in self._placed:
+            values, builder = self._tensors[name], self._builder
+            self._placed[name] = builder.given(name, values) if self._bound else builder.constant(values)
+        return self._placed[name]
+
+    def levelled(self) -> str:
+        """Positional distances, less what each place varies by where the bank says so: [n, cells]."""
+        distances = self.positional()
+        if "bank/level" not in self._tensors:
+            return distances
+        return self._builder.node("Sub", distances, self._tensor("bank/level"))
 
     def positional(self) -> str:
         """Distances to the nearest in the nine places around each cell: [n, cells].
@@ -76,17 +85,40 @@ class _Compiler:
         The bank is far larger than the picture, so it is multiplied where it lies, [cells, 9n, c] x [cells, c, k], and
         what is moved by one cell is the queries before and the maxima after.
         """
-        builder, features = self._builder, self._graph.features
+        builder = self._builder
         cells, channels, _ = self._tensors["bank/vectors"].shape
         queries, back = neighbourhood(self._graph.grid)
-        by_cell = builder.node("Transpose", features, perm=[2, 0, 1])
+        by_cell = builder.node("Transpose", self._graph.features, perm=[2, 0, 1])
+        stepped = "bank/step" in self._tensors
+        by_cell = self._levels(by_cell) if stepped else by_cell
         around = builder.node("Gather", by_cell, builder.constant(queries), axis=0)
         around = builder.node("Reshape", around, builder.constant([cells, -1, channels]))
-        flat = builder.node("Reshape", self._closeness(around, "bank"), builder.constant([cells * 9, -1]))
+        closeness = self._closeness(self._numbers(around) if stepped else around, "bank")
+        flat = builder.node("Reshape", closeness, builder.constant([cells * 9, -1]))
         met = builder.node("Gather", flat, builder.constant(back), axis=0)
         best = builder.node("ReduceMax", met, builder.constant([1]), keepdims=0)
-        closeness = builder.node("Transpose", best, perm=[1, 0])
-        return self._distances(builder.node("ReduceSumSquare", features, builder.constant([1]), keepdims=0), closeness)
+        squares = self._squares(self._numbers(by_cell) if stepped else by_cell, 2)
+        if not stepped:
+            return builder.node("Transpose", self._distances(squares, best), perm=[1, 0])
+        steps = self._distances(builder.node("Sub", squares, self._number(NOISE * channels)), best)
+        return builder.node("Transpose", builder.node("Mul", steps, self._tensor("bank/step")), perm=[1, 0])
+
+    def _levels(self, features: str) -> str:
+        """Features [..., c] as bytes: see `rounding.py`."""
+        builder = self._builder
+        centred = builder.node("Sub", features, self._tensor("bank/middle"))
+        return builder.node("QuantizeLinear", centred, self._tensor("bank/step"), self._byte())
+
+    def _numbers(self, levels: str) -> str:
+        """Bytes as the whole numbers that they stand for.
+
+        Written between bytes and a product, ONNX Runtime makes both one product of bytes; what does not know that
+        multiplies floats, with the same result: sums stay below 2^24.
+        """
+        return self._builder.node("DequantizeLinear", levels, self._number(1), self._byte())
+
+    def _byte(self) -> str:
+        return self._builder.constant(np.array(MIDDLE, np.uint8))
 
     def fused(self) -> str:
         """The mean of the experts' maps, each on its own scale and laid over the finest grid: [n, cells]."""
@@ -114,8 +146,7 @@ class _Compiler:
         variance = builder.node("ReduceMean", builder.node("Mul", centred, centred), axes)
         deviation = builder.node("Add", builder.node("Sqrt", variance), self._number(LEAST_DEVIATION))
         queries = builder.node("Transpose", builder.node("Div", centred, deviation), perm=[0, 2, 1])
-        squares = builder.node("ReduceSumSquare", queries, builder.constant([2]), keepdims=0)
-        return self._distances(squares, self._closeness(queries, name))
+        return self._distances(self._squares(queries, 2), self._closeness(queries, name))
 
     def _gaussians(self) -> str:
         """Distances [n, every second cell] to the nearest of local Gaussians and exceptions."""
@@ -132,7 +163,7 @@ class _Compiler:
             "Sub", builder.node("MatMul", cells, self._tensor("gaussians/weights")), self._tensor("gaussians/bias")
         )
         apart = builder.node("Reshape", apart, builder.constant([0, few[0] * few[1], -1, channels]))
-        squares = builder.node("ReduceSumSquare", apart, builder.constant([3]), keepdims=0)
+        squares = self._squares(apart, 3)
         nearest = builder.node("ReduceMin", squares, builder.constant([2]), keepdims=0)
         return builder.node("Min", builder.node("Sqrt", nearest), self._exceptions(cells))
 
@@ -140,8 +171,7 @@ class _Compiler:
         builder = self._builder
         white = builder.node("MatMul", cells, self._tensor("gaussians/white"))
         white = builder.node("Sub", white, self._tensor("gaussians/centre"))
-        squares = builder.node("ReduceSumSquare", white, builder.constant([2]), keepdims=0)
-        return self._distances(squares, self._closeness(white, "gaussians/exceptions"))
+        return self._distances(self._squares(white, 2), self._closeness(white, "gaussians/exceptions"))
 
     def _laid(self, name: Name, distances: str) -> str:
         builder, grid = self._builder, self._graph.grid
@@ -158,9 +188,17 @@ class _Compiler:
     def _closeness(self, queries: str, name: str) -> str:
         """q·b - |b|²/2 at its largest over a bank's columns: half of |q|² - distance²."""
         builder = self._builder
-        product = builder.node("MatMul", queries, self._tensor(f"{name}/vectors"))
+        vectors = self._tensor(f"{name}/vectors")
+        if self._tensors[f"{name}/vectors"].dtype == np.uint8:
+            vectors = self._numbers(vectors)
+        product = builder.node("MatMul", queries, vectors)
         less = builder.node("Sub", product, self._tensor(f"{name}/half"))
         return builder.node("ReduceMax", less, builder.constant([-1]), keepdims=0)
+
+    def _squares(self, vectors: str, axis: int) -> str:
+        """Squared lengths along the last axis: by two nodes, as ReduceSumSquare takes seven times as long on a CPU."""
+        squared = self._builder.node("Mul", vectors, vectors)
+        return self._builder.node("ReduceSum", squared, self._builder.constant([axis]), keepdims=0)
 
     def _distances(self, squares: str, closeness: str) -> str:
         """sqrt(|q|² - 2·closeness), where rounding may leave a little less than 0: [n, cells]."""

@@ -38,6 +38,9 @@ _COARSE_SHARE = 0.8
 _ANGLE_STEP_DEG = 2.5
 # What lies outside the live picture: far from any structure (whose deviation is below 1), so that it gets no weight.
 _OUTSIDE = 1e6
+# What tells inside from outside where a picture was warped: the least share of a float32 of what lies beyond is far above
+# any structure.
+_BEYOND, _STRUCTURED = 1e12, 1e3
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Errors beyond this many robust deviations belong to something else than noise and lighting.
 _OUTLIER = 3.0
@@ -45,26 +48,24 @@ _OUTLIER = 3.0
 # nothing at any pose: a median over all pixels would take every displaced edge of a line drawing for an outlier.
 _STEEPEST_SHARE = 0.1
 # A step that moves no corner by more than this is the last: each is about a quarter of the one before.
-_DONE_PX = 0.02
+DONE_PX = 0.02
 
 
 @dataclass(frozen=True)
 class Level:
-    """A golden structure map and how it changes with each pose parameter (dx, dy[, angle]) and with the gain.
+    """Pixels of a golden structure map [h, w] by which a pose is told: `places` are their flat indices.
 
-    `within` are the flat indices of the pixels that count, None for all; `steepest` is of these. `probes` are the places
-    among them of the steepest pixels, by which the scale of the error is told.
+    `values` [pixels] is their structure; `steepest` [3 or 4, pixels] how it changes with each pose parameter (dx, dy[,
+    angle]) and with the gain; `probes` are places among them of the steepest of all, by which the scale of the error is
+    told.
     """
 
     golden: Map
+    size: Size
+    places: NDArray[np.intp]
+    values: Map
     steepest: Map
     probes: NDArray[np.intp]
-    within: NDArray[np.intp] | None = None
-
-    @property
-    def size(self) -> Size:
-        """(width, height)."""
-        return self.golden.shape[1], self.golden.shape[0]
 
 
 def structure(grey: Image, whole_px: int | None = None) -> Map:
@@ -78,8 +79,10 @@ def structure(grey: Image, whole_px: int | None = None) -> Map:
     sharp = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX)
     side = int((whole_px or max(grey.shape)) * _LIGHTING_SHARE) | 1
     detail = np.asarray(sharp - _surroundings(sharp, side), np.float32)
-    contrast = np.sqrt(np.maximum(_surroundings(detail * detail, side), 0))
-    return detail / (contrast + np.float32(_LEAST_CONTRAST))
+    contrast = _surroundings(detail * detail, side)
+    np.sqrt(np.maximum(contrast, 0, out=contrast), out=contrast)
+    contrast += np.float32(_LEAST_CONTRAST)
+    return np.divide(detail, contrast, out=detail)
 
 
 def _surroundings(values: cv2.typing.MatLike, side: int) -> Map:
@@ -92,8 +95,8 @@ def half(fine: Map) -> Map:
     return np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def level(golden: Map, *, turns: bool, within: NDArray[np.bool_] | None = None) -> Level:
-    """What `refine` needs of the golden picture, or of what lies `within` it: [3 or 4, pixels] steepest descent images."""
+def level(golden: Map, *, turns: bool, within: NDArray[np.bool_] | None = None, share: float = 1.0) -> Level:
+    """What `refine` needs of the golden picture, or of what lies `within` it: of the steepest `share` of its pixels."""
     height, width = golden.shape
     along_x = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8), np.float32)
     along_y = np.asarray(cv2.Sobel(golden, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8), np.float32)
@@ -101,26 +104,33 @@ def level(golden: Map, *, turns: bool, within: NDArray[np.bool_] | None = None) 
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2)
     turning = [np.asarray(x * along_y - y * along_x, np.float32)] if turns else []
     images = [along_x, along_y, *turning, golden]
-    steepest = np.stack(images).reshape(len(images), -1)
-    chosen = None if within is None else np.flatnonzero(within)
-    if chosen is not None:
-        steepest = np.ascontiguousarray(steepest[:, chosen])
-    return Level(golden, steepest, _steepest(np.square(steepest[0]) + np.square(steepest[1])), chosen)
+    counting = np.arange(golden.size) if within is None else np.flatnonzero(within)
+    slopes = (np.square(along_x) + np.square(along_y)).ravel()[counting]
+    chosen = _steepest(slopes, max(1, int(slopes.size * share)))
+    places = counting[chosen]
+    return Level(
+        golden=golden,
+        size=(width, height),
+        places=places,
+        values=golden.ravel()[places],
+        steepest=np.stack([each.ravel()[places] for each in images]),
+        # Every fourth is enough to know a median.
+        probes=_steepest(slopes[chosen], max(1, int(slopes.size * _STEEPEST_SHARE)))[::4],
+    )
 
 
-def _steepest(slopes: Map) -> NDArray[np.intp]:
-    """Places of every fourth of the steepest pixels: enough to know a median."""
-    count = max(1, int(slopes.size * _STEEPEST_SHARE))
-    return np.sort(np.argpartition(slopes, slopes.size - count)[-count:])[::4]
+def _steepest(slopes: Map, count: int) -> NDArray[np.intp]:
+    """Places of the `count` steepest, in order."""
+    return np.sort(np.argpartition(slopes, slopes.size - count)[-count:])
 
 
-def refine(at: Level, live: Map, matrix: Matrix, rounds: int) -> Matrix:
-    """The pose of least robust error near `matrix`, after at most `rounds` steps."""
+def refine(at: Level, live: Map, matrix: Matrix, rounds: int, done_px: float = DONE_PX) -> Matrix:
+    """The pose of least robust error near `matrix`, after at most `rounds` steps, or one of less than `done_px`."""
     corner = np.array([at.size[0], at.size[1], 1.0])
     for _ in range(rounds):
         step = _step(at, live, matrix)
-        matrix = matrix @ np.linalg.inv(step)
-        if float(np.abs(step @ corner - corner).max()) < _DONE_PX:
+        matrix = matrix @ np.asarray(cv2.invert(step)[1])
+        if float(np.abs(step @ corner - corner).max()) < done_px:
             break
     return matrix
 
@@ -130,14 +140,14 @@ def similarity(golden: Map, live: Map, matrix: Matrix, within: Map | None = None
 
     `within` is 1 where the golden picture counts, 0 elsewhere; None is everywhere.
     """
-    size = (golden.shape[1], golden.shape[0])
-    inside, whole = _warp(np.ones(live.shape, np.float32), matrix, size, beyond=0.0), float(golden.size)
+    moved = _warp(live, matrix, (golden.shape[1], golden.shape[0]), _BEYOND)
+    inside, whole = (moved < _STRUCTURED).astype(np.float32), float(golden.size)
     if within is not None:
         inside, whole = inside * within, float(within.sum())
     count = float(inside.sum())
     if count < whole / 4:  # less than a quarter in common is no alignment
         return -1.0
-    return _correlation(golden * inside, _warp(live, matrix, size, beyond=0.0) * inside, count)
+    return _correlation(golden * inside, moved * inside, count)
 
 
 def unmoved_similarity(golden: Map, live: Map) -> float:
@@ -216,17 +226,21 @@ def _warp(live: Map, matrix: Matrix, size: Size, beyond: float) -> Map:
 
 def _step(at: Level, live: Map, matrix: Matrix) -> Matrix:
     """One Gauss-Newton step as a rigid matrix about the centre; the identity when the picture says nothing."""
-    error = (_warp(live, matrix, at.size, _OUTSIDE) - at.golden).ravel()
-    if at.within is not None:
-        error = error[at.within]
+    error = _warp(live, matrix, at.size, _OUTSIDE).ravel()[at.places] - at.values
     # A thousandth of the structure's deviation is as good as none, and keeps the squares below within float32.
-    scale = max(1e-3, 1.4826 * float(np.median(np.abs(error[at.probes]))))
+    scale = max(1e-3, 1.4826 * median(np.abs(error[at.probes])))
     weights = 1 / np.square(1 + np.square(error * (1 / (_OUTLIER * scale))))
     weighted = at.steepest * weights
     hessian = (weighted @ at.steepest.T).astype(np.float64)
     # A millionth of the largest keeps what the picture does not show (a turn of a disc) where it is.
-    damping = np.eye(len(hessian)) * hessian.max() * 1e-6 + np.eye(len(hessian)) * 1e-12
+    hessian.flat[:: len(hessian) + 1] += hessian.max() * 1e-6 + 1e-12
     moments = (weighted @ error[:, None]).astype(np.float64)
-    _, found = cv2.solve(hessian + damping, moments, flags=cv2.DECOMP_CHOLESKY)
-    dx, dy, *turn, _gain = (float(value) for value in np.asarray(found, np.float64).ravel())
+    _, found = cv2.solve(hessian, moments, flags=cv2.DECOMP_CHOLESKY)
+    dx, dy, *turn, _gain = np.asarray(found, np.float64).ravel().tolist()
     return pose_matrix(Pose(dx_px=dx, dy_px=dy, angle_deg=math.degrees(sum(turn))), at.size)
+
+
+def median(values: Map) -> float:
+    """Of one value at least; of an even number, the upper one. NumPy's own takes twice as long for a few hundred."""
+    middle = values.size // 2
+    return float(np.partition(values, middle)[middle])

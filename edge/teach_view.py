@@ -1,6 +1,6 @@
 """Teaches one camera role of a product: from a folder of good images to its part of a reference set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import calibrate, choose, drift, fit, gate, learner
+from edge import calibrate, choose, drift, fit, learner, tiling
 from edge.assemble import Pictures, TaughtView, assemble
 from edge.errors import GoldlineError
 from edge.features import Extractor
-from edge.learner import Goods, Plan
+from edge.learner import Goods, Learned, Plan
 from edge.material import Material, Tell, enough, lay
 from edge.photographs import open_photographs
 from edge.recipe import LoadedRecipe, RegionRecipe
@@ -50,10 +50,15 @@ class TeacherOfView:
         material = Material(photographs, lay(view, photographs, self._tell), self._tell)
         view, why = self._choose_brightness(view, material)
         boxes = [self._box(region, view) for region in self._regions]
-        plans = [self._plan(region, box, view, material) for region, box in zip(self._regions, boxes, strict=True)]
+        plans = self._plans(boxes, view, material)
+        self._extractor.release()
         golden = material.laid.indices.index(fitted.golden_index)
+        if any(len(plan.tiles) > 1 for plan, _ in plans):
+            # Their cuts take what the decoded images took: these are read once more.
+            material.release()
         goods, located = self._cut(view, material, boxes, [plan for plan, _ in plans], golden)
         material.release()
+        near_duplicates = _near_duplicates(material.names, goods[0].real)
         learned = [
             add_checks(
                 learner.learn(region, box, plan, good, self._extractor, self._tell),
@@ -63,9 +68,11 @@ class TeacherOfView:
                 material.names,
                 material.variants,
             )
-            for region, box, (plan, _), good, cuts in zip(self._regions, boxes, plans, goods, located, strict=True)
+            for region, box, (plan, _), good, cuts in zip(
+                self._regions, boxes, plans, _handed(goods), located, strict=True
+            )
         ]
-        taught = assemble(self._role, view, learned, _pictures(material, goods), self._regions)
+        taught = assemble(self._role, view, learned, _pictures(material, learned), self._regions)
         return replace(
             taught,
             reasons=(
@@ -75,7 +82,7 @@ class TeacherOfView:
                 *(reason for _, reasons in plans for reason in reasons),
                 *(reason for region in learned for reason in region.reasons),
             ),
-            near_duplicates=_near_duplicates(material.names, goods[0].real),
+            near_duplicates=near_duplicates,
             identical=photographs.repeated,
             refused=material.laid.refused,
         )
@@ -90,8 +97,15 @@ class TeacherOfView:
             )
         return region.box
 
-    def _plan(self, region: RegionRecipe, box: Box, view: View, material: Material) -> tuple[Plan, tuple[str, ...]]:
-        return choose.plan(region, box, view, material, self._extractor, self._tell)
+    def _plans(self, boxes: Sequence[Box], view: View, material: Material) -> list[tuple[Plan, tuple[str, ...]]]:
+        sizes = [
+            choose.tile_size(region, box, self._extractor) for region, box in zip(self._regions, boxes, strict=True)
+        ]
+        room = tiling.room(self._regions, sizes, len(material))
+        return [
+            choose.plan(region, box, view, material, self._extractor, room, self._tell)
+            for region, box in zip(self._regions, boxes, strict=True)
+        ]
 
     def _cut(
         self, view: View, material: Material, boxes: Sequence[Box], plans: Sequence[Plan], golden: int
@@ -135,14 +149,19 @@ class TeacherOfView:
         return view, (f"brightness left as it is: {figures}",)
 
 
-def _pictures(material: Material, goods: Sequence[Goods]) -> Pictures:
-    measured = _measured(material, [good.real for good in goods])
+def _handed(goods: list[Goods]) -> Iterator[Goods]:
+    """Each of them, kept by nobody else: one region's pictures, 240 MB of 300 in four tiles, make room for the next."""
+    while goods:
+        yield goods.pop(0)
+
+
+def _pictures(material: Material, learned: Sequence[Learned]) -> Pictures:
+    measured = _measured(material, np.array([region.sharpness for region in learned]))
     return Pictures(material.names, material.thumbnails, measured, material.variants, material.lots)
 
 
-def _measured(material: Material, stacks: Sequence[Images]) -> NDArray[np.float64]:
-    """[n, 5]: every image's pose, gain, and sharpness as the line will measure them."""
-    sharpness = np.array([[gate.measure(image).sharpness for image in stack] for stack in stacks])
+def _measured(material: Material, sharpness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, 5]: every image's pose, gain, and sharpness as the line will measure them, by that of its regions [r, n]."""
     usual = np.maximum(np.median(sharpness, axis=1, keepdims=True), 1e-6)
     alignments = material.laid.alignments
     pairs = zip(alignments, (sharpness / usual).mean(axis=0), strict=True)

@@ -14,6 +14,7 @@ From fewer than eight good parts no spread is learned: the golden picture's own 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from edge import golden
 from edge.check_recipes import TemplateCheck
+from edge.neighbours import second_neighbour
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -52,17 +54,35 @@ class Spread:
     bright: Map
     dark: Map
 
+    @cached_property
+    def planes(self) -> list["Plane"]:
+        """The channels by themselves."""
+        limits = [cv2.split(values) for values in (self.centre, 1 / self.bright, -1 / self.dark)]
+        return [Plane(*(np.asarray(one) for one in channel)) for channel in zip(*limits, strict=True)]
+
     def deviation(self, region: Image) -> Map:
         """Of each pixel of a region, [h, w, 3], in its worst channel: [h, w]; 0 is the median, 1 the limit.
 
         A pixel counts for no more than two of its neighbours do: a line one pixel thin has such neighbours anywhere,
         noise has not.
         """
-        above = cv2.divide(cv2.subtract(region, self.centre), self.bright, dtype=cv2.CV_32F)
-        below = cv2.divide(cv2.subtract(self.centre, region), self.dark, dtype=cv2.CV_32F)
-        blue, green, red = cv2.split(cv2.max(above, below))
-        worst = np.asarray(cv2.max(cv2.max(blue, green), red), np.float32)
-        return np.minimum(worst, golden.second_neighbour(worst))
+        channels = zip(self.planes, cv2.split(region), strict=True)
+        worst = reduce(cv2.max, [plane.deviation(seen) for plane, seen in channels])
+        return np.asarray(cv2.min(worst, second_neighbour(np.asarray(worst, np.float32))), np.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One channel's median, and by what grey levels above and below it become shares of their tolerance; each [h, w]."""
+
+    centre: Image
+    bright: Map
+    dark: Map
+
+    def deviation(self, seen: cv2.typing.MatLike) -> cv2.typing.MatLike:
+        """Of each pixel of one channel [h, w]: one plane at a time stays in the cache."""
+        levels = cv2.subtract(seen, self.centre, dtype=cv2.CV_32F)
+        return cv2.max(cv2.multiply(levels, self.bright), cv2.multiply(levels, self.dark))
 
 
 @dataclass(frozen=True)
@@ -108,15 +128,16 @@ def deviation(model: VariationModel, region: Image, seen: Image | None = None) -
     found = model.parts.deviation(region)
     if seen is None:
         return found
-    reached = cv2.erode(seen, np.ones((_UNSEEN_PX, _UNSEEN_PX), np.uint8))
-    return np.where(reached > 0, found, np.float32(0))
+    return np.asarray(cv2.copyTo(found, cv2.erode(seen, np.ones((_UNSEEN_PX, _UNSEEN_PX), np.uint8))), np.float32)
 
 
 def score(deviations: Map) -> float:
     """The mean of the worst pixels of a deviation map; above 1 something lies outside its limits."""
     # What exceeds the fifth largest row lies in four rows: sorting those takes a hundredth of the time of the whole map.
-    rows = np.sort(deviations.max(axis=1))[-_WORST_PIXELS:]
-    above = np.sort(deviations[deviations > rows[0]])[-_WORST_PIXELS:]
+    largest = deviations.max(axis=1)
+    rows = np.sort(largest)[-_WORST_PIXELS:]
+    above = deviations[largest > rows[0]]
+    above = np.sort(above[above > rows[0]])[-_WORST_PIXELS:]
     return float((above.sum() + rows[0] * (_WORST_PIXELS - above.size)) / _WORST_PIXELS)
 
 

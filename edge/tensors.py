@@ -13,19 +13,24 @@ from edge.coreset import Floats
 from edge.experts import FusedBank
 from edge.gaussians import MOST_EXCEPTIONS, LocalGaussians
 from edge.positional import PositionalBank
+from edge.rounding import MIDDLE, Rounding
 
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensor = NDArray[np.float32] | NDArray[np.uint8]
+Tensors = Mapping[str, Tensor]
 Bank = PositionalBank | FusedBank
 
 # Half the square of the length of a vector that is no vector: farther than any, and finite as twice itself.
 NOWHERE = 1e30
 
 
-def tensors_of(bank: Bank, most: int) -> dict[str, NDArray[np.float32]]:
+def tensors_of(bank: Bank, most: int) -> dict[str, Tensor]:
     """The arrays of a bank that may hold `most` vectors a cell, or as a coreset. See `score_graph.py` for their use."""
     if isinstance(bank, PositionalBank):
-        return _vectors("bank", np.swapaxes(bank.vectors, 1, 2), most)
-    found: dict[str, NDArray[np.float32]] = {}
+        level = {} if bank.level is None else {"bank/level": bank.level}
+        if bank.rounding is None:
+            return {**_vectors("bank", np.swapaxes(bank.vectors, 1, 2), most), **level}
+        return {**_levels(bank.vectors, bank.rounding, most), **level}
+    found: dict[str, Tensor] = {}
     for name, expert in bank.experts.items():
         if isinstance(expert.model, LocalGaussians):
             found |= _gaussians(expert.model)
@@ -34,8 +39,19 @@ def tensors_of(bank: Bank, most: int) -> dict[str, NDArray[np.float32]]:
         middle, unit = expert.scale
         share = 1 / (unit * len(bank.experts))
         found[f"{name}/share"] = np.array([share], np.float32)
-        found[f"{name}/lift"] = np.array([middle * share], np.float32)
+        found[f"{name}/lift"] = (middle * share).astype(np.float32)
     return found
+
+
+def _levels(vectors: Floats, rounding: Rounding, most: int) -> dict[str, Tensor]:
+    """Vectors [cells, k, c] as bytes [cells, c, most], and what a picture's features become bytes by."""
+    levels = _vectors("bank", np.swapaxes(rounding.levels(vectors), 1, 2), most)
+    return {
+        "bank/vectors": (levels["bank/vectors"] + MIDDLE).astype(np.uint8),
+        "bank/half": levels["bank/half"],
+        "bank/middle": rounding.middle,
+        "bank/step": np.array([rounding.step], np.float32),
+    }
 
 
 def _vectors(name: str, vectors: Floats, most: int) -> dict[str, NDArray[np.float32]]:

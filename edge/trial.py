@@ -20,16 +20,14 @@ from edge.coreset import Floats
 from edge.experts import NAMES, Maps, Model, Name, Scale, fit, fuse, maps_by
 from edge.experts import scale_of as map_scale
 from edge.flaws import FLAWS, flawed
-from edge.judge import standardise
 from edge.learner import LEAST_SPREADS
-from edge.positional import build_positional, positional_maps
+from edge.material import evenly
+from edge.positional import build_positional, level_of, positional_maps
 
 Images = NDArray[np.uint8]
 # From images [n, h, w, 3] to their features, at half their size as well.
 See = Callable[[Images], bank.Seen]
 Tell = Callable[[int, int], None]
-# The score of each image of [n, h, w, 3] with these features.
-Score = Callable[[Images, bank.Seen], Scores]
 
 # Images scored, and images taken part in all: a hundred separate the methods as well as all of them, sooner.
 MOST_HELD_OUT = 30
@@ -37,9 +35,9 @@ MOST_IMAGES = 100
 # With fewer images than this they are held out in turn, in so many parts, so that the banks keep most of them.
 FEW_IMAGES = 60
 PARTS = 4
-# Share of the worst cells that make a score, by bank: what is in the wrong place is small; the fused map is the better
-# for more cells on nearly every texture.
-TOP_FRACTIONS: Mapping[bank.Kind, float] = {"positional": 0.01, "global": 0.05}
+# Share of the worst cells that make a score, by bank: what is in the wrong place is small; the fused map is the
+# better for more cells.
+TOP_FRACTIONS: Mapping[bank.Kind, float] = {"positional": 0.01, "global": 0.03}
 # An expert with this many times the errors of the best is the worse one on real defects too; with fewer it may not be.
 CLEARLY_WORSE = 1.5
 # Errors below this are alike: a few pairs in the wrong order, by chance, of some 900 of each kind.
@@ -48,12 +46,16 @@ LEAST_ERROR = 0.02
 
 @dataclass(frozen=True)
 class Sample:
-    """Good images of a region [n, h, w, 3], their features on a grid, and some of them finer, by their index."""
+    """Good images of a region [n, h, w, 3], their features on a grid, and some of them finer, by their index.
+
+    `levelled`: the parts lie over each other, so that a positional bank allows each place what it varies by.
+    """
 
     stack: Images
     seen: bank.Seen
     grid: bank.Grid
     fine: Mapping[int, Images]
+    levelled: bool = False
 
 
 @dataclass
@@ -72,29 +74,43 @@ class Trial:
         return separation(good, bad) if len(good) and len(bad) else 0.5
 
     def advantage(self) -> tuple[float, float]:
-        """By how much the global bank separates more than the positional one, and the standard error of that.
-
-        The error is the jackknife's over images (Efron 1982), as the copies of one image are not independent.
-        """
-
-        def difference(without: int | None = None) -> float:
-            return self.separation("global", without) - self.separation("positional", without)
-
-        images = len(self.good["global"])
-        left_out = np.array([difference(index) for index in range(images)])
-        error = np.sqrt((images - 1) * left_out.var())
-        return difference(), float(error)
+        """By how much the global bank separates more than the positional one, and the standard error of that."""
+        return self._jackknife(
+            lambda without: self.separation("global", without) - self.separation("positional", without)
+        )
 
     def found(self, *methods: str) -> float:
         """The share of copies whose largest standardised score lies above every good image's."""
         if not self.owner:
             return 0.0
-        scales = {name: scale_of(np.array(self.good[name]), LEAST_SPREADS[name]) for name in methods}
+        good, bad = self._overall(methods, None)
+        return float((bad > good.max()).mean())
 
-        def overall(scores: Mapping[str, list[float]]) -> Scores:
-            return np.max([[standardise(scales[name], score) for score in scores[name]] for name in methods], axis=0)
+    def wrong(self, *methods: str, without: int | None = None) -> float:
+        """How often a copy's largest standardised score does not exceed a good image's, perhaps without one image."""
+        good, bad = self._overall(methods, without)
+        return 1 - separation(good, bad) if len(good) and len(bad) else 0.5
 
-        return float((overall(self.bad) > overall(self.good).max()).mean())
+    def fewer_wrong(self, some: Sequence[str], than: Sequence[str]) -> tuple[float, float]:
+        """How many fewer pairs some methods have in the wrong order than others, and the standard error of that."""
+        return self._jackknife(lambda without: self.wrong(*than, without=without) - self.wrong(*some, without=without))
+
+    def _overall(self, methods: Sequence[str], without: int | None) -> tuple[Scores, Scores]:
+        """The largest standardised score of each good image and of each copy, but one image's."""
+        good, bad = (np.array([scores[name] for name in methods]) for scores in (self.good, self.bad))
+        good, bad = np.delete(good, [] if without is None else without, 1), bad[:, np.array(self.owner) != without]
+        scales = [scale_of(scores, LEAST_SPREADS[name]) for name, scores in zip(methods, good, strict=True)]
+        medians, spreads = np.array([[scale.median, scale.spread] for scale in scales]).T[..., None]
+        return ((good - medians) / spreads).max(0), ((bad - medians) / spreads).max(0)
+
+    def _jackknife(self, figure: Callable[[int | None], float]) -> tuple[float, float]:
+        """A figure and its standard error, by leaving out one image after the other.
+
+        The jackknife's over images (Efron 1982), as the copies of one image are not independent.
+        """
+        images = len(next(iter(self.good.values())))
+        left_out = np.array([figure(index) for index in range(images)])
+        return figure(None), float(np.sqrt((images - 1) * left_out.var()))
 
 
 @dataclass
@@ -117,8 +133,8 @@ class Panel:
 
 def held_out(count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Indices to build from and indices to score, part by part; `count` is two or more."""
-    used = np.unique(np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(int))
-    scored = used[np.unique(np.linspace(0, len(used) - 1, min(len(used), MOST_HELD_OUT)).astype(int))]
+    used = evenly(count, MOST_IMAGES)
+    scored = used[evenly(len(used), MOST_HELD_OUT)]
     parts = min(PARTS, len(scored)) if len(used) < FEW_IMAGES else 1
     for part in np.array_split(scored, parts):
         yield np.setdiff1d(used, part), part
@@ -163,24 +179,41 @@ def try_out(
     """Score held-out images and deviant copies of them by these banks and, if wanted, the template."""
     trial, random = Trial(), np.random.default_rng(0)
     panels: dict[str, dict[Name, list[Floats]]] = {"good": {}, "bad": {}}
+    placed: dict[str, list[Floats]] = {"good": [], "bad": []}
     parts = list(held_out(len(goods.stack)))
     for done, (rest, part) in enumerate(parts):
         before = sum(len(known) for _, known in parts[:done])
         owners, copies = _deviants(goods.stack, part, random)
         trial.owner += [before + owner for owner in owners]
-        methods = _methods(goods, rest, anomaly, kinds, variation)
+        model = None if variation is None else template.learn(goods.stack[rest], variation)
         models = _models(goods, rest, anomaly, experts) if "global" in kinds else {}
-        judged = [(trial.good, panels["good"], goods.stack[part], goods.seen.take(part))]
+        built = (
+            build_positional(goods.seen.whole[rest], goods.grid, anomaly.per_cell) if "positional" in kinds else None
+        )
+        judged = [("good", trial.good, goods.stack[part], goods.seen.take(part))]
         if owners:
-            judged.append((trial.bad, panels["bad"], copies, see(copies)))
-        for scores, panel, images, seen in judged:
-            for name, score in methods.items():
-                scores.setdefault(name, []).extend(score(images, seen).tolist())
-            _add(panel, _maps(models, seen, goods.grid))
+            judged.append(("bad", trial.bad, copies, see(copies)))
+        for side, scores, images, seen in judged:
+            if model is not None:
+                deviations = [template.deviation(model, image) for image in images]
+                scores.setdefault("template", []).extend(template.score(one) for one in deviations)
+            if built is not None:
+                placed[side].extend(positional_maps(built, seen.whole))
+            _add(panels[side], _maps(models, seen, goods.grid))
         tell(done + 1, len(parts))
+    if "positional" in kinds:
+        _place_into(trial, placed, top_fraction(anomaly, "positional"), levelled=goods.levelled)
     if "global" in kinds:
         _fuse_into(trial, panels, goods.grid, top_fraction(anomaly, "global"))
     return trial
+
+
+def _place_into(trial: Trial, placed: Mapping[str, list[Floats]], top: float, *, levelled: bool) -> None:
+    """Scores by distances at their place, perhaps less what the good images vary by there."""
+    level = level_of(np.stack(placed["good"])) if levelled else np.float32(0)
+    for side, scores in (("good", trial.good), ("bad", trial.bad)):
+        if placed[side]:
+            scores["positional"] = bank.image_score(np.stack(placed[side]) - level, top).tolist()
 
 
 def _fuse_into(trial: Trial, panels: Mapping[str, Mapping[Name, list[Floats]]], grid: bank.Grid, top: float) -> None:
@@ -217,27 +250,6 @@ def _flawed(kind: str, goods: Sample, part: NDArray[np.int64], random: np.random
 def _shrunk(image: Images, like: Images) -> Images:
     height, width = like.shape[:2]
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _methods(
-    goods: Sample,
-    rest: NDArray[np.int64],
-    anomaly: AnomalyCheck,
-    kinds: Sequence[bank.Kind],
-    variation: TemplateCheck | None,
-) -> dict[str, Score]:
-    """What scores images by themselves, by method, each built from the images `rest`."""
-    methods: dict[str, Score] = {}
-    if "positional" in kinds:
-        built = build_positional(goods.seen.whole[rest], goods.grid, anomaly.per_cell)
-        top = top_fraction(anomaly, "positional")
-        methods["positional"] = lambda _, seen: bank.image_score(positional_maps(built, seen.whole), top)
-    if variation is not None:
-        model = template.learn(goods.stack[rest], variation)
-        methods["template"] = lambda images, _: np.array(
-            [template.score(template.deviation(model, image)) for image in images]
-        )
-    return methods
 
 
 def _deviants(stack: Images, part: NDArray[np.int64], random: np.random.Generator) -> tuple[list[int], Images]:

@@ -65,6 +65,8 @@ class View:
     def seen(self, box: Box, size: Size, pose: Pose, frame: Size) -> Image | None:
         """Which pixels of a cut of this box show the frame: [size h, size w], 255 or 0; None where all do."""
         posed = self._posed(frame)
+        if geometry.inside(box, pose, self.size, posed):
+            return None
         mask = geometry.seen(box, pose, self.size, size, posed)
         return None if mask.all() else mask
 

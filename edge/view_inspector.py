@@ -95,8 +95,10 @@ class ViewInspector:
         sharpness: list[float] = []
         for region in self.regions:
             name = region.manifest.name
-            for wanted, (box, cut_size) in region.wanted().items():
-                cuts[wanted] = self.view.cut(image, alignment, box, cut_size)
+            # What several checks want in the same way is cut once.
+            ways = dict.fromkeys(region.wanted().values())
+            by_way = {way: self.view.cut(image, alignment, *way) for way in ways}
+            cuts |= {wanted: by_way[way] for wanted, way in region.wanted().items()}
             if region.manifest.template is not None:
                 mask = self.view.seen(region.manifest.box, region.manifest.template, pose, size)
                 cuts |= {} if mask is None else {region.seen: mask}

@@ -6,22 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import coreset as coreset_module
-from edge import nearest
-from edge.bank import image_score
+from edge import memory, nearest
+from edge.bank import image_score, only
+from edge.check_recipes import AnomalyCheck
 from edge.coreset import farthest_points, k_centre, squared_distances
 from edge.nearest import build_nearest, grow_nearest, nearest_distances, own_scale
 from edge.positional import (
     build_positional,
     exact_maps,
     grow_positional,
+    level_of,
     neighbourhood,
-    place_share,
     positional_maps,
     positional_without_own,
 )
 from tests.small_backbone import CHANNELS, GRID
 
 CELLS = GRID[0] * GRID[1]
+ANOMALY = AnomalyCheck(per_cell=8)
 
 
 def features_of(images, seed=0, cells=CELLS, channels=CHANNELS):
@@ -184,10 +186,26 @@ class TestDistances:
             exact_maps(features, GRID, features, np.arange(9)), positional_without_own(features, GRID, 9), rtol=1e-3
         )
 
-    def test_a_place_counts_where_pictures_are_alike_there(self):
-        texture = features_of(20, cells=400)
-        assert place_share(texture) == pytest.approx(1, abs=0.05)
-        assert place_share(texture / 10 + features_of(1, seed=8, cells=400)) < 0.3
+    def test_what_a_place_varies_by_is_its_level(self):
+        maps = np.tile(np.linspace(1, 3, CELLS, dtype=np.float32), (45, 1))
+        level = level_of(maps)
+        np.testing.assert_allclose(level, 0.9 * np.linspace(-1, 1, CELLS), rtol=1e-4)
+        assert abs(level_of(maps[:1])).max() < abs(level).max() / 4
+
+    def test_a_place_that_varies_hides_nothing_at_one_that_does_not(self):
+        wild = np.arange(CELLS) < CELLS // 4
+        features = features_of(40) * np.where(wild, 1, 0.05)[:, None]
+        deviating = features_of(1, seed=5) * np.where(wild, 1, 0.05)[:, None]
+        deviating[:, -1] += 2 / CHANNELS**0.5
+        scores = {}
+        for levelled in (False, True):
+            built, apart = memory.learn_bank("positional", (), ANOMALY, only(features), GRID, None, lambda *_: None)
+            if levelled:
+                built, apart = memory.levelled(built, apart, None)
+            goods = memory.maps_of(built, apart)
+            seen = memory.maps_of(built, memory.apart_of(built, only(deviating)))
+            scores[levelled] = image_score(seen, 1 / CELLS)[0] - image_score(goods, 1 / CELLS).max()
+        assert scores[False] < 0 < scores[True]
 
     def test_one_cell_to_the_side_is_near(self):
         places = features_of(1)[0] * 10

@@ -144,6 +144,10 @@ class Bench:
         return {message.trigger_id: message.reason for message in self.heard(self.publish, Unjudged)}
 
     def fire(self, trigger_id: int, *, within_ms: float = 60_000) -> None:
+        self.send_trigger(trigger_id, within_ms=within_ms)
+        self.turn()
+
+    def send_trigger(self, trigger_id: int, *, within_ms: float = 60_000) -> None:
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(within_ms * 1e6)
         self.publish.send(
@@ -158,7 +162,6 @@ class Bench:
                 )
             )
         )
-        self.turn()
 
 
 @pytest.fixture
@@ -181,6 +184,21 @@ def test_a_picture_belongs_to_the_trigger_it_was_taken_for(bench: Bench) -> None
     handed = bench.frames()
     bench.until(lambda: handed.extend(bench.frames()) or len(handed) == 2, "both are handed over")
     assert handed == [1, 2] and bench.answers() == {}
+
+
+def test_a_trigger_that_a_dead_publish_had_sent_is_fired_although_its_successor_is_linked_first(bench: Bench) -> None:
+    bench.send_trigger(7)
+    bench.publish.close()
+    ours, theirs = pair()
+    bench.publish = Channel(ours)
+    bench.control.send(Link(peer="publish"), descriptor=theirs.fileno())
+    theirs.close()
+    bench.capture._hear_supervisor()
+    bench.until(lambda: bench.camera.triggered == 1, "the camera is triggered")
+    bench.camera.picture()
+    handed: list[int] = []
+    bench.until(lambda: handed.extend(bench.frames()) or handed, "the frame is handed over")
+    assert handed == [7] and bench.answers() == {}
 
 
 def test_a_picture_older_than_its_trigger_is_nobodys(bench: Bench) -> None:

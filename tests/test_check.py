@@ -1,6 +1,7 @@
 """`goldline check`: everything examined, nothing touched, the answer in the exit code."""
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from edge.errors import GoldlineError
 from edge.teach import teach
 from tests import lid
 from tests.small_backbone import DECLARATION, small_model
+from tests.test_checks import own_model
 
 STATION = 'product = "trunk"\n[cameras.left]\nsource = "simulated"\n'
 
@@ -151,6 +153,56 @@ def test_the_backbone_is_looked_at(config, capsys):
     code, text = answer(capsys, config)
     assert code == 0
     assert "2 feature map(s)" in text
+
+
+OWN = """
+[[regions]]
+name = "tray"
+[regions.model]
+file = "own.onnx"
+labels = "own.txt"
+output = "classes"
+expect = { dark = 1 }
+"""
+
+
+def test_a_model_of_your_own_is_looked_at(config, capsys):
+    folder = config.parent / "pipelines" / "trunk"
+    (folder / "recipe.toml").write_text(OWN)
+    (folder / "own.txt").write_text("dark\nbright\n")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert f"NO   {folder}/own.onnx: this model cannot be read: No such file or directory" in text
+    own_model(folder / "own.onnx")
+    digest = hashlib.sha256((folder / "own.onnx").read_bytes()).hexdigest()
+    code, text = answer(capsys, config)
+    assert code == 0
+    assert f"ok   {folder}/own.onnx: 2 label(s), sha256 {digest[:16]}" in text
+    (folder / "own.txt").write_text("dark\nbright\nred\n")
+    code, text = answer(capsys, config)
+    assert code == 1
+    assert f"NO   {folder}/own.onnx: its output [1, 2] does not fit the labels: they make [1, 3]" in text
+
+
+def test_a_box_that_is_large_for_a_code_is_noted(config, capsys):
+    path = config.parent / "pipelines" / "trunk" / "recipe.toml"
+    for box, is_large in (("[0, 0, 1200, 900]", True), ("[0, 0, 700, 700]", False)):
+        path.write_text(f'[[regions]]\nname = "label"\nbox = {box}\n[regions.code]\n')
+        code, text = answer(capsys, config)
+        assert code == 0
+        assert (f"note {path}: region label: code: its box of 1200 x 900 px is large" in text) == is_large
+    path.write_text('[[regions]]\nname = "label"\nbox = [0, 0, 1200, 900]\n')
+    assert "px is large" not in answer(capsys, config)[1]
+
+
+def test_of_the_whole_picture_the_size_is_known_once_it_was_taught(tmp_path, capsys, monkeypatch):
+    station = lid.station(tmp_path, '[[regions]]\nname = "label"\n[regions.code]\n')
+    config = tmp_path / "config.toml"
+    monkeypatch.setattr("edge.checks.code.MOST_BUSY_PX", 100 * 100)
+    assert "px is large" not in answer(capsys, config)[1]
+    teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet)
+    said = "its box of 256 x 192 px is large: beyond some 100 x 100 px"
+    assert f"region label: code: {said}" in answer(capsys, config)[1]
 
 
 def test_a_recipe_changed_since_teaching_is_a_problem(tmp_path, capsys):

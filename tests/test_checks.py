@@ -1,15 +1,17 @@
 """The looking checks through teach and inspect: a recipe section each, held against the order, with evidence."""
 
+import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import zxingcpp
 from onnx import TensorProto, helper
 
-from edge.config import Station
+from edge.config import Station, load_station
 from edge.inspector import Inspector
 from edge.learn import learn
 from edge.records import Outcome, Reason, Verdict
@@ -160,8 +162,8 @@ std = [1.0, 1.0, 1.0]
 """
 
 
-def own_model(path: Path) -> None:
-    """Two classes by mean grey level: bright where it exceeds 100."""
+def own_model(path: Path, level: float = 100.0) -> None:
+    """Two classes by mean grey level: bright where it exceeds `level`."""
     shape = [None, 3, 32, 32]
     mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
     over = helper.make_node("Sub", ["mean", "level"], ["over"])
@@ -177,7 +179,7 @@ def own_model(path: Path) -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
         [
             helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
-            helper.make_tensor("level", TensorProto.FLOAT, [1], [100.0]),
+            helper.make_tensor("level", TensorProto.FLOAT, [1], [level]),
             helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
             axis,
         ],
@@ -185,13 +187,17 @@ def own_model(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
 
 
-def test_your_own_model_is_held_against_the_classes_the_recipe_expects(tmp_path: Path) -> None:
+def with_own_model(tmp_path: Path, inference: str = "") -> tuple[Station, lid.Image, lid.Image]:
+    """A taught station whose only check is a model, and a part that is right and one that is wrong."""
     folder = tmp_path / "pipelines" / lid.PRODUCT
     folder.mkdir(parents=True)
     own_model(folder / "own.onnx")
     (folder / "own.txt").write_text("dark\nbright\n")
     folder.rename(tmp_path / "kept")
-    station = lid.station(tmp_path, MODEL)
+    lid.station(tmp_path, MODEL)
+    with (tmp_path / "config.toml").open("a") as config:
+        config.write(inference)
+    station = load_station(tmp_path / "config.toml")
     for file in (tmp_path / "kept").iterdir():
         file.rename(folder / file.name)
     dark, bright = np.full((240, 320, 3), 40, np.uint8), np.full((240, 320, 3), 190, np.uint8)
@@ -199,7 +205,38 @@ def test_your_own_model_is_held_against_the_classes_the_recipe_expects(tmp_path:
         image[::2, ::2] += 20
     lid.write(tmp_path / "good", {"a.png": dark})
     teach(station, lid.PRODUCT, tmp_path / "good", lid.quiet)
+    return station, dark, bright
+
+
+def test_your_own_model_is_held_against_the_classes_the_recipe_expects(tmp_path: Path) -> None:
+    station, dark, bright = with_own_model(tmp_path)
     assert judged(station, dark).outcome is Outcome.PASS
     wrong = judged(station, bright)
     assert wrong.outcome is Outcome.FAIL
     assert wrong.checks["tray.model"].found is not None and "bright" in wrong.checks["tray.model"].found
+
+
+def test_verdicts_name_your_own_model_by_its_hash(tmp_path: Path) -> None:
+    station, dark, _ = with_own_model(tmp_path)
+    file = tmp_path / "pipelines" / lid.PRODUCT / "own.onnx"
+    first = hashlib.sha256(file.read_bytes()).hexdigest()
+    running = Inspector.load(station, lid.PRODUCT)
+    assert running.provenance(3).own_models_sha256 == {"tray.model": first}
+    assert not running.fell_back
+    own_model(file, level=10.0)
+    # What runs stays what it was, and says so; the next start says that it is another.
+    prepared = running.prepare(dark)
+    assert running.judge(prepared, running.score([prepared])[0], {}).outcome is Outcome.PASS
+    assert running.provenance(3).own_models_sha256 == {"tray.model": first}
+    restarted = Inspector.load(station, lid.PRODUCT).provenance(3).own_models_sha256
+    assert restarted == {"tray.model": hashlib.sha256(file.read_bytes()).hexdigest()} != {"tray.model": first}
+    assert judged(station, dark).outcome is Outcome.FAIL
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA would start")
+def test_a_model_of_your_own_that_runs_on_the_cpu_instead_is_told(tmp_path: Path) -> None:
+    station, *_ = with_own_model(tmp_path, '[inference]\nprovider = "cuda"\nallow_fallback = true\n')
+    inspector = Inspector.load(station, lid.PRODUCT)
+    # No graph of the product's own is there to fall back.
+    assert all(region.session is None for view in inspector.views.values() for region in view.regions)
+    assert inspector.fell_back

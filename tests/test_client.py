@@ -3,6 +3,7 @@
 import argparse
 import threading
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from edge import events, header
 from edge.client import Order, ask, subscribe
 from edge.commands import tail, trigger
 from edge.errors import GoldlineError
-from edge.events import Defect, Event, Head, IdRange, Latency, Limits, Result, View
+from edge.events import Check, Defect, Event, Head, IdRange, Latency, Limits, Offset, Result, View
 from edge.header import Flag, Header
 from edge.records import Outcome, Reason
 
@@ -106,6 +107,15 @@ def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
         ask(address, {"verb": "state"}, timeout_s=0.05)
 
 
+def checked(name: str, score: float, **told: Any) -> Event:
+    """An event of a check with limits of 1."""
+    return result(checks={name: Check(score=score, limits=Limits(review=1.0, fail=1.0), **told)})
+
+
+def offset_mm(dx_mm: float, dy_mm: float) -> Offset:
+    return Offset(dx_px=9.0, dy_px=9.0, angle_deg=0.2, dx_mm=dx_mm, dy_mm=dy_mm)
+
+
 @pytest.mark.parametrize(
     ("event", "line"),
     [
@@ -148,6 +158,26 @@ def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
             ),
             "03:04:05.678  box         FAIL   score 4.50  side label.code at 1,2,3,4  top PASS  side FAIL  12.0 ms",
         ),
+        (
+            checked(
+                "lid.position", 4.5, offset=Offset(dx_px=-30.0, dy_px=40.0, angle_deg=-3.4), expected="within 9 px"
+            ),
+            "03:04:05.678  left        PASS   lid.position 50.0 px off, turned -3° (expected within 9 px)",
+        ),
+        (
+            checked("lid.position", 0.1, offset=offset_mm(0.3, -0.4), expected="within 1 mm"),
+            "03:04:05.678  left        PASS   lid.position 0.50 mm off",
+        ),
+        (
+            checked("lid.position", 2.0, found="missing", expected="within 9 px"),
+            "03:04:05.678  left        PASS   lid.position missing (expected within 9 px)",
+        ),
+        (checked("lid.code", 0.0, found="A1", expected="A1"), "03:04:05.678  left        PASS   lid.code A1"),
+        (
+            checked("lid.code", 2.0, expected="A1"),
+            "03:04:05.678  left        PASS   lid.code nothing (expected A1)",
+        ),
+        (checked("lid.anomaly", 2.0), "03:04:05.678  left        PASS"),
     ],
 )
 def test_an_event_is_one_line_to_read(event, line):

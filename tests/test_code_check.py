@@ -1,5 +1,6 @@
 """Codes: what is printed is read however it lies, and what is not read, or says something else, never passes."""
 
+import math
 import unicodedata
 from typing import get_args
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from zxingcpp import BarcodeFormat
 
 from edge.check_recipes import CodeCheck, CodeFormat
-from edge.checks.code import MOST_SEARCHED_PX, CodeReader
+from edge.checks.code import MOST_BUSY_PX, MOST_SEARCHED_PX, CodeReader
 from edge.judge import EXACT, RIGHT, WRONG
 
 SIDE = 360
@@ -163,6 +164,75 @@ class TestLook:
         across = [0, 2] if kind in BARS and angle == 0 else ([] if kind in BARS else [0, 1, 2, 3])
         assert np.abs(np.array([x, y, x + width, y + height]) - truth)[across].max(initial=0) <= 2 * module + 2
         assert truth[0] - 4 <= x and truth[1] - 4 <= y and x + width <= truth[2] + 4 and y + height <= truth[3] + 4
+
+
+def large(*codes, size=(1600, 1200), texture=0.0, noise=2.0) -> np.ndarray:
+    """A large picture of a texture and noise, so many grey levels strong, with codes at (picture, x, y)."""
+    random = np.random.default_rng(11)
+    soft = cv2.GaussianBlur(random.normal(0, 1, size[::-1]).astype(np.float32), (0, 0), 6)
+    picture = 130 + texture * soft / soft.std()
+    for code, x, y in codes:
+        picture[y : y + code.shape[0], x : x + code.shape[1]] = code[..., 0]
+    picture = np.clip(np.round(picture + random.normal(0, noise, size[::-1])), 0, 255).astype(np.uint8)
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+
+
+class TestLarge:
+    @pytest.mark.parametrize("angle", [0, 23, 135, 270])
+    @pytest.mark.parametrize(
+        ("kind", "module"), [("DataMatrix", 3), ("DataMatrix", 12), ("QRCode", 3), ("QRCode", 9), ("Code128", 2)]
+    )
+    def test_codes_small_and_large_are_read_beside_a_texture(self, kind, module, angle):
+        if kind in BARS and angle not in (0, 270):
+            angle = 12
+        code = drawn(
+            TEXTS[kind], kind, module=module, angle=angle, side=int(module * (40 if kind not in BARS else 180))
+        )
+        assert texts(large((code, 1000, 240), texture=15)) == [TEXTS[kind]]
+
+    def test_inverted_faint_and_small(self):
+        code = drawn(module=3, dark=150, light=90, side=110, angle=8)
+        assert texts(large((code, 60, 1000), texture=6)) == [TEXT]
+
+    def test_a_code_that_is_seen_small_hides_no_smaller_one(self):
+        # Each is read by another way through the picture.
+        codes = [(drawn("BIG", module=14, side=260), 100, 100), (drawn("SMALL-1", module=3, side=90), 1300, 200),
+                 (drawn("LOT-2291", "Code128", module=2, side=320), 600, 800)]  # fmt: skip
+        assert sorted(texts(large(*codes))) == ["BIG", "LOT-2291", "SMALL-1"]
+
+    @pytest.mark.parametrize("module", [3, 14])
+    def test_says_where(self, module):
+        side = 30 * module
+        code = drawn(module=module, side=side)
+        (reading,) = reader().look(large((code, 900, 500), noise=0), None)
+        rows, columns = np.nonzero(code[..., 0] < 128)
+        truth = np.array([columns.min() + 900, rows.min() + 500, columns.max() + 901, rows.max() + 501])
+        x, y, width, height = reading.box
+        assert np.abs(np.array([x, y, x + width, y + height]) - truth).max() <= module + 2
+
+    @pytest.mark.parametrize("size", [(2300, 1700), (1150, 860), (700, 860), (40_000, 30), (12, 60_000)])
+    def test_what_is_searched_has_a_bound_whatever_the_picture(self, monkeypatch, size):
+        read, counts = zxingcpp.read_barcodes, []
+
+        def count(picture, formats, text_mode):
+            if BarcodeFormat.DataMatrix in formats:
+                # Of noise, all but the plain places differ from their neighbours.
+                counts.append((picture.size, np.count_nonzero(np.abs(cv2.Laplacian(picture, cv2.CV_16S)) > 8)))
+            return read(picture, formats=BarcodeFormat.MaxiCode, text_mode=text_mode)
+
+        monkeypatch.setattr(zxingcpp, "read_barcodes", count)
+        noise = np.random.default_rng(2).integers(0, 256, (*size[::-1], 3), np.uint8)
+        assert CodeReader("label", (0, 0, *size), CodeCheck()).look(noise, None) == ()
+        assert counts and sum(whole for whole, _ in counts[1:]) <= MOST_SEARCHED_PX + size[0] * size[1]
+        assert all(busy <= (1.25 if whole <= math.prod(size) else 2.5) * MOST_BUSY_PX for whole, busy in counts)
+        assert counts[0][1] > 0.7 * MOST_BUSY_PX
+
+    def test_a_picture_of_a_usual_size_is_searched_as_it_is(self, monkeypatch):
+        seen = []
+        monkeypatch.setattr(zxingcpp, "read_barcodes", lambda picture, **_: seen.append(picture.copy()) or [])
+        noise = np.random.default_rng(2).integers(0, 256, (600, 900, 3), np.uint8)
+        reader().look(noise, None)
+        assert np.array_equal(seen[0], cv2.cvtColor(noise, cv2.COLOR_BGR2GRAY))
 
 
 class TestHold:

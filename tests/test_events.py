@@ -94,6 +94,7 @@ def test_an_event_says_what_was_decided_about_what_and_when():
     data = known["data"]
     assert (data["verdict"], data["review"], data["limits"]) == ("FAIL", True, {"review": 3.0, "fail": 6.0})
     assert (data["product"], data["model_sha256"]) == ("lid", "m" * 64)
+    assert data["own_models_sha256"] == {"part.model": "o" * 64}
     assert (data["deadline_ms"], data["on_time"], data["is_simulated"]) == (1000.0, True, True)
     assert data["latency"]["capture_to_verdict_ms"] == 12.0
 
@@ -101,6 +102,7 @@ def test_an_event_says_what_was_decided_about_what_and_when():
 def test_what_was_never_judged_names_no_model():
     data = announce.result_event(SOURCE, decision(error(Reason.DEADLINE)), is_simulated=False).data
     assert (data.verdict, data.reason, data.model_sha256, data.latency) == (Outcome.ERROR, Reason.DEADLINE, None, None)
+    assert data.own_models_sha256 == {}
 
 
 def test_an_event_says_what_a_check_read_and_where_and_how_rare_that_is():

@@ -6,7 +6,7 @@ import pytest
 from edge import memory
 from edge.bank import Seen, image_score
 from edge.check_recipes import AnomalyCheck
-from edge.experts import NAMES, fit, fuse, grid_of, maps_by, scale_of, spread
+from edge.experts import NAMES, Scale, beside_others, fit, fuse, grid_of, maps_by, scale_of, spread
 from edge.gaussians import except_for, fit_gaussians, gaussian_distances
 from edge.trial import kept_experts
 
@@ -61,11 +61,37 @@ def test_each_expert_is_on_a_scale_of_its_own_and_laid_over_the_finest_grid(name
     seen = texture(12)
     maps = maps_by(name, fit(name, seen, GRID, 60), texture(5, seed=3), GRID)
     assert maps.shape == (5, np.prod(grid_of(name, GRID)))
-    fused = fuse({name: scale_of(maps)}, {name: maps}, GRID)
+    middle, unit = scale_of(maps)
+    fused = fuse({name: Scale(middle, unit)}, {name: maps}, GRID)
     assert fused.shape == (5, CELLS)
-    assert abs(np.median(fused)) < 0.2
+    np.testing.assert_allclose(fused.mean(0), 0, atol=1e-4)
     # Neighbouring cells are mixed where a grid is coarser; no value is made up.
-    assert fused.max() <= (maps.max() - scale_of(maps).middle) / scale_of(maps).unit + 1e-4
+    assert fused.max() <= ((maps - middle) / unit).max() + 1e-4
+
+
+def test_a_place_that_is_always_far_does_not_count() -> None:
+    maps = np.random.default_rng(0).normal(10, 1, (20, CELLS)).astype(np.float32)
+    maps[:, :8] += 30
+    new = maps[:2].copy()
+    new[1, 40:43] += 6
+    fused = fuse({"whole": scale_of(maps)}, {"whole": new}, GRID)
+    assert fused[1].argmax() in (40, 41, 42)
+    good, bad = image_score(fused, 0.05)
+    assert bad > 2 * good
+    # By one middle for all places the deviation is hidden behind what is always far.
+    level = Scale(np.array([10], np.float32), 1.0)
+    good, bad = image_score(fuse({"whole": level}, {"whole": new}, GRID), 0.05)
+    assert bad < 1.05 * good
+
+
+def test_a_picture_lies_beside_the_others_as_if_it_had_given_nothing() -> None:
+    maps = np.random.default_rng(1).normal(5, 1, (6, CELLS)).astype(np.float32)
+    lots = np.array(["early", "early", "early", "late", "late", "other"])
+    for groups in (None, lots):
+        beside = beside_others(maps, groups) - maps.mean(0)
+        for row in range(6):
+            others = np.arange(6) != row if groups is None else groups != groups[row]
+            np.testing.assert_allclose(beside[row], maps[row] - maps[others].mean(0), atol=1e-5)
 
 
 @pytest.mark.parametrize(("own", "name"), [((3, 4), "half"), ((3, 4), "gaussians")])
@@ -80,6 +106,16 @@ def test_an_expert_is_dropped_only_where_it_is_clearly_worse() -> None:
     assert kept_experts({"whole": 0.0, "half": 0.0, "gaussians": 0.1}) == ("whole", "half")
     # Hardly any error is no reason, how ever many times that of another.
     assert kept_experts({"whole": 0.008, "half": 0.002, "gaussians": 0.005}) == NAMES
+
+
+def test_a_bank_stored_with_one_middle_for_all_places_is_compared_by_it() -> None:
+    seen, new = texture(12), texture(2, seed=2)
+    bank, _ = memory.learn_bank("global", ("whole",), ANOMALY, seen, GRID, None, quiet)
+    arrays = {**memory.to_arrays(bank, 60), "bank/whole/scale": np.array([2.0, 0.5])}
+    again = memory.from_arrays(arrays, GRID)
+    apart = memory.apart_of(again, new)
+    np.testing.assert_allclose(memory.maps_of(again, apart), (apart - 2) / 0.5, rtol=1e-5)
+    np.testing.assert_allclose(memory.stored_tensors(arrays, GRID)["whole/lift"], [4.0])
 
 
 @pytest.mark.parametrize("kind", ["positional", "global"])

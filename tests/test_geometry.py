@@ -111,8 +111,20 @@ def test_what_is_seen_is_what_a_white_frame_shows_of_a_cut(dx: float, dy: float,
     white[100 : 100 + image_size[1], 100 : 100 + image_size[0]] = 255
     # The same cut from a larger picture, black around the frame: no edge is repeated.
     matrix = geometry.pose_matrix(pose, image_size) @ np.array([[1.0, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
-    shifted = geometry.shift_matrix(100, 100) @ matrix
-    shown = cv2.warpAffine(white, shifted[:2], size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)[..., 0]
+    # And two pixels larger all round, to see an edge that lies just beyond the cut.
+    shifted = geometry.shift_matrix(100, 100) @ matrix @ geometry.shift_matrix(-2, -2)
+    larger = (size[0] + 4, size[1] + 4)
+    shown = cv2.warpAffine(white, shifted[:2], larger, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)[..., 0]
     # They may differ along the frame's edge, by a pixel.
     ring = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
-    assert ((mask == shown) | (ring > 0)).all()
+    assert ((mask == shown[2:-2, 2:-2]) | (ring[2:-2, 2:-2] > 0)).all()
+
+
+@given(st.floats(-12, 12), st.floats(-12, 12), st.floats(-5, 5))
+def test_a_box_is_inside_where_all_of_it_is_seen(dx: float, dy: float, angle: float) -> None:
+    pose, box, image_size = Pose(dx_px=dx, dy_px=dy, angle_deg=angle), (10, 8, 60, 40), (80, 56)
+    mask = geometry.seen(box, pose, image_size, (60, 40))
+    inside = geometry.inside(box, pose, image_size)
+    # The corners of the outermost pixels lie half a pixel beyond their centres, which are what is seen.
+    assert mask.all() if inside else cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0).min() == 0
+    assert geometry.visible_share(box, pose, image_size) == 1 or not inside

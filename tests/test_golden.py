@@ -159,3 +159,37 @@ def test_a_widened_model_lets_pass_what_it_was_shown(count: int):
     live = seen(other, 21)
     assert template.score(template.deviation(model, live)) > 2
     assert template.score(template.deviation(wider, live)) < 1.3
+
+
+def test_lines_as_dark_as_their_ground_are_laid_over_by_their_colour():
+    print_ = np.full((HEIGHT, WIDTH, 3), (60, 140, 60), np.uint8)
+    for x in range(40, WIDTH - 40, 40):
+        cv2.line(print_, (x, 20), (x + 15, HEIGHT - 20), (63, 60, 214), 5, cv2.LINE_AA)
+    model, live = template.learn(print_[None], CHECK), seen(print_, 0, shift=3.6)
+    assert template.score(template.deviation(model, live)) < 1
+    live[90:98, 60:68] = (63, 60, 214)
+    assert template.score(template.deviation(model, live)) > 1
+
+
+@pytest.mark.parametrize("radius", [15, 20, 25])
+def test_a_pad_that_grew_is_not_laid_away(radius: int):
+    def pad(size: int) -> np.ndarray:
+        image = np.full((300, 300, 3), 40, np.uint8)
+        return np.asarray(cv2.circle(image, (150, 150), size, (210, 210, 210), -1, cv2.LINE_AA), np.uint8)
+
+    model = template.learn(pad(radius)[None], CHECK)
+    assert template.score(template.deviation(model, pad(radius + 5))) > 1
+
+
+def test_a_print_that_is_bent_by_a_lens_is_let_pass():
+    print_ = np.full((640, 640, 3), PAPER, np.uint8)
+    for place in range(40, 640, 60):
+        cv2.line(print_, (place, 0), (place, 639), INK, 6, cv2.LINE_AA)
+        cv2.line(print_, (0, place), (639, place), LOGO, 3, cv2.LINE_AA)
+    y, x = np.mgrid[:640, :640].astype(np.float32)
+    off = (5.5 * np.sin(np.pi * x / 640) * np.sin(np.pi * y / 640)).astype(np.float32)
+    bent = np.asarray(cv2.remap(print_, x + off, y - off, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    model = template.learn(print_[None], CHECK)
+    assert template.score(template.deviation(model, bent)) < 1
+    bent[350:360, 250:260] = INK
+    assert template.score(template.deviation(model, bent)) > 1

@@ -1,5 +1,6 @@
 """The user's own model: what it sees is counted, what it cannot say is no PASS, and what is no such model is refused."""
 
+import hashlib
 import math
 import shutil
 
@@ -10,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge import judge
+from edge import judge, weights
 from edge.check_recipes import Count, ModelCheck
 from edge.checks import outputs
 from edge.checks.model import load_model_check
@@ -519,8 +520,75 @@ class TestLoading:
         assert seen(one, picture(*SQUARES)) == SEEN
         assert (tmp_path / "weights").is_file() and (tmp_path / "part.onnx").read_bytes() == content
         shutil.move(tmp_path / "weights", tmp_path / "lost")
-        with pytest.raises(GoldlineError, match=r"part\.onnx: this model cannot be loaded: .*weights"):
+        reason = r"part\.onnx: this model cannot be loaded: its weights weights cannot be read: No such file"
+        with pytest.raises(GoldlineError, match=reason):
             load_model_check("lid", (0, 0, *SIZE), recipe, tmp_path, ONE_CORE)
+
+    @pytest.mark.parametrize("location", ["../weights", "/weights"])
+    def test_weights_elsewhere_are_refused(self, tmp_path, location):
+        model = seeing()
+        onnx.save(model, tmp_path / "part.onnx", save_as_external_data=True, location="weights")
+        named = [entry for one in model.graph.initializer for entry in one.external_data if entry.key == "location"]
+        assert named
+        for entry in named:
+            entry.value = location
+        (tmp_path / "models").mkdir()
+        self.refused("part.onnx: .* its weights .* lie outside its folder", tmp_path / "models", model)
+
+
+class TestReadOnce:
+    """A model that runs stays what it was, whatever is written over its files; the next start says what it is then."""
+
+    def load(self, folder):
+        recipe = ModelCheck(file="part.onnx", labels="labels.txt", output="yolo", expect={})
+        return load_model_check("lid", (0, 0, *SIZE), recipe, folder, ONE_CORE)
+
+    def over(self, folder, name, content):
+        """As `cp` does it: the file stays, its bytes change."""
+        with (folder / name).open("r+b") as file:
+            file.write(content)
+            file.truncate()
+
+    def test_one_file(self, tmp_path):
+        one = loaded(tmp_path, seeing())
+        before = (tmp_path / "part.onnx").read_bytes()
+        assert one.sha256 == hashlib.sha256(before).hexdigest()
+        self.over(tmp_path, "part.onnx", seeing(reverse=True, gain=0.5).SerializeToString())
+        assert seen(one, picture(*SQUARES)) == SEEN
+        assert self.load(tmp_path).sha256 != one.sha256
+        self.over(tmp_path, "part.onnx", before)
+        assert self.load(tmp_path).sha256 == one.sha256
+
+    def test_weights_beside_it(self, tmp_path):
+        written(tmp_path, seeing())
+        (tmp_path / "w").mkdir()
+        # What lies in the other file is where the tiles are.
+        onnx.save(seeing(), tmp_path / "part.onnx", save_as_external_data=True, location="w/eights")
+        one = self.load(tmp_path)
+        model, weights = ((tmp_path / name).read_bytes() for name in ("part.onnx", "w/eights"))
+        assert one.sha256 == hashlib.sha256(model + weights).hexdigest()
+        assert seen(one, picture(*SQUARES)) == SEEN
+        self.over(tmp_path, "w/eights", bytes(len(weights)))
+        assert seen(one, picture(*SQUARES)) == SEEN
+        changed = self.load(tmp_path)
+        assert changed.sha256 != one.sha256 and seen(changed, picture(*SQUARES)) != SEEN
+
+    def test_a_name_longer_than_a_length_of_one_byte(self, tmp_path):
+        name = "w" * 200
+        onnx.save(seeing(), tmp_path / "part.onnx", save_as_external_data=True, location=name)
+        (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+        assert seen(self.load(tmp_path), picture(*SQUARES)) == SEEN
+        (tmp_path / name).unlink()
+        with pytest.raises(GoldlineError, match=f"its weights {name} cannot be read"):
+            self.load(tmp_path)
+
+    def test_an_older_runtime_asks_for_one_file(self, tmp_path):
+        class Options:
+            """Of an ONNX Runtime that cannot be given weights."""
+
+        weights.give(Options(), {}, "part.onnx")
+        with pytest.raises(GoldlineError, match=r"^part\.onnx: weights beside a model need onnxruntime 1\.24"):
+            weights.give(Options(), {"w": b"1"}, "part.onnx")
 
 
 class TestProvider:
@@ -529,9 +597,9 @@ class TestProvider:
         with pytest.raises(GoldlineError, match=r"inference\.provider: cuda: this onnxruntime has only .*CPU"):
             loaded(tmp_path, seeing(), inference=InferenceConfig(provider="cuda", threads=1))
         one = loaded(tmp_path, seeing(), inference=InferenceConfig(provider="cuda", allow_fallback=True, threads=1))
-        assert one.model.fell_back
+        assert one.fell_back
         assert seen(one, picture(*SQUARES)) == SEEN
-        assert not loaded(tmp_path, seeing()).model.fell_back
+        assert not loaded(tmp_path, seeing()).fell_back
 
     def test_threads_are_the_stations_unless_told(self, tmp_path):
         def threads(one):

@@ -3,23 +3,26 @@
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge import calibrate, judge
-from edge.cameras import trunk
+from edge.cameras import scene, trunk
 from edge.check_recipes import PositionCheck, PresenceCheck
 from edge.checks import placing
 from edge.checks.place import Place, Seen, beside, distance_px, layout
 from edge.checks.placing import Goods
 from edge.checks.position import MISSING, Position, Presence
+from edge.config import Station
 from edge.errors import GoldlineError
 from edge.geometry import pose_matrix, warp
 from edge.judge import EXACT
-from edge.recipe import RegionRecipe
+from edge.recipe import RegionRecipe, load_recipe
 from edge.records import Offset, Outcome, Pose
 from tests import trunks
 
@@ -220,24 +223,26 @@ def seen_at(learned, dx=0.0, dy=0.0, angle_deg=0.0, similarity=0.95):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "mm_per_px", "score"),
+    ("wanted", "mm_per_px", "score", "expected"),
     [
-        ({"tolerance_px": 10}, None, 0.5),
-        ({"tolerance_mm": 1}, 0.1, 0.5),
-        ({"tolerance_deg": 4}, None, 0.75),
-        ({"tolerance_px": 10, "tolerance_deg": 4}, None, 0.75),
-        ({"tolerance_px": 4, "tolerance_deg": 4}, None, 1.25),
+        ({"tolerance_px": 10}, None, 0.5, "within 10 px"),
+        ({"tolerance_mm": 1}, 0.1, 0.5, "within 1 mm"),
+        ({"tolerance_deg": 4}, None, 0.75, "within 4°"),
+        ({"tolerance_px": 10, "tolerance_deg": 4}, None, 0.75, "within 10 px, 4°"),
+        ({"tolerance_px": 4, "tolerance_deg": 4.5}, None, 1.25, "within 4 px, 4.5°"),
     ],
 )
-def test_with_a_tolerance_the_score_is_the_share_of_it(learned, wanted, mm_per_px, score):
+def test_with_a_tolerance_the_score_is_the_share_of_it(learned, wanted, mm_per_px, score, expected):
     finding = position(learned, mm_per_px, **wanted).hold(seen_at(learned, 3, -4, -3), {})
     assert finding.score == pytest.approx(score) and finding.limits == EXACT
+    assert finding.expected == expected
 
 
 def test_without_a_tolerance_the_score_is_a_distance_to_be_held_against_good_parts(learned):
     check = position(learned)
     finding = check.hold(seen_at(learned, 3, -4, 0), {})
     assert finding.score == pytest.approx(5) and finding.limits is None and not check.is_exact
+    assert finding.expected is None
     turned = check.hold(seen_at(learned, 3, -4, 3), {})
     assert turned.score == pytest.approx(math.hypot(376, 352) / 2 * math.radians(3), rel=1e-3)
 
@@ -254,7 +259,7 @@ def test_what_is_not_there_is_beyond_every_tolerance(learned):
     finding = check.hold(seen_at(learned, similarity=0.2), {})
     assert finding.found == MISSING and finding.offset is None
     assert finding.limits == EXACT and finding.score > EXACT.fail
-    assert check.is_exact
+    assert check.is_exact and finding.expected == "within 1000 px"
 
 
 def test_half_covered_it_is_still_somewhere(learned):
@@ -327,3 +332,59 @@ def test_a_fixture_that_moves_counts_where_the_picture_does(goods: Goods):
 def test_distances_are_those_of_the_corner_or_the_middle():
     assert distance_px(AT, Offset(dx_px=3, dy_px=4, angle_deg=0)) == pytest.approx(5)
     assert distance_px(AT, Offset(dx_px=0, dy_px=0, angle_deg=180)) == pytest.approx(math.hypot(376, 352))
+
+
+# --- the demo product
+
+
+@pytest.fixture(scope="module")
+def demo() -> Position:
+    """The check of the recipe that `make demo` runs, taught."""
+    here = Path(__file__).parent.parent
+    recipe = load_recipe(Station(pipelines_dir=here / "pipelines", state_dir=here / "state"), "trunk").recipe
+    (region,) = (one for one in recipe.regions if one.name == "triangle")
+    assert region.box is not None and region.position is not None
+    at = layout(region, region.box, trunks.SIZE)
+    cuts = [warp(trunks.photograph(trunks.floor(), seed), at.box, Pose(), trunks.SIZE, at.size) for seed in range(4)]
+    return Position(
+        "triangle", placing.learn(region, at, Goods(np.stack(cuts), 0, [Pose()] * 4)).place, region.position, None
+    )
+
+
+def demonstrated(demo: Position, picture):
+    at = demo.place.layout
+    return demo.hold(demo.look(warp(picture, at.box, Pose(), trunks.SIZE, at.size), None), {})
+
+
+def test_the_demo_looks_for_the_triangle_in_a_box_around_it(demo):
+    x, y, width, height = cv2.boundingRect(
+        scene.differing(trunk.good(), trunk.draw("missing", np.random.default_rng()))
+    )
+    left, top, across, down = demo.place.layout.region
+    assert left <= x and top <= y and x + width <= left + across and y + height <= top + down
+    assert across * down < 1.1 * width * height
+
+
+@pytest.mark.parametrize("lies", [(109, 0, 6), (-80, -75, -6), (0, 45, 0), (0, 0, 13), (0, 0, -44)])
+def test_the_demo_says_how_far_off_the_triangle_lies(demo, lies):
+    # As far as the simulated camera misplaces it, and turns it.
+    found = demonstrated(demo, trunks.photograph(trunks.floor(*lies), 9))
+    truth = trunks.offset_of(*lies, demo.place.layout.region)
+    assert found.found is None and found.expected == "within 10 px, 4°"
+    assert (found.offset.dx_px, found.offset.dy_px) == (
+        pytest.approx(truth.dx_px, abs=2),
+        pytest.approx(truth.dy_px, abs=2),
+    )
+    assert found.offset.angle_deg == pytest.approx(truth.angle_deg, abs=0.5)
+    assert found.score > EXACT.fail
+
+
+@pytest.mark.parametrize("kind", ["missing", "wrong_object"])
+def test_the_demo_says_that_the_triangle_is_missing(demo, kind):
+    found = demonstrated(demo, trunks.photograph(trunk.draw(kind, np.random.default_rng(3)), 9))
+    assert found.found == MISSING and found.score > EXACT.fail
+
+
+def test_the_demo_passes_a_triangle_in_its_spot(demo):
+    for seed, lies in enumerate([(0, 0, 0), (4, -3, 1)], start=20):
+        assert demonstrated(demo, trunks.photograph(trunks.floor(*lies), seed)).score < EXACT.review

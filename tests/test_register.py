@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import register
+from edge import register, solver
 from edge.check_recipes import RegistrationRecipe
+from edge.geometry import shift_matrix
 from edge.records import Pose
 from edge.register import Method, Registration, align
 from tests.drawn import Scene, with_object_removed
@@ -93,6 +94,25 @@ def test_without_a_method_nothing_moves():
     scene = Scene(4)
     found = align(registered(scene, "none"), scene.view(Pose(dx_px=3)))
     assert found.pose == Pose() and found.accepted
+
+
+def test_what_lies_outside_by_a_hair_is_no_structure():
+    """A pixel on the frame's edge is interpolated with what lies beyond it by whatever share, down to a rounding error."""
+    structure = solver.structure(register.working_grey(Scene(9).view(), Scene(9).size))
+    for shift in (0.0, 1e-7, 1e-6, 3e-5, 1e-3, 0.02):
+        for sign in (-1, 1):
+            moved = solver.similarity(structure, structure, shift_matrix(sign * shift, -sign * shift))
+            assert moved > 0.99
+
+
+def test_a_small_step_of_a_usual_part_is_found():
+    """Within a pixel of its place, where few steps are taken and not all pixels counted."""
+    random, scene = np.random.default_rng(3), Scene(10)
+    registration = registered(scene, min_similarity=0.3 * 0.9)
+    for _ in range(12):
+        dx, dy, angle = random.normal(0, (1.0, 1.0, 0.3))
+        truth = Pose(dx_px=dx, dy_px=dy, angle_deg=angle)
+        assert_found(align(registration, scene.view(truth)).pose, truth)
 
 
 # what is not judged

@@ -42,12 +42,22 @@ def backbone(tmp_path):
     return small_backbone(tmp_path)
 
 
-@pytest.fixture(params=["positional", "whole", "half", "gaussians", "all"])
+@pytest.fixture(params=["positional", "levelled", "steps", "whole", "half", "gaussians", "all"])
 def bank(request):
-    kind = "positional" if request.param == "positional" else "global"
+    kind = "positional" if request.param in ("positional", "levelled", "steps") else "global"
     names = NAMES if request.param == "all" else (request.param,)
     seen = see(pictures(14, size_wh=WIDE))
-    return memory.learn_bank(kind, names, ANOMALY, seen, WIDE_GRID, None, quiet)[0]
+    found, apart = memory.learn_bank(kind, names, ANOMALY, seen, WIDE_GRID, None, quiet)
+    if request.param in ("levelled", "steps"):
+        found, _ = memory.levelled(found, apart, None)
+        assert abs(found.level).max() > 0
+    return stepped(found) if request.param == "steps" else found
+
+
+def stepped(bank) -> PositionalBank:
+    (found,) = memory.in_steps([bank])
+    assert found.rounding is not None
+    return found
 
 
 def compiled(backbone, bank, *, bound=True, threads=1) -> Session:
@@ -81,7 +91,8 @@ def test_more_references_change_no_graph(backbone):
     """An accelerator's engine is kept under the graph's hash: a bank that has learned runs in the same one."""
     seen = see(pictures(5, size_wh=WIDE))
     for kind in ("positional", "global"):
-        before = memory.learn_bank(kind, NAMES, ANOMALY, seen, WIDE_GRID, None, quiet)[0]
+        learned = memory.learn_bank(kind, NAMES, ANOMALY, seen, WIDE_GRID, None, quiet)[0]
+        before = stepped(learned) if kind == "positional" else learned
         after = memory.grown(before, see(pictures(3, seed=9, size_wh=WIDE)), 5, ANOMALY)
         graphs = {
             hashlib.sha256(compile_graph(backbone, tensors_of(one, memory.most_of(one, ANOMALY)), WIDE, 0.2)).digest()
@@ -103,6 +114,30 @@ def test_a_reference_is_at_no_distance(backbone):
     tensors = tensors_of(build_positional(small_features(references).astype(np.float32), GRID, 8), 8)
     session = Session(compile_graph(backbone, tensors, SIZE_WH, 0.2), tensors=tensors)
     assert session.run(references)["map"].max() < 0.05
+
+
+def test_bytes_of_a_bank_score_almost_as_its_floats_do(backbone):
+    """Whatever the picture: its own reference, another good one, and one far outside all that the bank has seen."""
+    references = pictures(9, size_wh=WIDE)
+    exact = build_positional(see(references).whole, WIDE_GRID, 6)
+    images = np.concatenate([references[:1], pictures(3, seed=1, size_wh=WIDE), np.full_like(references[:1], 255)])
+    by_floats, by_bytes = (compiled(backbone, one).run(images) for one in (exact, stepped(exact)))
+    usual = by_floats["score"][1:4].mean()
+    np.testing.assert_allclose(by_bytes["score"][:4], by_floats["score"][:4], atol=0.01 * usual)
+    # What lies beyond the outermost steps is taken for them, and is far all the same.
+    assert by_floats["score"][4] > by_bytes["score"][4] > 3 * usual
+
+
+def test_a_bank_in_steps_is_stored_and_read_as_it_is():
+    bank = stepped(build_positional(see(pictures(9, size_wh=WIDE)).whole, WIDE_GRID, 6))
+    before = tensors_of(bank, 6)
+    after = memory.stored_tensors(memory.to_arrays(bank, 6), WIDE_GRID)
+    assert before.keys() == after.keys() == {"bank/vectors", "bank/half", "bank/middle", "bank/step"}
+    assert before["bank/vectors"].dtype == after["bank/vectors"].dtype == np.uint8
+    # Half precision moves a number by far less than a step, and so only what lies between two of them.
+    apart = np.abs(before["bank/vectors"].astype(int) - after["bank/vectors"])
+    assert apart.max() <= 1
+    assert apart.mean() < 0.05
 
 
 def test_embedding_is_the_mean_of_each_tile(backbone):

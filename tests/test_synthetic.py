@@ -54,25 +54,22 @@ def scored_by(positional: list[float], everywhere: list[float], bad: list[float]
 CLEAR, BLURRED = [20.0 + index for index in range(10)], [4.5 + index / 10 for index in range(10)]
 
 
-PLACED, ANYWHERE = 0.4, 0.9
+def test_the_bank_that_separates_more_is_taken() -> None:
+    assert choose.choose_bank(scored_by(BLURRED, CLEAR, CLEAR))[0] == "global"
+    assert choose.choose_bank(scored_by(CLEAR, BLURRED, CLEAR))[0] == "positional"
 
 
-def test_the_bank_that_separates_clearly_more_is_taken() -> None:
-    for place in (PLACED, ANYWHERE):
-        assert choose.choose_bank(scored_by(BLURRED, CLEAR, CLEAR), place)[0] == "global"
-        assert choose.choose_bank(scored_by(CLEAR, BLURRED, CLEAR), place)[0] == "positional"
-
-
-def test_a_tie_is_settled_by_whether_things_have_a_place() -> None:
-    for bad in (CLEAR, [*BLURRED[:9], 20.0]):
-        positional = CLEAR if bad is CLEAR else BLURRED
-        assert choose.choose_bank(scored_by(positional, bad, CLEAR), PLACED)[0] == "positional"
-        assert choose.choose_bank(scored_by(positional, bad, CLEAR), ANYWHERE)[0] == "global"
+def test_the_bank_is_positional_where_neither_separates_more() -> None:
+    assert choose.choose_bank(scored_by(CLEAR, CLEAR, CLEAR))[0] == "positional"
+    # One copy more, of ten images: as much as chance makes.
+    kind, why = choose.choose_bank(scored_by(BLURRED, [*BLURRED[:9], 20.0], CLEAR))
+    assert kind == "positional"
+    assert "positional 0.545, global 0.585" in why
 
 
 def test_without_any_copy_the_bank_is_positional() -> None:
     nothing = trial.Trial(good={"positional": [1.0, 2.0], "global": [1.0, 2.0]})
-    assert choose.choose_bank(nothing, PLACED)[0] == "positional"
+    assert choose.choose_bank(nothing)[0] == "positional"
 
 
 def test_the_template_is_kept_only_where_it_finds_more() -> None:

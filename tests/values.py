@@ -6,7 +6,12 @@ from edge.messages import Judged
 from edge.records import FrameRef, Outcome, Provenance, Timing, Trigger, Verdict
 
 PROVENANCE = Provenance(
-    configuration=1, product="lid", recipe_sha256="r" * 64, reference_set="s" * 64, model_sha256="m" * 64
+    configuration=1,
+    product="lid",
+    recipe_sha256="r" * 64,
+    reference_set="s" * 64,
+    model_sha256="m" * 64,
+    own_models_sha256={"part.model": "o" * 64},
 )
 TIMING = Timing(queue_ms=0.5, register_ms=1.5, graph_ms=8.0, judge_ms=0.25)
 # Opened at 1 s after boot, on a day in 2025.

@@ -1,6 +1,7 @@
 """`make demo`: a station without hardware, from nothing to verdicts on the terminal.
 
-1. Draw photographs of good parts, and teach the product from them, unless it has been taught here before.
+1. Draw photographs of good parts, and teach the product from them, unless it has been taught here before, by the
+   recipe as it is now.
 2. Run the station of config.toml, and beside it print its events as they come.
 
 Ctrl-C, or the end of `--for SECONDS` (or $FOR), ends it. Exits as `goldline run` does.
@@ -20,6 +21,8 @@ import numpy as np
 from edge.cameras import scene
 from edge.config import SimulatedCamera, Station, load_station
 from edge.errors import GoldlineError
+from edge.recipe import load_recipe
+from edge.references import ReferenceSetError, Store, refuse_other_recipe
 
 # Enough to learn how good parts differ, and taught within a minute.
 GOOD_PARTS = 40
@@ -49,13 +52,23 @@ def teach(station: Station, config: Path) -> int:
     cameras = [camera for camera in station.cameras.values() if isinstance(camera, SimulatedCamera)]
     if station.product is None or not cameras:
         raise GoldlineError(f"{config}: the demo needs a product and a simulated camera")
-    if (station.state_dir / "references" / station.product / "active").exists():
+    if is_taught(station, station.product):
         return 0
     good = station.state_dir / "demo" / "good"
     draw(good, cameras[0])
     return subprocess.run(
         goldline("teach", station.product, "--good", str(good), config=config), check=False
     ).returncode
+
+
+def is_taught(station: Station, product: str) -> bool:
+    """Whether the station can judge the product as its recipe is now; a demo of another day may have had another."""
+    store, recipe = Store(station.state_dir, product), load_recipe(station, product)
+    try:
+        refuse_other_recipe(recipe, store.load())
+    except ReferenceSetError:
+        return False
+    return True
 
 
 def goldline(*words: str, config: Path) -> list[str]:

@@ -110,8 +110,13 @@ class OwnModel:
 
     @property
     def sha256(self) -> str:
-        """Of the model's file."""
+        """Of the model's file, with the weights that lie beside it."""
         return self.model.sha256
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether another provider runs it than the station's."""
+        return self.model.fell_back
 
     @property
     def sight(self) -> str:

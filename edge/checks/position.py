@@ -108,13 +108,13 @@ class Position(_AtPlace):
 
     def hold(self, seen: Seen, expect: Mapping[str, str]) -> Finding:
         """How far the object lies from its place."""
-        limits = EXACT if self.is_exact else None
+        limits, expected = EXACT if self.is_exact else None, self._expected
         if self.place.is_missing(seen):
             # As far as can be: further than anything is looked for.
             score = WRONG if self.is_exact else 2 * self.place.layout.half_diagonal_px
-            return Finding(score=score, limits=limits, found=MISSING, boxes=(self.place.layout.region_box,))
+            return Finding(score, limits, found=MISSING, expected=expected, boxes=(self.place.layout.region_box,))
         offset = beside(seen.offset, self.place.home)
-        return Finding(score=self._score(offset), limits=limits, offset=self._in_mm(offset), boxes=(seen.box,))
+        return Finding(self._score(offset), limits, expected=expected, offset=self._in_mm(offset), boxes=(seen.box,))
 
     @property
     def _tolerance_px(self) -> float | None:
@@ -122,6 +122,14 @@ class Position(_AtPlace):
         if check.tolerance_mm is None or self.mm_per_px is None:
             return check.tolerance_px
         return check.tolerance_mm / self.mm_per_px
+
+    @property
+    def _expected(self) -> str | None:
+        """What the recipe allows, as it writes it: `within 10 px, 4°`; None where good parts say it."""
+        check = self.check
+        wanted = ((check.tolerance_px, " px"), (check.tolerance_mm, " mm"), (check.tolerance_deg, "°"))
+        told = ", ".join(f"{most:g}{unit}" for most, unit in wanted if most is not None)
+        return f"within {told}" if told else None
 
     def _score(self, offset: Offset) -> float:
         if not self.is_exact:

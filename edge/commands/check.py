@@ -1,17 +1,19 @@
-"""Say whether this station's files are right: configuration, recipes, reference sets. Touches no hardware."""
+"""Say whether this station's files are right: configuration, recipes, models, reference sets. Touches no hardware."""
 
 import argparse
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.config import ConfigError, Station, load_station
+from edge.config import ConfigError, InferenceConfig, Station, load_station
 from edge.errors import GoldlineError
-from edge.recipe import LoadedRecipe, load_recipe, products, unmatched_roles
+from edge.recipe import Box, LoadedRecipe, RegionRecipe, load_recipe, products, unmatched_roles
 
 EPILOG = """\
 example:
-  goldline check                      ./config.toml, every recipe, every active reference set
+  goldline check                      ./config.toml, every recipe, every model, every active reference set
   goldline check trunk --json         the same for one product, for a program to read
 
 exit code: 0 all is right, 1 something is not, 2 the configuration file cannot be read
@@ -78,7 +80,28 @@ def _examine_product(station: Station, product: str, findings: Findings) -> None
         findings.checked.append(f"{loaded.path}: {len(loaded.recipe.regions)} region(s)")
     if product == station.product:
         findings.notes += _unseen_by_groups(station, loaded)
-    _examine_reference_set(station, loaded, findings)
+    for region in loaded.recipe.regions:
+        _examine_own_model(loaded, region, findings)
+    boxes = {region.name: region.box for region in loaded.recipe.regions if region.box is not None}
+    findings.notes += _large_code_boxes(loaded, boxes | _examine_reference_set(station, loaded, findings))
+
+
+def _large_code_boxes(loaded: LoadedRecipe, boxes: Mapping[str, Box]) -> list[str]:
+    """One line for each region that is larger than a code needs, as far as its box is known."""
+    from edge.checks.code import MOST_BUSY_PX
+
+    sizes = {
+        region.name: boxes[region.name][2:]
+        for region in loaded.recipe.regions
+        if region.code and boxes.get(region.name)
+    }
+    most = math.isqrt(MOST_BUSY_PX)
+    return [
+        f"{loaded.path}: region {name}: code: its box of {width} x {height} px is large: beyond some {most} x {most} px, "
+        f"small codes are only looked for in its busiest places; draw it closer around the code"
+        for name, (width, height) in sizes.items()
+        if width * height > MOST_BUSY_PX
+    ]
 
 
 def _unseen_by_groups(station: Station, loaded: LoadedRecipe) -> list[str]:
@@ -105,19 +128,37 @@ def _examine_backbone(station: Station, findings: Findings) -> None:
     findings.checked.append(f"{station.inference.backbone}: {len(backbone.declaration.features)} feature map(s)")
 
 
-def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Findings) -> None:
+def _examine_own_model(loaded: LoadedRecipe, region: RegionRecipe, findings: Findings) -> None:
+    """Load a region's own model as the station would, but on the CPU, and show it test pictures."""
+    if region.model is None:
+        return
+    from edge.checks.model import load_model_check
+
+    # Where the region lies changes nothing about its model.
+    box = region.box or (0, 0, 1, 1)
+    try:
+        own = load_model_check(region.name, box, region.model, loaded.path.parent, InferenceConfig())
+    except GoldlineError as refusal:
+        findings.problems.append(str(refusal))
+        return
+    findings.checked.append(f"{own.model.file}: {len(own.labels)} label(s), sha256 {own.sha256[:16]}")
+
+
+def _examine_reference_set(station: Station, loaded: LoadedRecipe, findings: Findings) -> dict[str, Box]:
+    """Each region's box as it was taught; none where nothing was, or it is not right."""
     from edge.references import Store, refuse_other_recipe
 
     store = Store(station.state_dir, loaded.product)
     try:
         if store.active() is None:
             findings.notes.append(f"{loaded.product}: not taught yet: goldline teach {loaded.product} --good DIR")
-            return
+            return {}
         found = store.load()
         refuse_other_recipe(loaded, found)
     except GoldlineError as refusal:
         findings.problems.append(str(refusal))
-        return
+        return {}
     findings.checked.append(
         f"{found.directory}: {sum(len(view.references) for view in found.manifest.views)} references"
     )
+    return {region.name: region.box for view in found.manifest.views for region in view.regions}
