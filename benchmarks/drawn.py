@@ -1,8 +1,8 @@
 """How well drawn bad parts are told from good ones: objects at a fixed place or any angle, and surfaces.
 
-    python benchmarks/drawn.py [--json] [--sets screw disc trunk leather cloth wood "solar cell"] [--good 100] [--bad 12]
+    python benchmarks/drawn.py [--json] [--sets screw disc …] [--good 100] [--bad 12] [--tiles 2 2]
 
-Each set is drawn, taught and evaluated through the library, every setting being the default one. The defects are made in
+Each set is drawn, taught and evaluated through the library, every setting but that of tiles being the default one. The defects are made in
 the material, by other means than the deviations that teaching draws into good images; none was drawn to be found. Needs
 `pip install .[cpu]` and nothing else.
 """
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from drawn_parts import PARTS
 from drawn_surfaces import SURFACES
-from judging import HEAD, Row, measure
+from judging import HEAD, PRODUCT, Row, measure
 
 SETS = PARTS | SURFACES
 
@@ -34,11 +34,14 @@ def draw(name: str, folder: Path, good: int, bad: int) -> None:
             assert cv2.imwrite(str(folder / where / f"{index:04d}.png"), one(random, defect))
 
 
-def evaluated(name: str, good: int, bad: int) -> Row:
+def evaluated(name: str, good: int, bad: int, tiles: list[int] | None) -> Row:
     """One set, taught and evaluated, and forgotten."""
     with tempfile.TemporaryDirectory() as directory:
-        folder = Path(directory) / name
+        folder, recipe = Path(directory) / name, Path(directory) / "pipelines" / PRODUCT / "recipe.toml"
         draw(name, folder, good, bad)
+        if tiles is not None:
+            recipe.parent.mkdir(parents=True)
+            recipe.write_text(f'[[regions]]\nname = "part"\n[regions.anomaly]\ntiles = {tiles}\n')
         return measure(folder, Path(directory))
 
 
@@ -48,12 +51,13 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, metavar="SET")
     parser.add_argument("--good", type=int, default=100, help="good images to teach, and as many to test")
     parser.add_argument("--bad", type=int, default=12, help="images of each defect")
+    parser.add_argument("--tiles", type=int, nargs=2, help="columns and rows; without it teaching decides")
     arguments = parser.parse_args()
     rows = []
     if not arguments.json:
         print(HEAD)
     for name in arguments.sets:
-        rows.append(evaluated(name, arguments.good, arguments.bad))
+        rows.append(evaluated(name, arguments.good, arguments.bad, arguments.tiles))
         if not arguments.json:
             print(rows[-1], flush=True)
     if arguments.json:

@@ -1,4 +1,7 @@
-"""Drawn surfaces, good or with a defect made in the material: leather, cloth, wood, a solar cell. 300 x 300 px."""
+"""Drawn surfaces, good or with a defect made in the material: leather, cloth, wood, a solar cell, rough castings.
+
+300 x 300 px; castings 1280 x 960, with flaws of a few of these.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +9,7 @@ import cv2
 import numpy as np
 
 SIDE = 300
+LARGE = (1280, 960)
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 # Outlines and curves are drawn with three bits of a pixel's fraction.
 FRACTION_BITS = 3
@@ -157,10 +161,29 @@ def solar_cell(random: np.random.Generator, defect: str | None) -> np.ndarray:
     return photographed(grey, random, (150, 130, 110), 0.08)
 
 
+def casting(random: np.random.Generator, defect: str | None) -> np.ndarray:
+    """A rough grey surface, photographed large."""
+    width, height = LARGE
+    grey = np.full((height, width), 120, np.float32)
+    for grain_px, depth in ((160, 12), (40, 6), (6, 5)):
+        coarse = random.normal(0, depth, (height // grain_px + 2, width // grain_px + 2)).astype(np.float32)
+        grey += cv2.resize(coarse, LARGE, interpolation=cv2.INTER_CUBIC)
+    x, y = (int(random.integers(100, side - 100)) for side in LARGE)
+    match defect:
+        case "pit":
+            cv2.circle(grey, (x, y), int(random.integers(3, 6)), (60,), -1, cv2.LINE_AA)
+        case "scratch":
+            angle, length = random.uniform(0, np.pi), random.uniform(20, 60)
+            end = int(x + length * np.cos(angle)), int(y + length * np.sin(angle))
+            cv2.line(grey, (x, y), end, (180,), 2, cv2.LINE_AA)
+    return np.clip(grey[..., None] + random.normal(0, 3, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
 Draw = Callable[[np.random.Generator, str | None], np.ndarray]
 SURFACES: dict[str, tuple[Draw, tuple[str, ...]]] = {
     "leather": (leather, ("cut", "fold", "poke", "glue", "colour")),
     "cloth": (cloth, ("thread", "hole", "metal", "colour", "pull")),
     "wood": (wood, ("scratch", "hole", "liquid", "knot")),
     "solar cell": (solar_cell, ("finger", "dark", "crack", "spot")),
+    "casting": (casting, ("pit", "scratch")),
 }

@@ -22,6 +22,7 @@ from edge.experts import (
     Name,
     Scale,
     beside_others,
+    experts_in_steps,
     expert_maps,
     fit,
     fused_maps,
@@ -84,15 +85,17 @@ def levelled(bank: Bank, unseen: Floats, lots: NDArray[np.str_] | None) -> tuple
     """
     if not isinstance(bank, PositionalBank):
         return bank, unseen
-    share = np.float32(level_share(len(unseen)))
+    share = level_share(len(unseen))
     apart = (1 - share) * unseen + share * beside_others(unseen, lots)
-    return msgspec.structs.replace(bank, level=level_of(unseen)), apart
+    return msgspec.structs.replace(bank, level=level_of(unseen)), apart.astype(np.float32)
 
 
 def in_steps(banks: Sequence[Bank]) -> list[Bank]:
-    """The banks that one graph compares with, as it compares them: positional ones in steps, where these are fine enough."""
+    """The banks that one graph compares with, as it compares them: in steps, where these are fine enough."""
     positional = [bank for bank in banks if isinstance(bank, PositionalBank)]
-    return [*compared_in_steps(positional)] if len(positional) == len(banks) else list(banks)
+    if positional:
+        return [*compared_in_steps(positional)]
+    return [*experts_in_steps([bank for bank in banks if isinstance(bank, FusedBank)])]
 
 
 def apart_of(bank: Bank, seen: Seen) -> Floats:
@@ -133,18 +136,13 @@ def to_arrays(bank: Bank, most: int) -> Arrays:
     """For an .npz. Vectors came from float16 features or were rounded to them, so that half precision loses nothing."""
     limit: Arrays = {"bank/most": np.array(most)}
     if isinstance(bank, PositionalBank):
-        rounding: Arrays = {}
-        if bank.rounding is not None:
-            rounding = {"bank/middle": bank.rounding.middle, "bank/step": np.array(bank.rounding.step)}
-        if bank.level is not None:
-            rounding["bank/level"] = bank.level
-        return limit | {"bank/vectors": bank.vectors.astype(np.float16), "bank/source": bank.source} | rounding
+        level: Arrays = {} if bank.level is None else {"bank/level": bank.level}
+        return limit | _stored("bank", bank) | level
     found = limit
     for name, expert in bank.experts.items():
         found[f"bank/{name}/scale"] = np.append(*expert.scale)
         if isinstance(expert.model, NearestBank):
-            found[f"bank/{name}/vectors"] = expert.model.vectors.astype(np.float16)
-            found[f"bank/{name}/source"] = expert.model.source
+            found |= _stored(f"bank/{name}", expert.model)
         else:
             found |= {f"bank/{name}/{field}": getattr(expert.model, field) for field in GAUSSIAN_FIELDS}
     return found
@@ -157,7 +155,7 @@ def from_arrays(arrays: Arrays, grid: Grid) -> Bank:
             vectors=np.asarray(arrays["bank/vectors"], np.float32),
             source=np.asarray(arrays["bank/source"], np.int32),
             grid=grid,
-            rounding=_rounding(arrays),
+            rounding=_rounding("bank", arrays),
             level=np.asarray(arrays["bank/level"], np.float32) if "bank/level" in arrays else None,
         )
     names: list[Name] = [name for name in NAMES if f"bank/{name}/scale" in arrays]
@@ -165,10 +163,17 @@ def from_arrays(arrays: Arrays, grid: Grid) -> Bank:
     return FusedBank(experts=experts, grid=grid)
 
 
-def _rounding(arrays: Arrays) -> Rounding | None:
-    if "bank/step" not in arrays:
+def _stored(prefix: str, bank: PositionalBank | NearestBank) -> Arrays:
+    found: Arrays = {f"{prefix}/vectors": bank.vectors.astype(np.float16), f"{prefix}/source": bank.source}
+    if bank.rounding is not None:
+        found |= {f"{prefix}/middle": bank.rounding.middle, f"{prefix}/step": np.array(bank.rounding.step)}
+    return found
+
+
+def _rounding(prefix: str, arrays: Arrays) -> Rounding | None:
+    if f"{prefix}/step" not in arrays:
         return None
-    return Rounding(middle=np.asarray(arrays["bank/middle"], np.float32), step=float(arrays["bank/step"]))
+    return Rounding(middle=np.asarray(arrays[f"{prefix}/middle"], np.float32), step=float(arrays[f"{prefix}/step"]))
 
 
 def stored_tensors(arrays: Arrays, grid: Grid) -> dict[str, Tensor]:
@@ -187,6 +192,7 @@ def _expert(arrays: Arrays, name: Name) -> Expert:
     model = NearestBank(
         vectors=np.asarray(arrays[f"bank/{name}/vectors"], np.float32),
         source=np.asarray(arrays[f"bank/{name}/source"], np.int32),
+        rounding=_rounding(f"bank/{name}", arrays),
     )
     return Expert(model=model, scale=Scale(middle, unit))
 

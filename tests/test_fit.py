@@ -65,6 +65,19 @@ def test_the_recipe_may_name_the_method():
     assert report.registration.method == "rigid" and "recipe" in report.reasons[0]
 
 
+def test_parts_that_lie_beyond_the_range_are_in_free_pose_and_one_mishap_is_not():
+    scene, turned = Scene(17), [Pose(angle_deg=angle) for angle in (-19, -17, -15, 16, 18)]
+    usual = [scene.view(pose) for pose in poses(20, 5, 6)]
+    mishap = fit([*usual, scene.view(turned[0])], AUTO)
+    assert mishap.registered and mishap.registration.method == "rigid"
+    anyhow = [*usual, *(scene.view(pose) for pose in turned)]
+    report = fit(anyhow, AUTO)
+    assert not report.registered and "5 of 25 good images, laid by rigid, lie beyond" in report.reasons[0]
+    assert all(align(report.registration, image).accepted for image in anyhow)
+    wanted = fit(anyhow, RegistrationRecipe(method="rigid")).registration
+    assert wanted.registered and sum(not align(wanted, image).accepted for image in anyhow) == 5
+
+
 def test_one_image_is_enough_to_be_golden():
     report = fit([Scene(18).view()], AUTO)
     assert report.registration.method == "rigid" and report.registered and report.golden_index == 0
