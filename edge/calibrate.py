@@ -1,7 +1,7 @@
 """From scores of good images by references that exclude them, to scales, limits and the images that look odd.
 
 1. Each check's leave-one-image-out scores give its scale: the median, and the spread of the upper half.
-2. The largest standardised score of each image is what the line would have seen of it.
+2. The largest standardised score of each image is what the line would have seen of it, by scales that it had no share in.
 3. Odd images, far above the rest, are named and set aside, and cost their share of the promise.
 4. The review limit is a score near the top: of n exchangeable good images and one more, the one more reaches the r-th
    largest with probability r / (n + 1) (conformal prediction: Vovk, Gammerman, Shafer, 2005). r is as large as
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
-from edge.judge import Calibration, CheckScale, standardise
+from edge.judge import Calibration, CheckScale
 from edge.recipe import LimitsRecipe
 from edge.records import Limits
 
@@ -74,7 +74,7 @@ def calibrate(scores: Mapping[str, Scores], least_spreads: Mapping[str, float], 
         empty = Calibration(scales={}, limits=Limits(review=1.0, fail=2.0), images=images, rate=None)
         return Outcome(empty, np.empty(0), ())
     scales = {name: scale_of(values, least_spreads[name]) for name, values in scores.items()}
-    overall = np.max([[standardise(scales[name], float(s)) for s in scores[name]] for name in scales], axis=0)
+    overall = largest_unseen(list(scores.values()), [least_spreads[name] for name in scores])
     odd = odd_images(overall)
     rank = max(len(odd) + 1, math.floor(TARGET_RATE * (images + 1)))
     calibration = Calibration(
@@ -85,6 +85,25 @@ def calibrate(scores: Mapping[str, Scores], least_spreads: Mapping[str, float], 
         goods=tuple(sorted(float(score) for score in overall)),
     )
     return Outcome(calibration, overall, odd)
+
+
+def largest_unseen(
+    scores: Sequence[Scores], least_spreads: Sequence[float], lots: NDArray[np.str_] | None = None
+) -> Scores:
+    """The largest of each image's standardised scores [n] each, by scales without it, or without its lot.
+
+    A share in the scales of many would bring each image's largest closer than a new one's comes: of 12 images and four
+    scores twice as many new ones would exceed all of them as should. The order by a single score depends on no scale.
+    """
+    groups = np.arange(len(scores[0])) if lots is None else np.unique(lots, return_inverse=True)[1]
+    share_all = len(scores) == 1 or len(np.unique(groups)) == 1
+    found = np.full(len(groups), -np.inf)
+    for one, least in zip(scores, least_spreads, strict=True):
+        for group in np.unique(groups):
+            own = groups == group
+            scale = scale_of(one if share_all else one[~own], least)
+            found[own] = np.maximum(found[own], (one[own] - scale.median) / scale.spread)
+    return found
 
 
 def limits_of(overall: Scores, rank: int = 1) -> Limits:

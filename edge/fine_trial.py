@@ -18,7 +18,7 @@ from edge.material import Material, Tell, evenly
 from edge.recipe import RegionRecipe
 from edge.records import Pose
 from edge.tensors import Bank
-from edge.tiles import Scales
+from edge.tiles import Scales, unseen
 from edge.trial import Trial
 from edge.view import View
 
@@ -143,11 +143,18 @@ class HeldOut:
         names = (str(plans[0].bank), "tiles", "template")
         trial = Trial(owner=[row for row, scores in enumerate(self.images) for _ in scores[0][1:]])
         for number, name in enumerate(names[: len(self.images[0])]):
-            good = np.stack([scores[number][0] for scores in self.images], axis=1)
-            bad = np.concatenate([scores[number][1:] for scores in self.images]).T
-            scales = Scales.learned(list(good), LEAST_SPREADS[names[0]])
-            trial.good[name], trial.bad[name] = scales.score(list(good)).tolist(), scales.score(list(bad)).tolist()
+            good = [*np.stack([scores[number][0] for scores in self.images], axis=1)]
+            least = LEAST_SPREADS[names[0]]
+            trial.good[name], trial.bad[name] = unseen(good, least).tolist(), self._copies(number, good, least)
         return trial
+
+    def _copies(self, number: int, good: Sequence[Scores], least: float) -> list[float]:
+        """By one judge, the scores of all copies; each by scales without the image [k, n] that it is a copy of."""
+        found: list[float] = []
+        for row, scores in enumerate(self.images):
+            scales = Scales.learned([np.delete(one, row) for one in good], least)
+            found += scales.score([*scores[number][1:].T]).tolist()
+        return found
 
 
 def splits(count: int) -> Iterator[tuple[Indices, Indices]]:

@@ -104,7 +104,8 @@ def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
         return 1.0
     left, top, width, height = box or (0, 0, *image_size)
     corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]]) - 0.5
-    found = _apply(pose_matrix(pose, image_size), corners) + 0.5
+    # OpenCV's intersection fails on edges that almost lie on each other.
+    found = np.round(_apply(pose_matrix(pose, image_size), corners) + 0.5, 3)
     frame = np.array([[0, 0], [image_size[0], 0], image_size, [0, image_size[1]]], np.float32)
     return min(1.0, cv2.intersectConvexConvex(found.astype(np.float32), frame)[0] / (width * height))
 

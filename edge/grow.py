@@ -22,7 +22,7 @@ from edge.references import Arrays, ReferenceSet
 from edge.region import Region
 from edge.score_graph import compile_graph
 from edge.tensors import Bank, tensors_of
-from edge.tiles import Scales, Tiles
+from edge.tiles import Scales, Tiles, unseen
 from edge.view_inspector import Prepared
 
 Images = NDArray[np.uint8]
@@ -80,8 +80,10 @@ class Grower:
         tiles, anomaly = Tiles(*manifest.tiles), self._anomaly(manifest)
         grown = [self._grow_tile(manifest, number, arrays, kept, cuts) for number in range(len(tiles))]
         raw = [bank.image_score(memory.maps_of(one.before, one.apart), manifest.top_fraction) for one in grown]
-        scales = Scales.learned([values[self._counted] for values in raw], LEAST_SPREADS[str(manifest.bank)])
+        counted, least = [values[self._counted] for values in raw], LEAST_SPREADS[str(manifest.bank)]
+        scales = Scales.learned(counted, least)
         scores[f"{manifest.name}.anomaly"] = scales.score(raw)
+        scores[f"{manifest.name}.anomaly"][self._counted] = unseen(counted, least)
         most = memory.most_of(grown[0].after, anomaly)
         tensors = tensors_of(grown[0].after, most)
         graph = compile_graph(self._extractor.backbone, tensors, tiles.size(manifest.size), manifest.top_fraction)

@@ -94,15 +94,21 @@ def taught_by(recipe: Recipe) -> dict[str, Any]:
         del region["code"], region["model"]
     for view in told["views"].values():
         del view["mm_per_px"]
-    # A view that says nothing else is as one that is not named.
-    told["views"] = {role: view for role, view in told["views"].items() if any(view.values())}
+    told["views"] = _telling(told["views"])
     return told
+
+
+def _telling(views: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """A view that says nothing is as one that is not named."""
+    return {role: view for role, view in views.items() if any(view.values())}
 
 
 def refuse_other_recipe(recipe: LoadedRecipe, found: ReferenceSet) -> None:
     """Raises ReferenceSetError where the set was taught by another recipe than this one has become."""
     wanted = taught_by(recipe.recipe)
-    changed = [key for key in wanted if wanted[key] != found.manifest.taught.get(key)]
+    was = dict(found.manifest.taught)
+    was["views"] = _telling(was.get("views", {}))
+    changed = [key for key in wanted if wanted[key] != was.get(key)]
     if changed:
         raise ReferenceSetError(
             f"{recipe.path}: {' and '.join(changed)} changed since the reference set was taught: "

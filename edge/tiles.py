@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bank import EMBEDDING_SIDE
-from edge.calibrate import scale_of
+from edge.calibrate import largest_unseen, scale_of
 from edge.judge import CheckScale
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -135,3 +135,8 @@ class Scales:
             (one - np.float32(scale.median)) / np.float32(scale.spread)
             for one, scale in zip(maps, self.each, strict=True)
         ]
+
+
+def unseen(scores: Sequence[Scores], least_spread: float, lots: NDArray[np.str_] | None = None) -> Scores:
+    """The region's scores [n] of the very images that scales are learned of, each by scales without it, or its lot."""
+    return scores[0] if len(scores) == 1 else largest_unseen(scores, [least_spread] * len(scores), lots)

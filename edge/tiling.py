@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from edge.check_recipes import AnomalyCheck
 from edge.errors import GoldlineError
 from edge.features import Extractor
 from edge.fine_trial import FineTrial
@@ -36,8 +37,11 @@ LEAST_SHRINKAGE = 0.95
 MOST_ELONGATED = 2.0
 # Fewer good images than this say nothing about so rare a thing as a good part's worst place.
 LEAST_IMAGES = 8
-# Bytes of good images' cuts, of all regions in tiles: a quarter of the GiB that teach may take, 300 images in four tiles.
-CUT_BYTES = 256 << 20
+# Bytes of good images' cuts and of banks, of all regions in tiles: a third of the GiB that teach may take, 300 images in
+# four tiles.
+TILE_BYTES = 320 << 20
+# Of a bank, for each px of a tile and each vector that it keeps of a place: 152 floats for 8 x 8 px.
+BANK_BYTES = 10
 # Tiles are taken where they leave at most this share of one tile's wrong pairs, by more standard errors than chance.
 CLEAR_SHARE = 2 / 3
 CLEAR_ERRORS = 2.0
@@ -45,10 +49,10 @@ CLEAR_ERRORS = 2.0
 
 @dataclass(frozen=True)
 class Room:
-    """What each region may take whose tiles teach decides: so many, and so many bytes of good images' cuts."""
+    """What each region may take whose tiles teach decides: so many, and so many bytes of cuts and banks."""
 
     tiles: int
-    cut_bytes: int
+    bytes: int
 
 
 def room(regions: Sequence[RegionRecipe], sizes: Sequence[SizeOf], images: int) -> Room:
@@ -56,24 +60,31 @@ def room(regions: Sequence[RegionRecipe], sizes: Sequence[SizeOf], images: int) 
 
     Raises GoldlineError where it asks for more than memory holds of so many images.
     """
-    asked = [(region, Tiles(*region.anomaly.tiles), size_of) for region, size_of in zip(regions, sizes, strict=True)
-             if region.anomaly is not None and region.anomaly.tiles != "auto"]  # fmt: skip
-    needed = [cut_bytes(tiles.whole(size_of(tiles)), images) for _, tiles, size_of in asked if len(tiles) > 1]
-    if sum(needed) > CUT_BYTES:
-        names = ", ".join(region.name for region, tiles, _ in asked if len(tiles) > 1)
+    needed: dict[str, int] = {}
+    free, left = 0, MOST_TILES
+    for region, size_of in zip(regions, sizes, strict=True):
+        if region.anomaly is None:
+            continue
+        if region.anomaly.tiles == "auto":
+            free += 1
+            continue
+        tiles = Tiles(*region.anomaly.tiles)
+        left -= len(tiles)
+        if len(tiles) > 1:
+            needed[region.name] = tile_bytes(tiles.whole(size_of(tiles)), images, region.anomaly.per_cell)
+    total = sum(needed.values())
+    if total > TILE_BYTES:
         raise GoldlineError(
-            f"regions.anomaly.tiles of {names}: {images} good images would take {sum(needed) / 2**20:.0f} MiB in tiles, "
-            f"{CUT_BYTES >> 20} are to be had: ask for fewer tiles or a smaller working_px, or teach from at most "
-            f"{images * CUT_BYTES // sum(needed)} images"
+            f"regions.anomaly.tiles of {', '.join(needed)}: {images} good images and their memory banks would take "
+            f"{total / 2**20:.0f} MiB in tiles, {TILE_BYTES >> 20} are to be had: ask for fewer tiles, a smaller "
+            "working_px or per_cell, or teach from fewer images"
         )
-    free = sum(region.anomaly is not None for region in regions) - len(asked)
-    left = MOST_TILES - sum(len(tiles) for _, tiles, _ in asked)
-    return Room(max(1, left // max(1, free)), (CUT_BYTES - sum(needed)) // max(1, free))
+    return Room(max(1, left // max(1, free)), (TILE_BYTES - total) // max(1, free))
 
 
-def cut_bytes(size: Size, images: int) -> int:
-    """Of the cuts of so many images."""
-    return 3 * size[0] * size[1] * images
+def tile_bytes(size: Size, images: int, per_cell: int = AnomalyCheck().per_cell) -> int:
+    """Of the cuts of so many images, and of banks that keep so many vectors of a place."""
+    return size[0] * size[1] * (3 * images + BANK_BYTES * min(per_cell, images))
 
 
 def finest(box: Box, size_of: SizeOf, images: int, within: Room) -> Tiles:
@@ -86,7 +97,7 @@ def finest(box: Box, size_of: SizeOf, images: int, within: Room) -> Tiles:
         across, down = whole = tiles.whole(size_of(tiles))
         fills = box[2] >= LEAST_SHRINKAGE * across and box[3] >= LEAST_SHRINKAGE * down
         is_slim = elongation(box, tiles) > max(math.log(MOST_ELONGATED), elongation(box, ONE))
-        return fills and not is_slim and cut_bytes(whole, images) <= within.cut_bytes
+        return fills and not is_slim and tile_bytes(whole, images) <= within.bytes
 
     sides = range(1, within.tiles + 1)
     grids = [Tiles(columns, rows) for rows in sides for columns in sides if columns * rows <= within.tiles]

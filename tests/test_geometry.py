@@ -127,4 +127,11 @@ def test_a_box_is_inside_where_all_of_it_is_seen(dx: float, dy: float, angle: fl
     inside = geometry.inside(box, pose, image_size)
     # The corners of the outermost pixels lie half a pixel beyond their centres, which are what is seen.
     assert mask.all() if inside else cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0).min() == 0
-    assert geometry.visible_share(box, pose, image_size) == 1 or not inside
+    assert (geometry.visible_share(box, pose, image_size) == 1) is inside or mask.all()
+
+
+@given(st.floats(-60, 60), st.floats(-50, 50), st.sampled_from([0.0, 1e-12, 1e-8, -1e-10, 1e-4, 7.0]))
+def test_a_visible_share_is_the_share_of_points_that_are_seen(dx: float, dy: float, angle: float) -> None:
+    pose, box, image_size = Pose(dx_px=dx, dy_px=dy, angle_deg=angle), (10, 8, 60, 40), (80, 56)
+    mask = geometry.seen(box, pose, image_size, (240, 160))
+    assert geometry.visible_share(box, pose, image_size) == pytest.approx(float((mask > 0).mean()), abs=0.02)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,9 @@ from edge.commands import inspect as command
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.inspector import Inspector, Scores
+from edge.recipe import load_recipe
 from edge.records import Limits, Outcome, Reason, Verdict
-from edge.references import Store
+from edge.references import Store, refuse_other_recipe
 from edge.teach import teach
 from tests import lid
 
@@ -127,6 +129,12 @@ def test_a_recipe_changed_since_teaching_is_refused(tmp_path: Path) -> None:
     Inspector.load(station, lid.PRODUCT)
     path.write_text(lid.RECIPE + "[views.main]\nmm_per_px = 0.2\n")
     Inspector.load(station, lid.PRODUCT)
+
+
+def test_a_set_of_when_empty_views_were_noted_is_not_refused(station: Station) -> None:
+    found, recipe = Store(station.state_dir, lid.PRODUCT).load(), load_recipe(station, lid.PRODUCT)
+    noted = {**found.manifest.taught, "views": {"main": {"registration": None}}}
+    refuse_other_recipe(recipe, replace(found, manifest=msgspec.structs.replace(found.manifest, taught=noted)))
 
 
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:

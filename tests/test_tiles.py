@@ -22,7 +22,7 @@ from edge.recipe import RegionRecipe
 from edge.records import Outcome, Verdict
 from edge.references import Store
 from edge.teach import Taught, teach
-from edge.tiles import ONE, Scales, Tiles
+from edge.tiles import ONE, Scales, Tiles, unseen
 from edge.tiling import Room
 from edge.trial import Trial
 from tests import lid
@@ -143,7 +143,7 @@ def test_a_set_of_before_there_were_tiles_is_judged_with(tmp_path: Path) -> None
     assert judged(station, image).score == before.score
 
 
-@pytest.mark.parametrize("at", [(90, 60), (200, 150), (128, 96)], ids=["first tile", "last tile", "on the seams"])
+@pytest.mark.parametrize("at", [(90, 60), (200, 150), (128, 60)], ids=["first tile", "last tile", "on a seam"])
 def test_a_speck_that_one_tile_misses_is_found_where_it_is(whole: Station, tiled: Station, at: tuple[int, int]) -> None:
     image = specked(21, at)
     assert judged(whole, image).outcome is Outcome.PASS
@@ -155,9 +155,7 @@ def test_a_speck_that_one_tile_misses_is_found_where_it_is(whole: Station, tiled
 
 def test_good_lids_pass_in_tiles(tiled: Station) -> None:
     lids = lid.Lids(22)
-    for _ in range(3):
-        verdict = judged(tiled, lids.good())
-        assert verdict.score < verdict.limits.fail
+    assert sum(judged(tiled, lids.good()).outcome is Outcome.PASS for _ in range(20)) >= 14
 
 
 def test_batches_of_every_size_score_the_same(tiled: Station) -> None:
@@ -244,7 +242,7 @@ def region(name: str = "part", tiles: object = "auto") -> RegionRecipe:
 
 class TestRoom:
     def test_a_recipe_that_asks_for_more_than_memory_holds_is_told_what_to_change(self):
-        with pytest.raises(GoldlineError, match=r"tiles of part: 1000 good images .* at most \d+ images"):
+        with pytest.raises(GoldlineError, match=r"tiles of part: 1000 good images .* MiB in tiles, 320"):
             tiling.room([region(tiles=(2, 2))], [size_of], 1000)
         # One tile is what it always was.
         tiling.room([region(tiles=(1, 1))], [size_of], 1000)
@@ -270,12 +268,24 @@ class TestRoom:
     ],
 )
 def test_the_finest_grid_is_what_the_camera_sees_and_the_box_is_like(box, room, expected):
-    found = tiling.finest((0, 0, *box), size_of, 10, Room(room, tiling.CUT_BYTES))
+    found = tiling.finest((0, 0, *box), size_of, 10, Room(room, tiling.TILE_BYTES))
     assert (found.columns, found.rows) == expected
 
 
 def test_fewer_tiles_are_looked_for_where_many_images_need_the_memory():
-    assert len(tiling.finest((0, 0, 2048, 2048), size_of, 2000, Room(4, tiling.CUT_BYTES))) == 1
+    assert len(tiling.finest((0, 0, 2048, 2048), size_of, 2000, Room(4, tiling.TILE_BYTES))) == 1
+
+
+@pytest.mark.parametrize("images", [5, 12, 20])
+def test_no_image_has_a_share_in_the_scales_that_it_is_judged_by(images):
+    """Else, of few images in four tiles, twice as many new ones exceeded all of them as should."""
+    above = []
+    for seed in range(400):
+        drawn = np.random.default_rng(seed).normal(10, 1, (4, images + 50))
+        goods = list(drawn[:, :images])
+        limit = unseen(goods, 1e-6).max()
+        above.append((Scales.learned(goods, 1e-6).score(list(drawn[:, images:])) > limit).mean())
+    assert np.mean(above) < 1.15 / (images + 1)
 
 
 def textures(folder: Path, count: int, size: tuple[int, int]) -> Path:

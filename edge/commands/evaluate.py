@@ -86,7 +86,7 @@ def _load(station: Station, product: str, identity: str | None) -> "Inspector":
             "station would refuse the set",
             file=sys.stderr,
         )
-    return Inspector.load(station, product, identity=identity, recipe=recipe)
+    return Inspector.load(station, product, identity=found.id, recipe=recipe)
 
 
 def _judge(arguments: argparse.Namespace, inspectors: "Sequence[Inspector]") -> "list[Evaluation]":
