@@ -26,7 +26,7 @@ from edge.gaussians import (
     fit_gaussians,
     gaussian_distances,
 )
-from edge.nearest import NearestBank, all_vectors, build_nearest, grow_nearest, nearest_distances
+from edge.nearest import NearestBank, all_vectors, build_nearest, grow_nearest, nearest_distances, nearest_in_steps
 
 Name = Literal["whole", "half", "gaussians"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -212,6 +212,22 @@ def newly(bank: FusedBank, seen: Seen, first: int) -> FusedBank:
         return msgspec.structs.replace(expert, model=model)
 
     return msgspec.structs.replace(bank, experts={name: fresh(name, one) for name, one in bank.experts.items()})
+
+
+def experts_in_steps(banks: Sequence[FusedBank]) -> list[FusedBank]:
+    """Banks of the same experts that one graph compares with: nearest vectors in steps, where these are fine enough."""
+    models = {name: _in_steps([bank.experts[name].model for bank in banks]) for name in banks[0].experts}
+
+    def stepped(number: int, bank: FusedBank) -> FusedBank:
+        experts = {n: msgspec.structs.replace(one, model=models[n][number]) for n, one in bank.experts.items()}
+        return msgspec.structs.replace(bank, experts=experts)
+
+    return [stepped(number, bank) for number, bank in enumerate(banks)]
+
+
+def _in_steps(models: Sequence[Model]) -> Sequence[Model]:
+    nearest = [model for model in models if isinstance(model, NearestBank)]
+    return nearest_in_steps(nearest) if nearest else models
 
 
 def _folds(count: int, lots: NDArray[np.str_] | None) -> list[NDArray[np.bool_]]:

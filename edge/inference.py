@@ -36,7 +36,7 @@ LOAD_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "No
 
 Images = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
-Tensors = Mapping[str, NDArray[np.float32] | NDArray[np.uint8]]
+Tensors = Mapping[str, NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,12 +19,11 @@ from edge.features import Extractor
 from edge.kept import pack_kept
 from edge.manifest import RegionManifest
 from edge.material import Tell
-from edge.positional import PositionalBank
 from edge.recipe import RegionRecipe
 from edge.references import Arrays
 from edge.score_graph import compile_graph
 from edge.tensors import Bank, tensors_of
-from edge.tiles import ONE, Scales, Tiles
+from edge.tiles import ONE, Scales, Tiles, unseen
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -32,8 +31,9 @@ Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
 # Below these a spread is an accident, by bank or check: a score of distances has its relative one (calibrate.py); a fused
-# score of a usual good image is about 1; a template score of a tenth of its tolerance is nothing; tiles score in spreads.
-LEAST_SPREADS = {"positional": 1e-6, "global": 0.03, "template": 0.1, "tiles": 0.1}
+# score of a usual good image is about 1; a template score of a tenth of its tolerance is nothing; tiles score in
+# spreads that have a least of their own.
+LEAST_SPREADS = {"positional": 1e-6, "global": 0.03, "template": 0.1, "tiles": 1.0}
 
 
 @dataclass(frozen=True)
@@ -181,12 +181,12 @@ def learn_banks(anomaly: AnomalyCheck, plan: Plan, goods: Goods, extractor: Extr
     rows, columns = banks[0].grid
     return Banked(
         apart=np.concatenate([one.apart for one in learned], axis=1),
-        scores=scales.score(raw),
+        scores=unseen(raw, least, lots_of(goods)),
         graph=graph,
         grid=(rows * tiles.rows, columns * tiles.columns),
         vectors=sum(memory.size_of(one.bank) for one in learned),
         arrays={"embedding": embedding, **arrays},
-        reasons=_agreement(learned, goods),
+        reasons=_agreement(learned),
     )
 
 
@@ -212,20 +212,22 @@ def learn_tile(
     if plan.levelled:
         built, apart = memory.levelled(built, apart, lots_of(goods))
     apart = apart[: goods.known]
-    if not isinstance(built, PositionalBank) or built.vectors.shape[1] >= len(stack):
-        return TileBank(built, apart, None)
-    found = agreement.measure(stack, seen.whole, built, apart, plan.top_fraction, extractor.features)
+    shown = agreement.Goods(stack, seen, apart)
+    halved = "half" in plan.experts
+    found = agreement.measure(
+        shown,
+        memory.in_steps([built])[0],
+        plan.top_fraction,
+        lambda images: extractor.see(images, halved=halved),
+        lambda done, total: told("exact search", done, total),
+    )
     return TileBank(built, apart, found)
 
 
-def _agreement(learned: Sequence[TileBank], goods: Goods) -> tuple[str, ...]:
+def _agreement(learned: Sequence[TileBank]) -> tuple[str, ...]:
     """How well the banks stand for all references, where they hold fewer: by the tile where they do least."""
     found = [one.agreement for one in learned if one.agreement is not None]
-    if not found:
-        return ()
-    worst, kept = min(found, key=lambda one: (one.verdicts, one.rank)), learned[0].bank
-    assert isinstance(kept, PositionalBank)
-    return (f"{kept.vectors.shape[1]} of {len(goods.stack)} references kept for each place: {worst}",)
+    return (str(min(found, key=lambda one: (one.verdicts, one.rank))),) if found else ()
 
 
 def _of_tile(tell: Tell, number: int, count: int) -> Tell:

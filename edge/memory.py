@@ -22,8 +22,8 @@ from edge.experts import (
     Name,
     Scale,
     beside_others,
-    experts_in_steps,
     expert_maps,
+    experts_in_steps,
     fit,
     fused_maps,
     grid_of,
@@ -107,7 +107,15 @@ def maps_of(bank: Bank, apart: Floats) -> Floats:
     """Maps [n, cells] of the apart: what the graph gives."""
     if isinstance(bank, PositionalBank):
         return apart if bank.level is None else apart - bank.level
-    return fused_maps(bank, _split(bank, apart))
+    return fused_maps(bank, split(bank, apart))
+
+
+def split(bank: FusedBank, apart: Floats) -> dict[Name, Floats]:
+    """Each expert's distances [n, its cells] of an apart."""
+    names: list[Name] = [name for name in NAMES if name in bank.experts]
+    ends = np.cumsum([np.prod(grid_of(name, bank.grid)) for name in names])
+    parts: list[Floats] = np.split(apart, ends[:-1], axis=1)
+    return dict(zip(names, parts, strict=True))
 
 
 def grown(bank: Bank, seen: Seen, first: int, anomaly: AnomalyCheck) -> Bank:
@@ -212,13 +220,6 @@ def _positional_unseen(
 
 def _joined(maps: Maps) -> Floats:
     return np.concatenate([maps[name] for name in NAMES if name in maps], axis=1)
-
-
-def _split(bank: FusedBank, apart: Floats) -> dict[Name, Floats]:
-    names: list[Name] = [name for name in NAMES if name in bank.experts]
-    ends = np.cumsum([np.prod(grid_of(name, bank.grid)) for name in names])
-    parts: list[Floats] = np.split(apart, ends[:-1], axis=1)
-    return dict(zip(names, parts, strict=True))
 
 
 def _stage(tell: Tell, name: str) -> Progress:

@@ -4,12 +4,15 @@ The vectors are the farthest from each other (PatchCore, Roth et al. 2022), of f
 picture's mean and deviation in every channel: a picture's light, contrast and sharpness cancel.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bank import Features
 from edge.coreset import Floats, Indices, Progress, k_centre, silent, squared_distances
+from edge.rounding import Rounding, rounding_of_each
 
 # Vectors that a coreset is chosen from, by chance: k-centre of 40,000 takes a second, and of more finds no more.
 MOST_CANDIDATES = 40_000
@@ -18,10 +21,14 @@ LEAST_DEVIATION = 1e-3
 
 
 class NearestBank(msgspec.Struct, frozen=True, kw_only=True):
-    """`vectors` float32 [m, c], each exact in half precision; `source` int32 [m] is the reference each came from."""
+    """`vectors` float32 [m, c], each exact in half precision; `source` int32 [m] is the reference each came from.
+
+    With a `rounding` they are compared in its steps, as narrow bytes.
+    """
 
     vectors: Floats
     source: NDArray[np.int32]
+    rounding: Rounding | None = None
 
 
 def own_scale(cells: Features) -> Floats:
@@ -62,13 +69,23 @@ def grow_nearest(bank: NearestBank, fresh: NearestBank, most: int) -> NearestBan
     """At most `most` of old vectors and fresh ones, farthest first: what is far from all others is kept for certain."""
     vectors = np.concatenate([bank.vectors, fresh.vectors])
     order = k_centre(vectors, max(most, 1))
-    return NearestBank(vectors=vectors[order], source=np.concatenate([bank.source, fresh.source])[order])
+    source = np.concatenate([bank.source, fresh.source])[order]
+    return NearestBank(vectors=vectors[order], source=source, rounding=bank.rounding)
+
+
+def nearest_in_steps(banks: Sequence[NearestBank]) -> list[NearestBank]:
+    """Banks that one graph compares with, in steps where these are fine enough for each of them, else as they are."""
+    found = rounding_of_each([bank.vectors[None] for bank in banks], narrow=True)
+    return [msgspec.structs.replace(bank, rounding=one) for bank, one in zip(banks, found, strict=True)]
 
 
 def nearest_distances(bank: NearestBank, picture: Features, own: int = -1) -> Floats:
     """Distances [cells] of a picture [cells, c] to the nearest vector, of those not from reference `own`."""
     others = bank.vectors[bank.source != own] if own >= 0 else bank.vectors
-    return np.sqrt(squared_distances(own_scale(picture), others).min(1))
+    seen, rounding = own_scale(picture), bank.rounding
+    if rounding is None:
+        return np.sqrt(squared_distances(seen, others).min(1))
+    return np.sqrt(rounding.squared(squared_distances(rounding.levels(seen), rounding.narrow_levels(others)).min(1)))
 
 
 def _stored(vectors: Floats) -> Floats:

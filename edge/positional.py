@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.bank import Features, Grid, blocks
 from edge.coreset import Floats, Indices, Progress, farthest_points, silent, squared_distances
-from edge.rounding import Rounding, rounding_of
+from edge.rounding import Rounding, rounding_of_each
 
 # A cell's own place among the nine that it is compared with.
 CENTRE = 4
@@ -82,9 +82,7 @@ def level_share(pictures: int) -> float:
 
 def compared_in_steps(banks: Sequence[PositionalBank]) -> list[PositionalBank]:
     """Banks that one graph compares with, in steps where these are fine enough for each of them, else as they are."""
-    found = [rounding_of(bank.vectors) for bank in banks]
-    if any(rounding is None for rounding in found):
-        return list(banks)
+    found = rounding_of_each([bank.vectors for bank in banks])
     return [msgspec.structs.replace(bank, rounding=one) for bank, one in zip(banks, found, strict=True)]
 
 

@@ -89,8 +89,8 @@ class _Compiler:
         cells, channels, _ = self._tensors["bank/vectors"].shape
         queries, back = neighbourhood(self._graph.grid)
         by_cell = builder.node("Transpose", self._graph.features, perm=[2, 0, 1])
-        stepped = "bank/step" in self._tensors
-        by_cell = self._levels(by_cell) if stepped else by_cell
+        stepped = self._stepped("bank")
+        by_cell = self._levels(by_cell, "bank") if stepped else by_cell
         around = builder.node("Gather", by_cell, builder.constant(queries), axis=0)
         around = builder.node("Reshape", around, builder.constant([cells, -1, channels]))
         closeness = self._closeness(self._numbers(around) if stepped else around, "bank")
@@ -98,27 +98,27 @@ class _Compiler:
         met = builder.node("Gather", flat, builder.constant(back), axis=0)
         best = builder.node("ReduceMax", met, builder.constant([1]), keepdims=0)
         squares = self._squares(self._numbers(by_cell) if stepped else by_cell, 2)
-        if not stepped:
-            return builder.node("Transpose", self._distances(squares, best), perm=[1, 0])
-        steps = self._distances(builder.node("Sub", squares, self._number(NOISE * channels)), best)
-        return builder.node("Transpose", builder.node("Mul", steps, self._tensor("bank/step")), perm=[1, 0])
+        return builder.node("Transpose", self._distances(squares, best, "bank"), perm=[1, 0])
 
-    def _levels(self, features: str) -> str:
+    def _stepped(self, name: str) -> bool:
+        return f"{name}/step" in self._tensors
+
+    def _levels(self, features: str, name: str) -> str:
         """Features [..., c] as bytes: see `rounding.py`."""
         builder = self._builder
-        centred = builder.node("Sub", features, self._tensor("bank/middle"))
-        return builder.node("QuantizeLinear", centred, self._tensor("bank/step"), self._byte())
+        centred = builder.node("Sub", features, self._tensor(f"{name}/middle"))
+        return builder.node("QuantizeLinear", centred, self._tensor(f"{name}/step"), self._zero(np.uint8))
 
-    def _numbers(self, levels: str) -> str:
-        """Bytes as the whole numbers that they stand for.
+    def _numbers(self, levels: str, kind: type[np.uint8 | np.int8] = np.uint8) -> str:
+        """Bytes, unsigned about a middle or signed, as the whole numbers that they stand for.
 
         Written between bytes and a product, ONNX Runtime makes both one product of bytes; what does not know that
         multiplies floats, with the same result: sums stay below 2^24.
         """
-        return self._builder.node("DequantizeLinear", levels, self._number(1), self._byte())
+        return self._builder.node("DequantizeLinear", levels, self._number(1), self._zero(kind))
 
-    def _byte(self) -> str:
-        return self._builder.constant(np.array(MIDDLE, np.uint8))
+    def _zero(self, kind: type[np.uint8 | np.int8]) -> str:
+        return self._builder.constant(np.array(MIDDLE if kind is np.uint8 else 0, kind))
 
     def fused(self) -> str:
         """The mean of the experts' maps, each on its own scale and laid over the finest grid: [n, cells]."""
@@ -146,7 +146,9 @@ class _Compiler:
         variance = builder.node("ReduceMean", builder.node("Mul", centred, centred), axes)
         deviation = builder.node("Add", builder.node("Sqrt", variance), self._number(LEAST_DEVIATION))
         queries = builder.node("Transpose", builder.node("Div", centred, deviation), perm=[0, 2, 1])
-        return self._distances(self._squares(queries, 2), self._closeness(queries, name))
+        if self._stepped(name):
+            queries = self._numbers(self._levels(queries, name))
+        return self._distances(self._squares(queries, 2), self._closeness(queries, name), name)
 
     def _gaussians(self) -> str:
         """Distances [n, every second cell] to the nearest of local Gaussians and exceptions."""
@@ -171,7 +173,7 @@ class _Compiler:
         builder = self._builder
         white = builder.node("MatMul", cells, self._tensor("gaussians/white"))
         white = builder.node("Sub", white, self._tensor("gaussians/centre"))
-        return self._distances(self._squares(white, 2), self._closeness(white, "gaussians/exceptions"))
+        return self._distances(self._squares(white, 2), self._closeness(white, "gaussians/exceptions"), "gaussians")
 
     def _laid(self, name: Name, distances: str) -> str:
         builder, grid = self._builder, self._graph.grid
@@ -189,8 +191,9 @@ class _Compiler:
         """q·b - |b|²/2 at its largest over a bank's columns: half of |q|² - distance²."""
         builder = self._builder
         vectors = self._tensor(f"{name}/vectors")
-        if self._tensors[f"{name}/vectors"].dtype == np.uint8:
-            vectors = self._numbers(vectors)
+        for kind in (np.uint8, np.int8):
+            if self._tensors[f"{name}/vectors"].dtype == kind:
+                vectors = self._numbers(vectors, kind)
         product = builder.node("MatMul", queries, vectors)
         less = builder.node("Sub", product, self._tensor(f"{name}/half"))
         return builder.node("ReduceMax", less, builder.constant([-1]), keepdims=0)
@@ -200,11 +203,17 @@ class _Compiler:
         squared = self._builder.node("Mul", vectors, vectors)
         return self._builder.node("ReduceSum", squared, self._builder.constant([axis]), keepdims=0)
 
-    def _distances(self, squares: str, closeness: str) -> str:
-        """sqrt(|q|² - 2·closeness), where rounding may leave a little less than 0: [n, cells]."""
-        twice = self._builder.node("Add", closeness, closeness)
-        squared = self._builder.node("Sub", squares, twice)
-        return self._builder.node("Sqrt", self._builder.node("Relu", squared))
+    def _distances(self, squares: str, closeness: str, name: str) -> str:
+        """sqrt(|q|² - 2·closeness), where rounding may leave a little less than 0: [n, cells].
+
+        Of a bank in steps without what these add, and in the features' own unit.
+        """
+        builder = self._builder
+        if self._stepped(name):
+            squares = builder.node("Sub", squares, self._number(NOISE * self._graph.channels))
+        squared = builder.node("Sub", squares, builder.node("Add", closeness, closeness))
+        distances = builder.node("Sqrt", builder.node("Relu", squared))
+        return builder.node("Mul", distances, self._tensor(f"{name}/step")) if self._stepped(name) else distances
 
     def embedding(self) -> str:
         """Features averaged over a coarse grid, as one product: [n, e]."""

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from edge.coreset import Floats
 from edge.experts import FusedBank
 from edge.gaussians import MOST_EXCEPTIONS, LocalGaussians
+from edge.nearest import NearestBank
 from edge.positional import PositionalBank
 from edge.rounding import MIDDLE, Rounding
 
-Tensor = NDArray[np.float32] | NDArray[np.uint8]
+Tensor = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
 Tensors = Mapping[str, Tensor]
 Bank = PositionalBank | FusedBank
 
@@ -27,15 +28,13 @@ def tensors_of(bank: Bank, most: int) -> dict[str, Tensor]:
     """The arrays of a bank that may hold `most` vectors a cell, or as a coreset. See `score_graph.py` for their use."""
     if isinstance(bank, PositionalBank):
         level = {} if bank.level is None else {"bank/level": bank.level}
-        if bank.rounding is None:
-            return {**_vectors("bank", np.swapaxes(bank.vectors, 1, 2), most), **level}
-        return {**_levels(bank.vectors, bank.rounding, most), **level}
+        return _positional(bank, most) | level
     found: dict[str, Tensor] = {}
     for name, expert in bank.experts.items():
         if isinstance(expert.model, LocalGaussians):
             found |= _gaussians(expert.model)
         else:
-            found |= _vectors(name, expert.model.vectors.T, most)
+            found |= _nearest(name, expert.model, most)
         middle, unit = expert.scale
         share = 1 / (unit * len(bank.experts))
         found[f"{name}/share"] = np.array([share], np.float32)
@@ -43,15 +42,28 @@ def tensors_of(bank: Bank, most: int) -> dict[str, Tensor]:
     return found
 
 
-def _levels(vectors: Floats, rounding: Rounding, most: int) -> dict[str, Tensor]:
-    """Vectors [cells, k, c] as bytes [cells, c, most], and what a picture's features become bytes by."""
-    levels = _vectors("bank", np.swapaxes(rounding.levels(vectors), 1, 2), most)
-    return {
-        "bank/vectors": (levels["bank/vectors"] + MIDDLE).astype(np.uint8),
-        "bank/half": levels["bank/half"],
-        "bank/middle": rounding.middle,
-        "bank/step": np.array([rounding.step], np.float32),
-    }
+def _positional(bank: PositionalBank, most: int) -> dict[str, Tensor]:
+    """Vectors [cells, c, most], with a rounding as unsigned bytes."""
+    rounding = bank.rounding
+    if rounding is None:
+        return {**_vectors("bank", np.swapaxes(bank.vectors, 1, 2), most)}
+    found = _vectors("bank", np.swapaxes(rounding.levels(bank.vectors), 1, 2), most)
+    levels = (found["bank/vectors"] + MIDDLE).astype(np.uint8)
+    return {**found, "bank/vectors": levels, **_steps("bank", rounding)}
+
+
+def _nearest(name: str, bank: NearestBank, most: int) -> dict[str, Tensor]:
+    """Vectors [c, most], with a rounding as narrow bytes."""
+    rounding = bank.rounding
+    if rounding is None:
+        return {**_vectors(name, bank.vectors.T, most)}
+    found = _vectors(name, rounding.narrow_levels(bank.vectors).T, most)
+    return {**found, f"{name}/vectors": found[f"{name}/vectors"].astype(np.int8), **_steps(name, rounding)}
+
+
+def _steps(name: str, rounding: Rounding) -> dict[str, Tensor]:
+    """What a picture's features become bytes by."""
+    return {f"{name}/middle": rounding.middle, f"{name}/step": np.array([rounding.step], np.float32)}
 
 
 def _vectors(name: str, vectors: Floats, most: int) -> dict[str, NDArray[np.float32]]:

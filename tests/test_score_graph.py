@@ -10,10 +10,11 @@ from edge.bank import Seen, image_score
 from edge.check_recipes import AnomalyCheck
 from edge.errors import GoldlineError
 from edge.experts import NAMES
+from edge.gaussians import LocalGaussians
 from edge.inference import Session
 from edge.positional import PositionalBank, build_positional
 from edge.score_graph import EMBEDDING_SIDE, compile_graph
-from edge.tensors import tensors_of
+from edge.tensors import Bank, tensors_of
 from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone, small_features
 
 CELLS = GRID[0] * GRID[1]
@@ -42,21 +43,33 @@ def backbone(tmp_path):
     return small_backbone(tmp_path)
 
 
-@pytest.fixture(params=["positional", "levelled", "steps", "whole", "half", "gaussians", "all"])
+# Of the global bank: its experts, and whether it is compared in steps.
+GLOBAL = {
+    "whole": (("whole",), False),
+    "half": (("half",), False),
+    "gaussians": (("gaussians",), False),
+    "all": (NAMES, False),
+    "whole in steps": (("whole",), True),
+    "all in steps": (NAMES, True),
+}
+
+
+@pytest.fixture(params=["positional", "levelled", "steps", *GLOBAL])
 def bank(request):
-    kind = "positional" if request.param in ("positional", "levelled", "steps") else "global"
-    names = NAMES if request.param == "all" else (request.param,)
+    kind = "global" if request.param in GLOBAL else "positional"
+    names, in_steps = GLOBAL.get(request.param, ((), request.param == "steps"))
     seen = see(pictures(14, size_wh=WIDE))
     found, apart = memory.learn_bank(kind, names, ANOMALY, seen, WIDE_GRID, None, quiet)
     if request.param in ("levelled", "steps"):
         found, _ = memory.levelled(found, apart, None)
         assert abs(found.level).max() > 0
-    return stepped(found) if request.param == "steps" else found
+    return stepped(found) if in_steps else found
 
 
-def stepped(bank) -> PositionalBank:
+def stepped(bank) -> Bank:
     (found,) = memory.in_steps([bank])
-    assert found.rounding is not None
+    models = [found] if isinstance(found, PositionalBank) else [one.model for one in found.experts.values()]
+    assert all(one.rounding is not None for one in models if not isinstance(one, LocalGaussians))
     return found
 
 
@@ -89,11 +102,11 @@ def test_a_bank_inside_the_graph_or_bound_to_it_scores_the_same(backbone, bank):
 
 def test_more_references_change_no_graph(backbone):
     """An accelerator's engine is kept under the graph's hash: a bank that has learned runs in the same one."""
-    seen = see(pictures(5, size_wh=WIDE))
+    seen = see(pictures(14, size_wh=WIDE))
     for kind in ("positional", "global"):
         learned = memory.learn_bank(kind, NAMES, ANOMALY, seen, WIDE_GRID, None, quiet)[0]
-        before = stepped(learned) if kind == "positional" else learned
-        after = memory.grown(before, see(pictures(3, seed=9, size_wh=WIDE)), 5, ANOMALY)
+        before = stepped(learned)
+        after = memory.grown(before, see(pictures(3, seed=9, size_wh=WIDE)), 14, ANOMALY)
         graphs = {
             hashlib.sha256(compile_graph(backbone, tensors_of(one, memory.most_of(one, ANOMALY)), WIDE, 0.2)).digest()
             for one in (before, after)
@@ -138,6 +151,37 @@ def test_a_bank_in_steps_is_stored_and_read_as_it_is():
     apart = np.abs(before["bank/vectors"].astype(int) - after["bank/vectors"])
     assert apart.max() <= 1
     assert apart.mean() < 0.05
+
+
+def test_narrow_bytes_of_nearest_vectors_score_almost_as_their_floats_do(backbone):
+    references = pictures(14, size_wh=WIDE)
+    exact, _ = memory.learn_bank("global", ("whole",), ANOMALY, see(references), WIDE_GRID, None, quiet)
+    images = np.concatenate([references[:1], pictures(3, seed=1, size_wh=WIDE), np.full_like(references[:1], 255)])
+    by_floats, by_bytes = (compiled(backbone, one).run(images) for one in (exact, stepped(exact)))
+    # Units are those of the expert's scale, in which these pictures differ by far more.
+    assert np.ptp(by_floats["score"]) > 0.5
+    np.testing.assert_allclose(by_bytes["score"], by_floats["score"], atol=0.03)
+
+
+def test_nearest_vectors_in_steps_are_stored_and_read_as_they_are():
+    learned, _ = memory.learn_bank("global", NAMES, ANOMALY, see(pictures(14, size_wh=WIDE)), WIDE_GRID, None, quiet)
+    bank = stepped(learned)
+    before, after = tensors_of(bank, 50), memory.stored_tensors(memory.to_arrays(bank, 50), WIDE_GRID)
+    assert before.keys() == after.keys()
+    assert before.keys() - tensors_of(learned, 50).keys() == {
+        f"{n}/{k}" for n in ("whole", "half") for k in ("middle", "step")
+    }
+    for name in ("whole/vectors", "half/vectors"):
+        assert before[name].dtype == after[name].dtype == np.int8
+        # What has lost its own picture's mean is rounded to half precision before steps are chosen.
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_a_bank_stored_without_steps_is_compared_as_floats():
+    """A set that was taught before there were any keeps its graph, which takes floats."""
+    learned, _ = memory.learn_bank("global", NAMES, ANOMALY, see(pictures(14, size_wh=WIDE)), WIDE_GRID, None, quiet)
+    after = memory.stored_tensors(memory.to_arrays(learned, 50), WIDE_GRID)
+    assert {values.dtype for values in after.values()} == {np.dtype(np.float32)}
 
 
 def test_embedding_is_the_mean_of_each_tile(backbone):

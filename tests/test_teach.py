@@ -1,5 +1,6 @@
 """Teach: from a folder of good images to an active reference set, or one line that says why not."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -199,3 +200,28 @@ def test_a_backbone_that_does_not_fit_is_one_line_that_names_it(folder: Path, tm
     (tmp_path / "config.toml").write_text('[inference]\nbackbone = "odd.onnx"\n')
     with pytest.raises(GoldlineError, match=r"odd\.onnx: must have the one input 'image'"):
         teach(load_station(tmp_path / "config.toml"), lid.PRODUCT, folder, lid.quiet)
+
+
+@pytest.mark.parametrize(
+    ("bank", "kept"),
+    [
+        ('bank = "positional", per_cell = 4', f"4 of {COUNT} references kept for each place"),
+        ('bank = "global", coreset = 64', f"of all {COUNT} references"),
+    ],
+)
+def test_teach_says_how_a_bank_that_keeps_less_than_all_agrees_with_an_exact_search(
+    folder: Path, tmp_path: Path, bank: str, kept: str
+) -> None:
+    station = lid.station(tmp_path, f'[[regions]]\nname = "part"\nanomaly = {{ working_px = 96, {bank} }}\n')
+    stages: set[str] = set()
+    result = teach(station, lid.PRODUCT, folder, lambda stage, _done, _total: stages.add(stage))
+    (said,) = [reason for reason in result.views[0].reasons if "exact search" in reason]
+    assert kept in said
+    found = re.search(r"([\d.]+)% of (\d+) images, rank correlation ([-\d.]+)$", said)
+    assert found is not None
+    assert (0 <= float(found[1]) <= 100, int(found[2]) > COUNT, -1 <= float(found[3]) <= 1) == (True, True, True)
+    assert ("exact search" in stages) == ("global" in bank)
+
+
+def test_a_bank_that_keeps_all_says_nothing_of_an_exact_search(taught: Taught) -> None:
+    assert not any("exact search" in reason for reason in taught.views[0].reasons)
