@@ -219,7 +219,9 @@ def test_teach_says_how_a_bank_that_keeps_less_than_all_agrees_with_an_exact_sea
     assert kept in said
     found = re.search(r"([\d.]+)% of (\d+) images, rank correlation ([-\d.]+)$", said)
     assert found is not None
-    assert (0 <= float(found[1]) <= 100, int(found[2]) > COUNT, -1 <= float(found[3]) <= 1) == (True, True, True)
+    assert 0 <= float(found[1]) <= 100
+    assert int(found[2]) >= 6
+    assert -1 <= float(found[3]) <= 1
     assert ("exact search" in stages) == ("global" in bank)
 
 
