@@ -2,8 +2,8 @@
 
 1. Draw a product's good parts, teach it, draw the frames to judge.
 2. The bare `session.run`, and the station's own register, graph and judge functions in one plain loop: the limit.
-3. The running daemon on simulated cameras that repeat such frames, evenly out of step: saturated, for throughput; at half the limit's
-   load, for latency. A subscriber in this process takes the time of every event.
+3. The running daemon on simulated cameras that repeat such frames, evenly out of step: saturated, for throughput; at half
+   the limit's load, for latency. A subscriber in this process takes the time of every event.
 4. The plain loop again: the machine may have changed speed meanwhile, and the limit is of both.
 """
 

@@ -168,7 +168,9 @@ def _plan_template(
 ) -> tuple[Plan, tuple[str, ...]]:
     size = usual_size(box, extractor)
     templated = region.template is not None and region.template.mode != "off"
-    reason = "template alone: the recipe has no anomaly check" if templated else "the recipe has no learned check"
+    reason = f"{region.name}: " + (
+        "template alone: the recipe has no anomaly check" if templated else "the recipe has no learned check"
+    )
     return Plan(size, None, 0.01, _template_size(box, len(material)) if templated else None), (reason,)
 
 

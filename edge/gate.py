@@ -49,11 +49,6 @@ class GateLimits:
     usual_sharpness: float
 
 
-def learn(stack: Image) -> GateLimits:
-    """Limits from good pictures of one region, [n, height, width, 3] with n >= 1."""
-    return limits([measure(image) for image in stack])
-
-
 def limits(goods: Sequence[Measured]) -> GateLimits:
     """Limits from what good pictures of one region, one at least, are as pictures."""
     measured = np.array([astuple(one) for one in goods])

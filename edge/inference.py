@@ -190,7 +190,8 @@ def image_shape(session: Any) -> tuple[int, int, int]:
 class Loader:
     """Starts one model on one provider or another. `errors` are what ONNX Runtime raises for a model that is wrong.
 
-    `sha256` is that of the file; of one with weights beside it, of all of them, in the order of their names. Raises GoldlineError where the model cannot be read.
+    `sha256` is that of the file; of one with weights beside it, of all of them, in the order of their names. Raises
+    GoldlineError where the model cannot be read.
     """
 
     def __init__(self, model: bytes | Path, threads: int) -> None:

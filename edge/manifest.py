@@ -10,8 +10,9 @@ from edge.records import Record
 class RegionManifest(Record, frozen=True):
     """How one region was taught. Sizes are width, height; `grid` is rows, columns of the anomaly map.
 
-    `tiles` is columns, rows: `size` and `grid` are those of all of them together (tiles.py). `template` is the size that the variation model has the region at, None without one. `checks` are the kinds of
-    checks that were learned: anomaly, template, presence, position, variant.
+    `tiles` is columns, rows: `size` and `grid` are those of all of them together (tiles.py). `template` is the size that
+    the variation model has the region at, None without one. `checks` are the kinds of checks that were learned: anomaly,
+    template, presence, position, variant.
     """
 
     name: str

@@ -3,7 +3,8 @@
     DIR/[<role>/][<variant>/][<lot>/]*.png
 
 Roles where the recipe looks through several cameras, variants where a region of the role has a variant check, lots
-where there are folders and no images beside them: images that were taken together, of one batch or shift, and resemble each other.
+where there are folders and no images beside them: images that were taken together, of one batch or shift, and resemble
+each other.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from tests.drawn import Scene
 
 SCENE = Scene(1, (256, 256))
 GOODS = np.stack([SCENE.view(brightness=brightness) for brightness in (0.85, 0.95, 1.0, 1.05, 1.15)])
-LIMITS = gate.learn(GOODS)
+LIMITS = gate.limits([gate.measure(image) for image in GOODS])
 
 
 @pytest.mark.parametrize("index", range(len(GOODS)))
@@ -52,12 +52,12 @@ def test_drifting_light_and_slight_blur_come_through(brightness: float):
 @pytest.mark.parametrize("level", [0, 5, 128, 255])
 def test_goods_without_structure_gate_nothing_like_themselves(level: int):
     flat = np.full((3, 64, 64, 3), level, np.uint8)
-    assert gate.check(gate.learn(flat), flat[0]) is None
+    assert gate.check(gate.limits([gate.measure(image) for image in flat]), flat[0]) is None
 
 
 def test_mostly_black_goods_may_be_mostly_black():
     dark = GOODS.copy()
     dark[:, :, 20:] = 0
-    limits = gate.learn(dark)
+    limits = gate.limits([gate.measure(image) for image in dark])
     assert gate.check(limits, dark[0]) is None
     assert gate.check(limits, np.zeros_like(dark[0])) is not None
