@@ -43,7 +43,7 @@ TILE_BYTES = 320 << 20
 # Of a bank, for each px of a tile and each vector that it keeps of a place: 152 floats for 8 x 8 px.
 BANK_BYTES = 10
 # Tiles are taken where they leave at most this share of one tile's wrong pairs, by more standard errors than chance.
-CLEAR_SHARE = 2 / 3
+CLEAR_SHARE = 3 / 4
 CLEAR_ERRORS = 2.0
 
 
