@@ -20,7 +20,7 @@ from edge import memory, synthetic
 from edge.bank import Features, Seen, blocks, image_score
 from edge.calibrate import Scores
 from edge.coreset import Floats, Indices, Progress, silent
-from edge.experts import WORST_SHARE, FusedBank, Maps, Name, Scale, fuse, maps_by, seen_by
+from edge.experts import FusedBank, Maps, Name, Scale, fuse, maps_by, seen_by, worst_of
 from edge.material import evenly
 from edge.nearest import NearestBank, all_vectors, build_nearest, own_scale
 from edge.positional import PositionalBank, build_positional, exact_maps, level_share, positional_maps
@@ -231,13 +231,8 @@ def _moved(scale: Scale, few: Floats, every: Floats) -> Scale:
     """
     closer, share = every - few, level_share(len(few))
     middle = scale.middle + share * closer.mean(0) + (1 - share) * closer.mean()
-    before, after = _worst(few - scale.middle), _worst(every - middle)
+    before, after = worst_of(few - scale.middle), worst_of(every - middle)
     return Scale(middle.astype(np.float32), scale.unit * after / before if min(before, after) > 0 else scale.unit)
-
-
-def _worst(maps: Floats) -> float:
-    count = max(1, round(WORST_SHARE * maps.shape[1]))
-    return float(np.partition(maps, -count, axis=1)[:, -count:].mean())
 
 
 def _compared(what: str, probes: Probes, few: Scores, every: Scores) -> Agreement:

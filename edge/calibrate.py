@@ -97,6 +97,7 @@ def largest_unseen(
     """
     groups = np.arange(len(scores[0])) if lots is None else np.unique(lots, return_inverse=True)[1]
     share_all = len(scores) == 1 or len(np.unique(groups)) == 1
+    groups = np.zeros_like(groups) if share_all else groups
     found = np.full(len(groups), -np.inf)
     for one, least in zip(scores, least_spreads, strict=True):
         for group in np.unique(groups):

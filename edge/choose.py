@@ -17,6 +17,7 @@ from edge.calibrate import UPPER_QUANTILE
 from edge.check_recipes import AnomalyCheck
 from edge.experts import Name
 from edge.features import Extractor
+from edge.fine_trial import Subject
 from edge.learner import Box, Plan, Size
 from edge.material import Material, Tell, enough
 from edge.positional import positional_without_own
@@ -69,33 +70,24 @@ def plan(
     """How a region is best checked, in tiles that there is room for, and why."""
     if region.anomaly is None:
         return _plan_template(region, box, material, extractor)
-    chosen, reasons = Planner(region, box, view, material, extractor, tell).plan()
+    subject = Subject(region, box, view, material, extractor)
+    chosen, reasons = Planner(subject, tell).plan()
     may_keep = region.template is not None and region.template.mode == "auto" and view.registration.registered
     finer = _template_size(box, len(material)) if may_keep else chosen.template
-    tiler = Tiler(region, box, view, material, extractor, tile_size(region, box, extractor), finer)
-    tiled, why = tiler.tiled(chosen, room, tell)
+    tiled, why = Tiler(subject, tile_size(region, box, extractor), finer).tiled(chosen, room, tell)
     return tiled, (*reasons, *why)
 
 
 class Planner:
     """Plans a region that has a memory bank."""
 
-    def __init__(
-        self,
-        region: RegionRecipe,
-        box: Box,
-        view: View,
-        material: Material,
-        extractor: Extractor,
-        tell: Tell,
-    ) -> None:
-        assert region.anomaly is not None
-        self._anomaly, self._box, self._view, self._material = region.anomaly, box, view, material
-        self._extractor, self._tell = extractor, tell
-        wanted = region.template
+    def __init__(self, subject: Subject, tell: Tell) -> None:
+        self._anomaly, self._box, self._view = subject.anomaly, subject.box, subject.view
+        self._material, self._extractor, self._tell = subject.material, subject.extractor, tell
+        wanted = subject.region.template
         self._mode = "off" if wanted is None else wanted.mode
-        self._variation = wanted if self._mode == "auto" and view.registration.registered else None
-        self._size = tile_size(region, box, extractor)(ONE)
+        self._variation = wanted if self._mode == "auto" and self._view.registration.registered else None
+        self._size = tile_size(subject.region, self._box, self._extractor)(ONE)
 
     def plan(self) -> tuple[Plan, tuple[str, ...]]:
         """The plan, and its reasons."""

@@ -141,9 +141,14 @@ def unseen_maps(
 
 def scale_of(maps: Floats) -> Scale:
     """The scale of unseen good pictures' maps [n, cells]."""
-    worst = max(1, round(WORST_SHARE * maps.shape[1]))
     middle = np.asarray(maps.mean(0), np.float32)
-    return Scale(middle, max(float(np.partition(maps - middle, -worst, axis=1)[:, -worst:].mean()), LEAST_UNIT))
+    return Scale(middle, max(worst_of(maps - middle), LEAST_UNIT))
+
+
+def worst_of(maps: Floats) -> float:
+    """The mean over the worst cells of all maps [n, cells]."""
+    worst = max(1, round(WORST_SHARE * maps.shape[1]))
+    return float(np.partition(maps, -worst, axis=1)[:, -worst:].mean())
 
 
 def beside_others(maps: Floats, lots: NDArray[np.str_] | None) -> Floats:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge import bank, memory, synthetic, template
 from edge.calibrate import Scores
+from edge.check_recipes import AnomalyCheck
 from edge.features import Extractor
 from edge.learner import LEAST_SPREADS, Box, Plan, Size
 from edge.material import Material, Tell, evenly
@@ -36,16 +37,30 @@ DRAWN_OF_EACH = 2
 MOST_PX = max(side for _, side in FLAWS)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A region with a memory bank that is to be planned: where it lies, its good images, and what sees them."""
+
+    region: RegionRecipe
+    box: Box
+    view: View
+    material: Material
+    extractor: Extractor
+
+    @property
+    def anomaly(self) -> AnomalyCheck:
+        """The region's memory bank, as the recipe has it."""
+        assert self.region.anomaly is not None
+        return self.region.anomaly
+
+
 class FineTrial:
     """Tries a region's plans out; `finer` is the template's size where it is kept or may be."""
 
-    def __init__(
-        self, region: RegionRecipe, box: Box, view: View, material: Material, extractor: Extractor, finer: Size | None
-    ) -> None:
-        assert region.anomaly is not None
-        self._anomaly, self._variation = region.anomaly, region.template
-        self._box, self._view, self._material = box, view, material
-        self._extractor, self._finer = extractor, finer
+    def __init__(self, subject: Subject, finer: Size | None) -> None:
+        self._anomaly, self._variation = subject.anomaly, subject.region.template
+        self._box, self._view, self._material = subject.box, subject.view, subject.material
+        self._extractor, self._finer = subject.extractor, finer
 
     def run(self, plan: Plan, many: Plan, tell: Tell) -> Trial:
         """Good images and copies with fine flaws by the plan as it is, and by `many` tiles."""

@@ -106,7 +106,7 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
     arrays: Arrays = {"gate": np.array([limits.black, limits.saturated, limits.sharpness, limits.usual_sharpness])}
     scores: dict[str, Scores] = {}
     # Before the banks: while it is learned it takes two copies of its pictures.
-    variation, unseen = learn_template(region, goods)
+    variation, unlike = learn_template(region, goods)
     banked = Banked(apart=np.zeros((goods.known, 0), np.float32))
     arrays["embedding"] = np.zeros((goods.known, 1), np.float32)
     if plan.bank is not None and region.anomaly is not None:
@@ -114,7 +114,7 @@ def learn(region: RegionRecipe, box: Box, plan: Plan, goods: Goods, extractor: E
         arrays |= banked.arrays
         scores["anomaly"] = banked.scores
     arrays |= variation
-    scores |= unseen
+    scores |= unlike
     manifest = RegionManifest(
         name=region.name,
         box=box,

@@ -59,18 +59,10 @@ class TeacherOfView:
         goods, located = self._cut(view, material, boxes, [plan for plan, _ in plans], golden)
         material.release()
         near_duplicates = _near_duplicates(material.names, goods[0].real)
+        rows = zip(self._regions, boxes, plans, _handed(goods), located, strict=True)
         learned = [
-            add_checks(
-                learner.learn(region, box, plan, good, self._extractor, self._tell),
-                region,
-                cuts,
-                golden,
-                material.names,
-                material.variants,
-            )
-            for region, box, (plan, _), good, cuts in zip(
-                self._regions, boxes, plans, _handed(goods), located, strict=True
-            )
+            add_checks(self._learn(region, box, plan, good), region, cuts, golden, material.names, material.variants)
+            for region, box, (plan, _), good, cuts in rows
         ]
         taught = assemble(self._role, view, learned, _pictures(material, learned), self._regions)
         return replace(
@@ -86,6 +78,9 @@ class TeacherOfView:
             identical=photographs.repeated,
             refused=material.laid.refused,
         )
+
+    def _learn(self, region: RegionRecipe, box: Box, plan: Plan, goods: Goods) -> Learned:
+        return learner.learn(region, box, plan, goods, self._extractor, self._tell)
 
     def _box(self, region: RegionRecipe, view: View) -> Box:
         width, height = view.size

@@ -15,14 +15,12 @@ from dataclasses import dataclass, replace
 
 from edge.check_recipes import AnomalyCheck
 from edge.errors import GoldlineError
-from edge.features import Extractor
-from edge.fine_trial import FineTrial
+from edge.fine_trial import FineTrial, Subject
 from edge.learner import Box, Plan, Size
-from edge.material import Material, Tell
+from edge.material import Tell
 from edge.recipe import RegionRecipe
 from edge.tiles import ONE, Tiles
 from edge.trial import LEAST_ERROR, Trial
-from edge.view import View
 
 # The size of one tile of a box in such a grid.
 SizeOf = Callable[[Tiles], Size]
@@ -123,32 +121,22 @@ class Tiler:
     `size_of` is the size of one tile of a grid, `finer` the template's where it is kept or may be.
     """
 
-    def __init__(
-        self,
-        region: RegionRecipe,
-        box: Box,
-        view: View,
-        material: Material,
-        extractor: Extractor,
-        size_of: SizeOf,
-        finer: Size | None,
-    ) -> None:
-        assert region.anomaly is not None
-        self._region, self._anomaly, self._box = region, region.anomaly, box
-        self._images, self._size_of, self._finer = len(material), size_of, finer
-        self._trial = FineTrial(region, box, view, material, extractor, finer)
+    def __init__(self, subject: Subject, size_of: SizeOf, finer: Size | None) -> None:
+        self._name, self._anomaly, self._box = subject.region.name, subject.anomaly, subject.box
+        self._images, self._size_of, self._finer = len(subject.material), size_of, finer
+        self._trial = FineTrial(subject, finer)
 
     def tiled(self, plan: Plan, within: Room, tell: Tell) -> tuple[Plan, tuple[str, ...]]:
         """The plan in tiles or as it is, and why."""
         if self._anomaly.tiles != "auto":
             found = self._in(plan, Tiles(*self._anomaly.tiles))
-            return found, (shown(self._region.name, self._box, found),)
+            return found, (shown(self._name, self._box, found),)
         many = self._in(plan, finest(self._box, self._size_of, self._images, within))
         if len(many.tiles) == 1:
-            return plan, (shown(self._region.name, self._box, plan),)
+            return plan, (shown(self._name, self._box, plan),)
         if self._images < LEAST_IMAGES:
             why = f"1 tile: {self._images} good images are too few to try {_said(many.tiles)} on"
-            return plan, (why, shown(self._region.name, self._box, plan))
+            return plan, (why, shown(self._name, self._box, plan))
         trial, reasons = self._trial.run(plan, many, tell), ()
         if plan.template is None and self._finer is not None:
             keeps, why = choose_finer(trial, str(plan.bank))
@@ -156,7 +144,7 @@ class Tiler:
             plan, many = (replace(one, template=self._finer if keeps else None) for one in (plan, many))
         takes, why = choose_tiles(trial, plan, many)
         chosen = many if takes else plan
-        return chosen, (*reasons, why, shown(self._region.name, self._box, chosen))
+        return chosen, (*reasons, why, shown(self._name, self._box, chosen))
 
     def _in(self, plan: Plan, tiles: Tiles) -> Plan:
         return replace(plan, size=tiles.whole(self._size_of(tiles)), tiles=tiles)

@@ -1,7 +1,5 @@
 """Evaluate: the figures are what their names say, and as sure as their intervals say."""
 
-import argparse
-import json
 import math
 import os
 from pathlib import Path
@@ -14,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.calibrate import separation
-from edge.commands import evaluate as command
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.evaluate import Call, evaluate
@@ -25,6 +22,7 @@ from edge.labelled import samples
 from edge.summary import report
 from edge.teach import teach
 from tests import lid
+from tests.evaluating import run, told
 from tests.needs import needs_data
 
 # What programs read since the first version, and what came later.
@@ -63,19 +61,6 @@ def data(tmp_path: Path) -> Path:
     lid.write(tmp_path / "test" / "good", {f"{index}.png": lids.good() for index in range(4)})
     lid.write(tmp_path / "test" / "foreign", {f"{index}.png": lids.bad() for index in range(3)})
     return tmp_path
-
-
-def run(station: Station, data: Path, *words: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    arguments = parser.parse_args([lid.PRODUCT, "--data", str(data), *words])
-    arguments.config = station.state_dir.parent / "config.toml"
-    return command.run(arguments)
-
-
-def told(station: Station, data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    assert run(station, data, "--json", *words) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def test_the_documented_keys_and_figures(station: Station, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

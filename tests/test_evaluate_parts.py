@@ -9,7 +9,6 @@ import cv2
 import pytest
 
 from edge import judge
-from edge.commands import evaluate as command
 from edge.commands import learn as learn_command
 from edge.config import Station
 from edge.errors import GoldlineError
@@ -19,6 +18,7 @@ from edge.inspector import Inspector
 from edge.labelled import parts, samples
 from edge.teach import teach
 from tests import lid
+from tests.evaluating import run, told
 
 # The top is the lid; the side is another drawing, on which a mark says which variant it is.
 TWO = """
@@ -66,19 +66,6 @@ def data(tmp_path: Path) -> Path:
         lid.write(folder / "side", {f"{name}.png": side(lids, "oak" if name == "a" else "walnut") for name in names})
     lid.write(tmp_path / "test" / "foreign" / "top", {"c.png": lids.bad()})
     return tmp_path
-
-
-def run(station: Station, data: Path, *words: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    arguments = parser.parse_args([lid.PRODUCT, "--data", str(data), *words])
-    arguments.config = station.state_dir.parent / "config.toml"
-    return command.run(arguments)
-
-
-def told(station: Station, data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    assert run(station, data, "--json", *words) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def rejected(figures: dict[str, Any], label: str) -> int:
