@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edge.config import Section
+from edge.camera_config import Section
 
 
 class RegistrationRecipe(Section):

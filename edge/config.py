@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from edge import environment, schema, validation
 from edge.addresses import LAST_PORT, LocalAddress
+from edge.camera_config import CameraConfig, Name, Section
 from edge.errors import ConfigError, GoldlineError
 
 DEFAULT_FILE = Path("config.toml")
@@ -22,79 +23,7 @@ DEFAULT_FILE = Path("config.toml")
 MOST_VIEWS = 8
 
 Model = TypeVar("Model", bound=BaseModel)
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 PlaceName = Annotated[str, Field(pattern=r"^(-|[a-z0-9][a-z0-9_-]{0,62})$")]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and every key known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TriggerConfig(Section):
-    """When this camera takes a picture, and how long the line can wait for the answer."""
-
-    mode: Literal["free", "software"] = "free"
-    deadline_ms: Annotated[float, Field(gt=0, le=600_000)] = 1_000
-    # Triggers that may wait for the camera before the next is an overrun: parts between camera and reject gate.
-    queue_depth: Annotated[int, Field(ge=1, le=64)] = 4
-    # Software mode without a PLC: the station triggers itself, for demonstrations and soak tests.
-    period_ms: Annotated[float, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _period_needs_software(self) -> Self:
-        if self.period_ms is not None and self.mode != "software":
-            raise ValueError('period_ms needs mode = "software"')
-        return self
-
-
-class CameraBase(Section):
-    """What every camera has. `role` is the name recipes know it by."""
-
-    role: Name = "main"
-    trigger: TriggerConfig = TriggerConfig()
-    # Ring slots: one being filled, one waiting, two being judged, and room for jitter.
-    slots: Annotated[int, Field(ge=4, le=256)] = 8
-
-
-class SimulatedCamera(CameraBase):
-    """Renders a product; nothing is connected."""
-
-    source: Literal["simulated"]
-    width: Annotated[int, Field(ge=64, le=8192)] = 1280
-    height: Annotated[int, Field(ge=64, le=8192)] = 960
-    rate_hz: Annotated[float, Field(gt=0, le=1000)] = 5.0
-    # Share of parts that deviate, and how.
-    deviation_rate: Annotated[float, Field(ge=0, le=1)] = 0.2
-    seed: int = 0
-    # When in its period a free-running camera takes its pictures, by the machine's clock; none: from its start on.
-    phase: Annotated[float, Field(ge=0, lt=1)] | None = None
-    # Pictures rendered before the stream starts and then repeated; 0 renders each anew.
-    prerendered: Annotated[int, Field(ge=0, le=1000)] = 0
-
-
-class FolderCamera(CameraBase):
-    """Plays the images of a folder, in name order; each must have the size of the first."""
-
-    source: Literal["folder"]
-    path: Path
-    rate_hz: Annotated[float, Field(gt=0, le=1000)] = 5.0
-    loop: bool = True
-
-
-class GigeCamera(CameraBase):
-    """A GigE Vision camera, by Aravis. `address` is an IP address, a serial number or a user-defined name."""
-
-    source: Literal["gige"]
-    address: str
-    packet_size_bytes: Annotated[int, Field(ge=576, le=9000)] = 1400
-    receive_buffer_bytes: Annotated[int, Field(ge=65_536, le=1 << 30)] = 16 << 20
-    # GenICam SFNC features by name, written and read back in this order.
-    features: dict[str, bool | int | float | str] = {}
-
-
-CameraConfig = Annotated[SimulatedCamera | FolderCamera | GigeCamera, Field(discriminator="source")]
 
 
 class GroupConfig(Section):

@@ -4,8 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraError, CapturedFrame
-from edge.config import TriggerConfig
 from edge.promises import Promises
 from edge.records import Reason, Trigger
 

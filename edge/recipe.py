@@ -14,6 +14,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from edge import validation
+from edge.camera_config import Name, Section
 from edge.check_recipes import (
     AnomalyCheck,
     CodeCheck,
@@ -24,7 +25,7 @@ from edge.check_recipes import (
     TemplateCheck,
     VariantCheck,
 )
-from edge.config import ConfigError, Name, Section, Station
+from edge.config import ConfigError, Station
 
 RECIPE_FILE = "recipe.toml"
 DEFAULT_RECIPE = """\

@@ -46,7 +46,8 @@ TriggerSource = Literal["free", "software", "line"]
 class Trigger(Record, frozen=True):
     """A promise to answer: opened once, closed once, by `deadline_ns` or marked late.
 
-    Where several cameras see the part, `camera` is the name of their group and `views` are they: each must be judged.
+    Where the part has several views, `camera` is the camera or group that was triggered and `views` are their names,
+    `camera` or `camera.shot`: each must be judged.
     """
 
     trigger_id: int
@@ -68,7 +69,9 @@ class Trigger(Record, frozen=True):
 class FrameRef(Record, frozen=True):
     """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring.
 
-    `is_part`: it is all there is of the part; else other cameras see it too, and all of them answer the order together.
+    `view` is the camera, or camera and shot. `is_part`: it is all there is of the part; else there are other views, and
+    all of them answer the order together. `settling`: taken so soon after the stream began that light and exposure may
+    not be steady. `used_bytes`: of a frame whose length varies.
     """
 
     camera: str
@@ -86,6 +89,9 @@ class FrameRef(Record, frozen=True):
     handed_ns: int
     expect: dict[str, str] = {}
     is_part: bool = True
+    view: str = ""
+    settling: bool = False
+    used_bytes: int | None = None
 
 
 class Pose(Record, frozen=True):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import FolderCamera, GigeCamera, SimulatedCamera, Station, load_station, runtime_directory
+from edge.camera_config import FolderCamera, GigeCamera, SimulatedCamera
+from edge.config import Station, load_station, runtime_directory
 from edge.errors import ConfigError, GoldlineError
 
 
@@ -59,7 +60,7 @@ REFUSED = [
     ("[cameras.left]\nrole = 'top'", "config.toml: [cameras.left] source: is missing"),
     (
         "[cameras.left]\nsource = 'webcam'",
-        "config.toml: [cameras.left] source = \"webcam\": must be one of 'simulated', 'folder', 'gige'",
+        "config.toml: [cameras.left] source = \"webcam\": must be one of 'simulated', 'folder', 'gige', 'v4l2', 'stream', 'pylon', 'gentl'",
     ),
     ("[cameras.left]\nsource = 'folder'", "config.toml: [cameras.left] path: is missing"),
     (SIMULATED + "rate = 4", "config.toml: [cameras.left] rate = 4: unknown key; did you mean rate_hz?"),

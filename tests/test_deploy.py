@@ -28,7 +28,7 @@ def test_the_scrape_configuration_is_valid() -> None:
 
 def test_the_receive_buffer_default_is_what_the_sysctl_allows() -> None:
     allowed = int((ROOT / "deploy/sysctl.d/60-goldline.conf").read_text().rpartition("=")[2])
-    from edge.config import GigeCamera
+    from edge.camera_config import GigeCamera
 
     assert GigeCamera.model_fields["receive_buffer_bytes"].default == allowed
 

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from edge.config import FolderCamera, SimulatedCamera, Station
+from edge.camera_config import FolderCamera, SimulatedCamera
+from edge.config import Station
 from edge.errors import ConfigError
 from edge.recipe import (
     LoadedRecipe,

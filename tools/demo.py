@@ -18,8 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.camera_config import SimulatedCamera
 from edge.cameras import scene
-from edge.config import SimulatedCamera, Station, load_station
+from edge.config import Station, load_station
 from edge.errors import GoldlineError
 from edge.recipe import load_recipe
 from edge.references import ReferenceSetError, Store, refuse_other_recipe

@@ -9,12 +9,14 @@ A camera writes frames into buffers it is lent and never touches one it has hand
 5. `stop()` ends the stream: no buffer is written after it returns. `close()` lets the device go.
 """
 
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera_config import FeatureValue
 from edge.errors import GoldlineError
 
 
@@ -38,8 +40,20 @@ class CameraLost(CameraError):
     """The device was there and is gone; reopen."""
 
 
+class CameraStalled(CameraLost):
+    """It says that it streams, and sends nothing."""
+
+
+class CameraFrozen(CameraLost):
+    """It sends the same again and again: its picture, its ids or its clock do not move."""
+
+
 class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What an open camera is and delivers. `pixel_format` is a GenICam PFNC name: Mono8, BGR8, RGB8, BayerRG8."""
+    """What an open camera is and delivers.
+
+    `pixel_format` is one of `edge.images.PIXEL_FORMATS`. `period_s` is None where each picture is asked for;
+    `exposure_s` where the camera does not tell. Pictures of a simulated camera may repeat, and show no real parts.
+    """
 
     vendor: str
     model: str
@@ -49,14 +63,18 @@ class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):
     pixel_format: str
     frame_bytes: int
     period_s: float | None
+    exposure_s: float | None = None
     is_simulated: bool = False
 
 
 class CapturedFrame(msgspec.Struct, frozen=True, kw_only=True):
     """A filled buffer. `frame_id` counts up without wrapping; a step of more than 1 is a lost frame.
 
-    `host_timestamp_ns` is CLOCK_MONOTONIC when the frame was complete; `label` is what the simulation drew, for
-    tests only.
+    `host_timestamp_ns` is CLOCK_MONOTONIC when the frame was complete, `started_ns` when its exposure began, as far as
+    can be told. `trigger_count` is the camera's count of its input's edges up to this frame, without wrapping; a step of
+    more than the frames between is edges without a picture. `used_bytes`: of a frame whose length varies (MJPEG).
+    `settling` and `repeats` (the picture before, to the last bit) are the grabber's to set. `label` is what the
+    simulation drew, for tests only.
     """
 
     slot: int
@@ -65,6 +83,11 @@ class CapturedFrame(msgspec.Struct, frozen=True, kw_only=True):
     host_timestamp_utc_ns: int
     device_timestamp_ns: int | None
     complete: bool
+    started_ns: int | None = None
+    trigger_count: int | None = None
+    used_bytes: int | None = None
+    settling: bool = False
+    repeats: bool = False
     label: str | None = None
 
 
@@ -99,6 +122,10 @@ class Camera(Protocol):
         """Take one picture (software trigger mode only). At most one may be outstanding."""
         ...
 
+    def prepare(self, features: Mapping[str, FeatureValue]) -> None:
+        """Set what the next shot needs, before `trigger`. Raises CameraLost, or CameraConfigError at once."""
+        ...
+
     def stats(self) -> CameraStats:
         """Counters since `start`."""
         ...
@@ -110,3 +137,46 @@ class Camera(Protocol):
     def close(self) -> None:
         """Let the device go. Safe to call twice."""
         ...
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """One of an open camera's settings. `value` is None where it cannot be read now; bounds and entries where it has them.
+
+    `path` names the categories it is filed under, outermost first.
+    """
+
+    name: str
+    kind: Literal["boolean", "command", "enumeration", "integer", "float", "string"]
+    value: FeatureValue | None = None
+    unit: str | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    step: float | None = None
+    entries: tuple[str, ...] = ()
+    is_writable: bool = False
+    description: str | None = None
+    path: tuple[str, ...] = ()
+
+
+class Described(Protocol):
+    """What cameras with settings of their own have besides, while open: gige, v4l2, pylon, gentl."""
+
+    def features(self) -> Iterator[Feature]:
+        """Every setting, in the device's order."""
+        ...
+
+    def set_feature(self, name: str, value: FeatureValue) -> Feature:
+        """Write, read back, and return what the device has now. Raises CameraConfigError."""
+        ...
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that was discovered: `address` is what `config.toml` calls it by."""
+
+    source: str
+    address: str
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    name: str = ""
+    is_busy: bool = False

@@ -1,21 +1,24 @@
 """From a section of `config.toml` to a camera. Only the library of that camera is loaded."""
 
+from importlib import import_module
+
+from edge.camera_config import CameraConfig
 from edge.cameras.camera import Camera
-from edge.config import CameraConfig, FolderCamera, GigeCamera, SimulatedCamera
+
+# A module of that name has the class, made by (name, config, config.trigger).
+_CLASSES = {
+    "simulated": "SimulatedCamera",
+    "folder": "FolderCamera",
+    "gige": "GigeCamera",
+    "v4l2": "V4l2Camera",
+    "stream": "StreamCamera",
+    "pylon": "PylonCamera",
+    "gentl": "GentlCamera",
+}
 
 
 def make_camera(name: str, config: CameraConfig) -> Camera:
     """The camera of this section, closed."""
-    match config:
-        case SimulatedCamera():
-            from edge.cameras import simulated  # noqa: PLC0415 - loads its library
-
-            return simulated.SimulatedCamera(name, config, config.trigger)
-        case FolderCamera():
-            from edge.cameras import folder  # noqa: PLC0415 - loads its library
-
-            return folder.FolderCamera(name, config, config.trigger)
-        case GigeCamera():
-            from edge.cameras import gige  # noqa: PLC0415 - loads its library
-
-            return gige.GigeCamera(name, config, config.trigger)
+    module = import_module(f"edge.cameras.{config.source}")
+    camera: Camera = getattr(module, _CLASSES[config.source])(name, config, config.trigger)
+    return camera

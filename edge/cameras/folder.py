@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from edge import images
+from edge.camera_config import FolderCamera as Config
+from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraAbsent, CameraConfigError, CameraInfo
 from edge.cameras.pacing import Clock, PacedCamera, Picture, Size
-from edge.config import FolderCamera as Config
-from edge.config import TriggerConfig
 
 
 class FolderCamera(PacedCamera):
@@ -29,7 +29,7 @@ class FolderCamera(PacedCamera):
             self._paths = images.list_images(folder)
         except images.ImageError as problem:
             raise CameraConfigError(f"camera {self._name}: {problem}") from None
-        self._count = None if self._config.loop else len(self._paths)
+        self._count = None if self._config.play == "loop" else len(self._paths)
         return self._opened("Folder", self._first_size())
 
     def _first_size(self) -> Size:

@@ -9,14 +9,15 @@ library's own notice comes after 5.9 s; after it the device must be opened again
 
 import math
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from edge import config
+from edge import camera_config
+from edge.camera_config import FeatureValue
 from edge.cameras.aravis import AravisError, DeviceError, Library
 from edge.cameras.aravis_device import Device
 from edge.cameras.aravis_stream import Stream
@@ -44,7 +45,7 @@ _SILENT_PERIODS, _SHORTEST_SILENCE_S = 3, 1.0
 class GigeCamera:
     """`edge.cameras.camera.Camera` for GigE Vision. `trigger` and `release` may be called beside `next`."""
 
-    def __init__(self, name: str, settings: config.GigeCamera, trigger: config.TriggerConfig) -> None:
+    def __init__(self, name: str, settings: camera_config.GigeCamera, trigger: camera_config.TriggerConfig) -> None:
         self._name = name
         self._settings = settings
         self._trigger = trigger
@@ -115,6 +116,14 @@ class GigeCamera:
         with self._meaning():
             for error in errors:
                 raise error
+
+    def prepare(self, features: Mapping[str, FeatureValue]) -> None:
+        """Write these features, which were read back when the camera was opened."""
+        with self._meaning():
+            for name, value in features.items():
+                kind = self._opened().feature_kind(name)
+                if kind is not None:
+                    self._opened().set(name, kind, value)
 
     def stats(self) -> CameraStats:
         """Counters since `start`."""

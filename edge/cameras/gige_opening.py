@@ -9,7 +9,7 @@ import ipaddress
 import time
 from contextlib import suppress
 
-from edge import config
+from edge import camera_config
 from edge.cameras import gvcp
 from edge.cameras.aravis import AravisError, Library
 from edge.cameras.aravis_device import Device, FeatureKind, FeatureValue, addresses_by_serial
@@ -53,7 +53,9 @@ def reach(library: Library, name: str, address: str) -> Device:
         raise CameraAbsent(f"camera {name}: {error}") from None
 
 
-def configure(device: Device, name: str, settings: config.GigeCamera, trigger: config.TriggerConfig) -> CameraInfo:
+def configure(
+    device: Device, name: str, settings: camera_config.GigeCamera, trigger: camera_config.TriggerConfig
+) -> CameraInfo:
     """Applies the station's settings and reads them back. Raises CameraConfigError, and AravisError from the device."""
     if not device.is_gige():
         raise CameraConfigError(f"camera {name}: {settings.address} is not a GigE Vision device")
@@ -69,7 +71,7 @@ def configure(device: Device, name: str, settings: config.GigeCamera, trigger: c
     return _info(device, name, None if trigger.mode == "software" else _period_s(device))
 
 
-def _trigger_features(device: Device, trigger: config.TriggerConfig) -> dict[str, FeatureValue]:
+def _trigger_features(device: Device, trigger: camera_config.TriggerConfig) -> dict[str, FeatureValue]:
     always: dict[str, FeatureValue] = {"AcquisitionMode": "Continuous", "TriggerSelector": "FrameStart"}
     if trigger.mode == "free":
         always["TriggerMode"] = "Off"

@@ -4,11 +4,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.camera import CameraInfo, CameraLost, CameraStats, CapturedFrame
+from edge.camera_config import FeatureValue
+from edge.cameras.camera import CameraConfigError, CameraInfo, CameraLost, CameraStats, CapturedFrame
 
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -179,6 +181,11 @@ class PacedCamera(ABC):
         """Take one picture."""
         self._opened_size()
         self._clock.fire()
+
+    def prepare(self, features: Mapping[str, FeatureValue]) -> None:
+        """There is nothing to set. Raises CameraConfigError for any feature."""
+        if features:
+            raise CameraConfigError(f"camera {self._name}: it has no features: {', '.join(features)}")
 
     def stats(self) -> CameraStats:
         """Counters since `start`."""

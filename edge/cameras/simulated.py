@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from edge.camera_config import SimulatedCamera as Config
+from edge.camera_config import TriggerConfig
 from edge.cameras import scene
 from edge.cameras.camera import CameraInfo
 from edge.cameras.pacing import Clock, PacedCamera, Picture
-from edge.config import SimulatedCamera as Config
-from edge.config import TriggerConfig
 
 
 class SimulatedCamera(PacedCamera):

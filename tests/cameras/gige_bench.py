@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera_config import GigeCamera as GigeConfig
+from edge.camera_config import TriggerConfig
 from edge.cameras import gvcp
 from edge.cameras.camera import CapturedFrame
 from edge.cameras.gige import GigeCamera
-from edge.config import GigeCamera as GigeConfig
-from edge.config import TriggerConfig
 from tests.cameras.contract import Streaming, streaming
 from tests.needs import in_ci, needs_file, needs_program, needs_root
 

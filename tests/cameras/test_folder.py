@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera_config import FolderCamera as Config
+from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraAbsent, CameraConfigError, CapturedFrame
 from edge.cameras.folder import FolderCamera
-from edge.config import FolderCamera as Config
-from edge.config import TriggerConfig
 from edge.images import read_image
 from tests.cameras.contract import CameraContract, MakeCamera, Streaming, streaming
 
@@ -75,7 +75,7 @@ def test_images_come_in_name_order_and_again(folder: Path) -> None:
 
 
 def test_a_folder_played_once_ends_and_nothing_is_lost(folder: Path) -> None:
-    with streaming(triggered(folder, loop=False)) as stream:
+    with streaming(triggered(folder, play="once")) as stream:
         assert len(ask(stream, 4)) == 4
         for _ in range(3):
             stream.camera.trigger()
@@ -85,7 +85,7 @@ def test_a_folder_played_once_ends_and_nothing_is_lost(folder: Path) -> None:
 
 
 def test_a_folder_played_once_at_a_rate_ends_too(folder: Path) -> None:
-    with streaming(maker(folder, loop=False, rate_hz=200.0)) as stream:
+    with streaming(maker(folder, play="once", rate_hz=200.0)) as stream:
         seen, until = 0, time.monotonic() + 20
         while stream.camera.stats().frames + stream.camera.stats().lost < 4:
             assert time.monotonic() < until

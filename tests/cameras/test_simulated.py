@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from edge.camera_config import SimulatedCamera as Config
+from edge.camera_config import TriggerConfig
 from edge.cameras import scene
 from edge.cameras.pacing import Clock
 from edge.cameras.simulated import SimulatedCamera
-from edge.config import SimulatedCamera as Config
-from edge.config import TriggerConfig
 from tests.cameras.contract import CameraContract, MakeCamera, streaming
 
 SIZE = (64, 64)
