@@ -41,7 +41,7 @@ class TriggerConfig(Section):
         if self.period_ms is not None and self.mode != "software":
             raise ValueError('period_ms needs mode = "software"')
         for key in ("source", "activation", "counter"):
-            if key in self.model_fields_set and self.mode != "line":
+            if getattr(self, key) != type(self).model_fields[key].default and self.mode != "line":
                 raise ValueError(f'{key} needs mode = "line"')
         return self
 
@@ -138,7 +138,7 @@ class GenicamCamera(RealCamera):
             raise ValueError("shot: one picture for a trigger needs no [[shot]]; two or more do")
         if self.trigger.mode == "free":
             raise ValueError('shot: a free-running camera has none; set trigger.mode to "software" or "line"')
-        if "role" in self.model_fields_set:
+        if self.role != type(self).model_fields["role"].default:
             raise ValueError("role: each [[shot]] has its own")
         for key in ("name", "role"):
             values = [getattr(shot, key) for shot in self.shot]
