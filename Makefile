@@ -10,9 +10,9 @@ FOR ?=
 ARGS ?=
 PYTHON_BIN := .venv/bin/python
 
-.PHONY: demo test lint bench lock clean test-environment lint-environment
+.PHONY: demo test lint bench lock clean environment test-environment lint-environment
 
-demo: test-environment
+demo: environment
 	@$(PYTHON_BIN) tools/demo.py $(if $(FOR),--for $(FOR)) $(ARGS)
 
 test: test-environment
@@ -24,7 +24,7 @@ lint: lint-environment
 	$(PYTHON_BIN) -m pyright --pythonpath $(PYTHON_BIN)
 	$(PYTHON_BIN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-bench: test-environment
+bench: environment
 	@$(PYTHON_BIN) -m edge bench $(ARGS)
 
 lock:
@@ -34,9 +34,12 @@ lock:
 clean:
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# Both return at once where .venv is as uv.lock says.
-test-environment:
+# All return at once where .venv is as uv.lock says. Only the tests need the libraries of cameras that few have.
+environment:
 	@tools/set_up.sh test
+
+test-environment:
+	@tools/set_up.sh test cameras
 
 lint-environment:
 	@tools/set_up.sh test lint

@@ -17,6 +17,8 @@ COMMANDS = {
     "learn": "add good images to a reference set, or known bad ones, as a new version",
     "limits": "see what other limits would do to known images, and accept them",
     "replay": "judge stored frames by another reference set or other limits, before they go live",
+    "camera": "find cameras, see their features and pictures, mount them, or play one",
+    "doctor": "what on this machine keeps cameras or the station from working well, and how to mend it",
     "run": "run the station",
     "tail": "print the station's events as they come",
     "trigger": "ask a software-triggered camera for a picture",

@@ -66,16 +66,16 @@ def _convert(value: object, kind: Any) -> Any:
 def _checks(views: Mapping[str, View]) -> dict[str, Check]:
     """A recipe names its regions apart, so no two views have a check of one name."""
     return {
-        name: msgspec.structs.replace(_convert(check, Check), camera=camera)
-        for camera, view in views.items()
+        name: msgspec.structs.replace(_convert(check, Check), camera=seen_in)
+        for seen_in, view in views.items()
         for name, check in view.verdict.checks.items()
     }
 
 
 def _defects(views: Mapping[str, View]) -> tuple[Defect, ...]:
     return tuple(
-        msgspec.structs.replace(_convert(defect, Defect), camera=camera)
-        for camera, view in views.items()
+        msgspec.structs.replace(_convert(defect, Defect), camera=seen_in)
+        for seen_in, view in views.items()
         for defect in view.verdict.defects
     )
 
@@ -86,11 +86,14 @@ def _provenance(origins: tuple[Origin, ...]) -> dict[str, Any]:
 
 
 def _of_views(decision: Decision) -> dict[str, Any]:
-    """What belongs to a view: beside the verdict of a part that has one, by camera where it has several."""
-    views = {camera: _of_view(view, decision.decided_ns) for camera, view in decision.views.items()}
+    """What belongs to a view: beside the verdict of a part that has one, by name where it has several."""
+    views = {name: _of_view(view, decision.decided_ns) for name, view in decision.views.items()}
     if not decision.trigger.views:
         return views[decision.trigger.camera]
-    return {"views": {camera: _view(view, views[camera]) for camera, view in decision.views.items()}}
+    return {
+        "views": {name: _view(view, views[name]) for name, view in decision.views.items()},
+        "settling": any(origin.frame.settling for origin in decision.origins),
+    }
 
 
 def _view(view: View, fields: dict[str, Any]) -> events.View:
@@ -120,5 +123,6 @@ def _of_view(view: View, decided_ns: int) -> dict[str, Any]:
         "captured": events.utc(frame.host_timestamp_utc_ns),
         "frame_id": frame.frame_id,
         "device_timestamp_ns": frame.device_timestamp_ns,
+        "settling": frame.settling,
         "latency": Latency(**msgspec.structs.asdict(timing), capture_to_verdict_ms=since_captured_ms),
     }

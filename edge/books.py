@@ -18,15 +18,16 @@ from pathlib import Path
 import structlog
 
 from edge import announce, events
+from edge.camera_config import CameraConfig, FolderCamera
 from edge.committer import Decided, Work
 from edge.config import Station
 from edge.events import Event, Source
 from edge.header import Flag
 from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
-from edge.messages import Judged
+from edge.messages import Judged, Unjudged
 from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
-from edge.records import Reason, Trigger, error
+from edge.records import Trigger, error
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
 
@@ -35,7 +36,7 @@ from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_
 LARGEST_VIEW_BYTES = 256 << 10
 COMMANDS = "-commands"
 # Sources that show pictures, not parts: their events say so.
-NO_REAL_PARTS = ("simulated", "folder")
+_NO_REAL_PARTS = ("simulated", "folder")
 
 
 class Books:
@@ -45,14 +46,15 @@ class Books:
         """The commands log is made or resumed here; nothing is read before `recover`."""
         self._station, self._runtime, self._decided, self._tally = station, runtime, decided, tally
         self.source = Source(site=station.events.site, line=station.events.line, station=station.station_id)
-        self._simulated = {name for name, camera in station.cameras.items() if camera.source in NO_REAL_PARTS}
-        most_views = max((len(station.cameras_of(name)) for name in station.triggered), default=1)
+        self._simulated = {name for name, camera in station.cameras.items() if _shows_no_real_parts(camera)}
+        most_views = max((len(station.views_of(name)) for name in station.triggered), default=1)
         self._largest_event_bytes = LARGEST_VIEW_BYTES * most_views
         self._log = structlog.get_logger()
         self.commands = OpenedLog.create_or_resume(commands_path(runtime), COMMANDS)
         self._opened: dict[str, OpenedLog] = {}
         self.ledger = Ledger()
         self._submit: Callable[[Work], None] = lambda _: None
+        self._fire: Callable[[Trigger], None] = lambda _: None
 
     # --- after a death
 
@@ -104,6 +106,10 @@ class Books:
         self._submit = submit
         self._tally.restore(self.ledger)
 
+    def tell(self, fire: Callable[[Trigger], None]) -> None:
+        """From here on `fire` hears of each trigger that the line opened, once."""
+        self._fire = fire
+
     # --- opening
 
     def attach(self, camera: str) -> None:
@@ -133,17 +139,17 @@ class Books:
         """Capture says that it wrote this trigger down."""
         if self.ledger.knows(trigger.trigger_id):
             return
-        self.attach(trigger.camera)
-        if self.ledger.open(trigger):
+        # Of a group's cameras the first opens its triggers.
+        self.attach(trigger.cameras[0])
+        if self._promise(trigger):
             self._log.error("opened trigger is not in its log", camera=trigger.camera, trigger_id=trigger.trigger_id)
-            self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
 
     def accept(self, name: str, unit_identifier: str | None = None, expect: dict[str, str] | None = None) -> Trigger:
         """Open a trigger of a camera or a group that came as a command. Raises OrderError: it cannot be written down."""
         trigger_id = self.commands.next_id()
         if trigger_id is None:
             raise OrderError("no trigger id is reserved yet: try again")
-        now_ns = time.monotonic_ns()
+        now_ns, views = time.monotonic_ns(), self._station.views_of(name)
         trigger = Trigger(
             trigger_id=trigger_id,
             camera=name,
@@ -153,7 +159,7 @@ class Books:
             deadline_ns=now_ns + int(self._station.deadline_ms(name) * 1e6),
             unit_identifier=unit_identifier,
             expect=expect or {},
-            views=self._station.cameras_of(name) if name in self._station.groups else (),
+            views=() if views == (name,) else views,
         )
         try:
             self.commands.append(trigger)
@@ -163,10 +169,17 @@ class Books:
         return trigger
 
     def _open(self, trigger: Trigger, log: OpenedLog) -> None:
-        if self.ledger.open(trigger):
-            self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
-        elif not self.ledger.is_open(trigger.trigger_id):
+        if not self._promise(trigger) and not self.ledger.is_open(trigger.trigger_id):
             log.mark_closed(trigger.trigger_id)
+
+    def _promise(self, trigger: Trigger) -> bool:
+        """Open it, and have it known. False: it was opened before."""
+        if not self.ledger.open(trigger):
+            return False
+        self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
+        if trigger.source == "line":
+            self._fire(trigger)
+        return True
 
     # --- closing
 
@@ -176,27 +189,35 @@ class Books:
         return not self._decided.has_room(self._largest_event_bytes)
 
     def judged(self, message: Judged) -> None:
-        """Inspection's verdict on a camera's view."""
+        """Inspection's verdict on a view."""
         origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing)
-        self._decide(message.frame.camera, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
+        self._expect(message.frame.camera, message.frame.trigger_id)
+        self._decide(message.frame.view, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
 
-    def fail(self, camera: str, trigger_id: int, reason: Reason, detail: str | None) -> None:
-        """A camera's view comes to nothing: its process says so, or could not even be told to take it."""
-        self._decide(camera, trigger_id, View(verdict=error(reason, detail)))
+    def fail(self, camera: str, failed: Unjudged) -> None:
+        """Views of a camera come to nothing: its process says so, or could not even be told to take them."""
+        self._expect(camera, failed.trigger_id)
+        if not self.ledger.knows(failed.trigger_id):
+            self._log.error("word of an unknown trigger", camera=camera, trigger_id=failed.trigger_id)
+            return
+        every = self.ledger.missing_of(failed.trigger_id, camera)
+        for name in every if failed.view is None else (failed.view,):
+            self._decide(name, failed.trigger_id, View(verdict=error(failed.reason, failed.detail)))
 
-    def _decide(self, camera: str, trigger_id: int, view: View) -> None:
-        now_ns = time.monotonic_ns()
-        self.expire(now_ns)
+    def _expect(self, camera: str, trigger_id: int) -> None:
+        """Two sockets race: inspection may be done before capture's message is read. The log knows."""
+        self.expire(time.monotonic_ns())
         if not self.ledger.knows(trigger_id):
-            # Two sockets race: inspection may be done before capture's message is read. The log knows.
             self.attach(camera)
+
+    def _decide(self, name: str, trigger_id: int, view: View) -> None:
         try:
-            outcome = self.ledger.decide(trigger_id, camera, view, now_ns)
+            outcome = self.ledger.decide(trigger_id, name, view, time.monotonic_ns())
         except UnknownTrigger:
-            self._log.error("verdict for an unknown trigger", camera=camera, trigger_id=trigger_id)
+            self._log.error("verdict for an unknown trigger", view=name, trigger_id=trigger_id)
             return
         if isinstance(outcome, Late):
-            self._log.warning("late result", camera=camera, trigger_id=trigger_id, verdict=view.verdict.outcome)
+            self._log.warning("late result", view=name, trigger_id=trigger_id, verdict=view.verdict.outcome)
             self._submit(outcome)
         elif outcome is not None:
             self._close([outcome])
@@ -215,9 +236,11 @@ class Books:
         self.attach(camera)
         log = self._opened.get(camera)
         handed = [
-            trigger.trigger_id
-            for trigger in self.ledger.waiting_for(camera)
-            if log is not None and is_inspected and log.is_handed(trigger.trigger_id)
+            (trigger.trigger_id, view)
+            for trigger, view in self.ledger.missing(camera)
+            if log is not None
+            and is_inspected
+            and log.is_handed(trigger.trigger_id, trigger.views_of(camera).index(view))
         ]
         self._close(self.ledger.lost_capture(camera, handed, time.monotonic_ns()))
 
@@ -266,3 +289,8 @@ class Books:
         """Unmap the logs."""
         for log in (self.commands, *self._opened.values()):
             log.close()
+
+
+def _shows_no_real_parts(camera: CameraConfig) -> bool:
+    """True of a rendered camera and of a folder that is played; what another program puts into a watched one is real."""
+    return camera.source in _NO_REAL_PARTS and not (isinstance(camera, FolderCamera) and camera.play == "watch")

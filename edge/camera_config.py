@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Views of one part; its event, with the evidence of each, has to fit into the decided log many times over.
+MOST_VIEWS = 8
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 FeatureValue = bool | int | float | str
 Features = dict[str, FeatureValue]
@@ -118,7 +120,8 @@ class StrobeConfig(Section):
 class GenicamCamera(RealCamera):
     """What every camera with GenICam features has."""
 
-    # SFNC features by name, written and read back in this order.
+    # SFNC features by name, or as Name[Entry] where a selector chooses among several ("LineMode[Line1]"), written and
+    # read back in this order.
     features: Features = {}
     strobe: StrobeConfig | None = None
     # Automatic exposure, gain and white balance move under a reference set: refused unless declared here.
@@ -136,6 +139,8 @@ class GenicamCamera(RealCamera):
             return self
         if len(self.shot) == 1:
             raise ValueError("shot: one picture for a trigger needs no [[shot]]; two or more do")
+        if len(self.shot) > MOST_VIEWS:
+            raise ValueError(f"shot: {len(self.shot)} pictures for a trigger; must be at most {MOST_VIEWS}")
         if self.trigger.mode == "free":
             raise ValueError('shot: a free-running camera has none; set trigger.mode to "software" or "line"')
         if self.role != type(self).model_fields["role"].default:
@@ -148,7 +153,7 @@ class GenicamCamera(RealCamera):
 
 
 class GigeCamera(GenicamCamera):
-    """A GigE Vision or USB3 Vision camera, by Aravis. `address` is an IP address, a serial number or a name.
+    """A GigE Vision or USB3 Vision camera, by Aravis. `address` is an IP or MAC address, a serial number or a name.
 
     The packet keys are for GigE Vision: delay in the device's ticks where it has one, resend asked for where a packet
     is missing this long.
@@ -162,7 +167,8 @@ class GigeCamera(GenicamCamera):
     packet_timeout_ms: Annotated[float, Field(ge=1, le=1000)] = 20.0
     frame_retention_ms: Annotated[float, Field(ge=10, le=5000)] = 100.0
     receive_buffer_bytes: Annotated[int, Field(ge=65_536, le=1 << 30)] = 16 << 20
-    # Chunk data with each frame, where the camera has it: its own time, counters and line states.
+    # Chunk data with each frame, where the camera has it: of these are used Timestamp, ExposureTime and, with
+    # trigger.counter, CounterValue, by which each edge without a picture is found, however busy the line.
     chunks: tuple[str, ...] = ()
 
 

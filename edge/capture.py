@@ -1,33 +1,29 @@
 """PROCESS camera → ring, one a camera.
 
-It lends the ring's slots to its camera, opens a trigger for each frame it hands over (free-running) or pairs frames
-with the triggers it is told to fire (software), and answers for whatever does not get as far as inspection. Who has
-which slot is in `handover.py`, what was promised to the ledger in `promises.py`, the camera's thread in `grabber.py`.
+It lends the ring's slots to its camera, opens a trigger for each frame it hands over (free-running) or that the line
+asked for (`arrivals.py`), or pairs frames with the triggers it is told to fire (`exposures.py`), and answers for whatever
+does not get as far as inspection. Who has which slot is in `handover.py`, what was promised to the ledger in
+`promises.py`, the camera's thread in `grabber.py`.
 """
 
 import os
 import socket
 import time
-from collections import Counter
 
 import structlog
 
-from edge import metrics
-from edge.cameras.camera import (
-    CameraAbsent,
-    CameraBusy,
-    CameraConfigError,
-    CameraError,
-    CameraInfo,
-    CapturedFrame,
-)
+from edge.arrivals import Arrivals
+from edge.camera_state import CameraState
+from edge.camera_tally import CameraTally
+from edge.cameras.camera import CameraInfo, CapturedFrame
 from edge.cameras.factory import make_camera
 from edge.channel import Channel
 from edge.config import runtime_directory
 from edge.errors import GoldlineError
-from edge.exposures import Exposures
+from edge.exposures import Exposure, Exposures, shots_of
+from edge.follower import Follower
 from edge.grabber import Down, Grabber, Streaming
-from edge.handover import Handover
+from edge.handover import Handover, Waiting
 from edge.messages import Grant, Link, Stop, WantRing
 from edge.metrics import State
 from edge.poller import Poller
@@ -40,7 +36,11 @@ from edge.worker import WorkerContext
 # After a ring was granted, inspection's link follows at once if inspection is alive.
 LINK_GRACE_S = 0.2
 POLL_S = 0.2
-DOWN_BY: dict[type[CameraError], str] = {CameraAbsent: "absent", CameraBusy: "busy", CameraConfigError: "config"}
+# Why a frame is answered without being judged.
+UNFIT = {
+    Reason.INCOMPLETE: "the camera's frame is incomplete",
+    Reason.FROZEN: "the camera's frame repeats the one before to the last bit",
+}
 
 
 def run(context: WorkerContext) -> None:
@@ -58,37 +58,28 @@ class Capture:
         self._config = context.station.cameras[context.camera]
         self._logger = structlog.get_logger()
         log = OpenedLog.create_or_resume(opened_path(runtime_directory(context.station), self._camera), self._camera)
-        self._promises = Promises(log, self._camera, self._config.trigger.deadline_ms, self._accept)
-        self._grabber = Grabber(lambda: make_camera(self._camera, self._config))
+        opens = context.station.opens(self._camera)
+        deadline_ms = context.station.deadline_ms(opens or self._camera)
+        self._promises = Promises(log, self._camera, deadline_ms, self._accept, opens)
+        self._grabber = Grabber(self._camera, self._config, lambda: make_camera(self._camera, self._config))
         self._handover: Handover | None = None
         self._inspection: Channel | None = None
-        self._asked_for_ring = self._has_streamed = self._stopping = False
+        self._asked_for_ring = self._stopping = False
         self._granted_s = 0.0
-        self._last_frame_id: int | None = None
         # The camera's steps: open and waiting for buffers; streaming.
         self._opened: CameraInfo | None = None
         self._is_streaming = False
-        self._down_by = "lost"
-        self._exposures = Exposures(self._promises, self._config.trigger, self._grabber.trigger)
-        self._captured = self._page.counter("goldline_frames_captured_total", camera=self._camera)
-        self._newest = self._page.gauge("goldline_camera_last_frame_timestamp_seconds", camera=self._camera)
-        self._account_for_predecessor()
+        shots = shots_of(self._camera, self._config)
+        self._exposures = Exposures(self._promises, self._config.trigger, shots, self._grabber)
+        self._arrivals = Arrivals(self._promises, shots, context.station.views_of(opens or self._camera))
+        # On the line, where another camera opens the triggers.
+        follows = self._config.trigger.mode == "line" and opens is None
+        self._follower = Follower(self._promises, self._camera) if follows else None
+        self._was_full = False
+        self._tally = CameraTally(self._page, self._camera)
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
         self._poller.listen(self._grabber.wake, self._see_camera)
-
-    def _account_for_predecessor(self) -> None:
-        """Frames a dead incarnation had captured and neither handed over nor dropped went with it."""
-        counted: Counter[str] = Counter()
-        for series, values in self._page.read():
-            if series.metric.kind == "counter" and "camera" not in series.labels[1:2]:
-                counted[series.metric.name] += int(values[0])
-        gone = counted["goldline_frames_captured_total"] - counted["goldline_frames_handed_total"]
-        gone -= counted["goldline_frames_dropped_total"]
-        self._dropped(Reason.WORKER_CRASH).inc(gone)
-
-    def _dropped(self, reason: Reason) -> metrics.Counter:
-        return self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="capture", reason=reason)
 
     def loop(self) -> None:
         """Until told to stop."""
@@ -104,12 +95,14 @@ class Capture:
         if self._grabber.is_stuck(now_ns):
             raise RuntimeError("the camera's thread hangs or has failed")
         if (overdue := self._exposures.give_up(now_ns)) is not None:
-            self._logger.warning("no picture for a trigger", trigger_id=overdue.trigger_id)
+            self._logger.warning("no picture for a trigger", trigger_id=overdue.trigger.trigger_id, view=overdue.view)
             self._is_streaming = False
             self._grabber.reopen()
         self._promises.keep_up()
         self._lend_ring()
         if self._handover is not None:
+            if self._follower is not None:
+                self._follower.expire(now_ns, self._handover)
             self._handover.show()
 
     # --- what the others say
@@ -166,6 +159,8 @@ class Capture:
         if self._promises.is_linked:
             self._hear_publish()
         self._unlink(self._promises.connect(channel))
+        if self._follower is not None:
+            self._follower.begin(self._handover)
         self._poller.listen(channel.fileno(), self._hear_publish)
         self._promises.keep_up()
 
@@ -188,28 +183,33 @@ class Capture:
                     self._opened = happening
                     self._logger.info("camera open", model=happening.model, serial=happening.serial)
                 case Streaming():
-                    self._set_streaming()
+                    self._is_streaming = True
+                    self._tally.streams()
+                    if self._follower is not None:
+                        self._follower.begin(self._handover)
                 case CapturedFrame():
                     self._take(happening)
                 case Down():
                     self._camera_is_down(happening)
+                case CameraState():
+                    self._tally.show(happening)
         self._lend_ring()
 
-    def _set_streaming(self) -> None:
-        if self._has_streamed:
-            self._page.counter("goldline_camera_reconnects_total", camera=self._camera, cause=self._down_by).inc()
-        self._is_streaming = self._has_streamed = True
-        self._last_frame_id = None
-        self._page.gauge("goldline_camera_up", camera=self._camera).set(1)
-
     def _camera_is_down(self, down: Down) -> None:
-        if down.fatal and not self._has_streamed:
+        if down.fatal and not self._tally.has_streamed:
             raise GoldlineError(str(down.cause))
-        self._logger.warning("camera down", problem=str(down.cause))
+        say = self._logger.warning if down.is_news else self._logger.debug
+        say("camera down", problem=str(down.cause))
         self._is_streaming, self._opened = False, None
-        self._down_by = DOWN_BY.get(type(down.cause), "lost")
-        self._page.gauge("goldline_camera_up", camera=self._camera).set(0)
-        self._exposures.drop(Reason.CAMERA_DOWN)
+        self._tally.down(down.cause)
+        self._drop(Reason.CAMERA_DOWN)
+
+    def _drop(self, reason: Reason) -> None:
+        """Answer for every picture that will not come."""
+        self._exposures.drop(reason)
+        self._arrivals.drop(reason)
+        if self._follower is not None:
+            self._follower.drop(reason, "no picture was taken", self._handover)
 
     def _lend_ring(self) -> None:
         """Give an open camera its buffers, once there is a ring of its size and inspection holds nothing of it."""
@@ -229,35 +229,50 @@ class Capture:
     def _take(self, captured: CapturedFrame) -> None:
         """A frame arrived: find its trigger, and put it before inspection."""
         assert self._handover is not None
-        self._count(captured)
-        waiting = self._handover.take(captured, self._exposures.claim(captured))
-        if waiting.trigger is None and self._config.trigger.mode != "free":
-            self._handover.drop(waiting, Reason.STALE)  # nobody asked for it, or the answer was given up
-        elif captured.complete:
-            self._handover.put(waiting)
+        self._tally.captured(captured)
+        if self._follower is not None:
+            self._put(self._handover, *self._follower.take(captured, self._handover))
+        elif isinstance(found := self._claim(captured), str):
+            self._handover.drop(self._handover.take(captured), found)
+        elif found is None:
+            self._put(self._handover, self._handover.take(captured))
         else:
-            self._page.counter("goldline_camera_incomplete_frames_total", camera=self._camera).inc()
-            if (trigger := waiting.trigger or self._promises.open(captured)) is not None:
-                self._promises.opened(trigger)
-                self._promises.unjudged(trigger.trigger_id, Reason.INCOMPLETE, "the camera's frame is incomplete")
-            self._handover.drop(waiting, Reason.INCOMPLETE)
+            self._put(self._handover, self._handover.take(captured, found.trigger, found.view))
+        self._was_full = self._handover.taken == self._handover.ring.slots
         self._fire()
 
-    def _count(self, captured: CapturedFrame) -> None:
-        """Captured, and lost: the ids the camera counted past."""
-        self._captured.inc()
-        seconds = captured.host_timestamp_utc_ns / 1e9
-        self._newest.set(seconds)
-        lost = 0 if self._last_frame_id is None else captured.frame_id - self._last_frame_id - 1
-        self._last_frame_id = captured.frame_id
-        if lost > 0:
-            drops = self._page.counter(
-                "goldline_frames_dropped_total", camera=self._camera, stage="camera", reason="lost"
-            )
-            drops.inc(lost)
+    def _claim(self, captured: CapturedFrame) -> Exposure | str | None:
+        """What this frame is the picture of; why it is dropped; None: of nothing yet, it runs freely."""
+        if self._config.trigger.mode == "free":
+            return "settling" if captured.settling else None
+        if self._config.trigger.mode == "line":
+            return self._arrivals.claim(captured, Reason.NO_SLOT if self._was_full else Reason.INCOMPLETE)
+        # Without a claim nobody asked for it, or the answer was given up.
+        return self._exposures.claim(captured) or Reason.STALE
+
+    def _put(self, handover: Handover, *ready: Waiting) -> None:
+        """Before inspection, if they can be judged; else they are answered here."""
+        for waiting in ready:
+            if waiting.captured.complete and not waiting.captured.repeats:
+                handover.put(waiting)
+            else:
+                self._refuse(handover, waiting)
+
+    def _refuse(self, handover: Handover, waiting: Waiting) -> None:
+        captured = waiting.captured
+        reason = Reason.FROZEN if captured.complete else Reason.INCOMPLETE
+        trigger = waiting.trigger
+        if trigger is None and (trigger := self._promises.open(captured)) is not None:
+            self._promises.opened(trigger)
+        if trigger is not None:
+            self._promises.unjudged(trigger.trigger_id, reason, UNFIT[reason], waiting.view)
+        handover.drop(waiting, reason)
 
     def _accept(self, trigger: Trigger) -> None:
-        self._exposures.accept(trigger, is_streaming=self._is_streaming)
+        if self._follower is None or not self._is_streaming or self._handover is None:
+            self._exposures.accept(trigger, is_streaming=self._is_streaming)
+        else:
+            self._put(self._handover, *self._follower.accept(trigger, self._handover))
 
     def _fire(self) -> None:
         if self._is_streaming and self._handover is not None:
@@ -269,7 +284,7 @@ class Capture:
         if self._handover is not None:
             self._handover.hand_over()
             self._handover.abandon(Reason.SHUTDOWN)
-        self._exposures.drop(Reason.SHUTDOWN)
+        self._drop(Reason.SHUTDOWN)
         self._grabber.stop(timeout_s=1.5)
         if self._inspection is not None:
             self._unlink(self._inspection)

@@ -15,12 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from edge import environment, schema, validation
 from edge.addresses import LAST_PORT, LocalAddress
-from edge.camera_config import CameraConfig, Name, Section
+from edge.camera_config import MOST_VIEWS, CameraConfig, Name, Section
 from edge.errors import ConfigError, GoldlineError
+from edge.records import view_of
 
 DEFAULT_FILE = Path("config.toml")
-# Views of one part; its event, with the evidence of each, has to fit into the decided log many times over.
-MOST_VIEWS = 8
 
 Model = TypeVar("Model", bound=BaseModel)
 PlaceName = Annotated[str, Field(pattern=r"^(-|[a-z0-9][a-z0-9_-]{0,62})$")]
@@ -29,7 +28,8 @@ PlaceName = Annotated[str, Field(pattern=r"^(-|[a-z0-9][a-z0-9_-]{0,62})$")]
 class GroupConfig(Section):
     """Cameras that see one part: a trigger fires them all, and one verdict answers for all their views.
 
-    The shortest `trigger.deadline_ms` of its cameras is the part's.
+    The shortest `trigger.deadline_ms` of its cameras is the part's. Where the line fires them, by one signal to all
+    their inputs, the first opens the trigger.
     """
 
     cameras: tuple[Name, ...]
@@ -128,6 +128,12 @@ class Station(BaseSettings):
             for camera in group.cameras:
                 if problem := self._misfit(name, camera):
                     raise ValueError(f"[groups.{name}] cameras: {problem}")
+            if group.period_ms is not None and self.cameras[group.cameras[0]].trigger.mode == "line":
+                raise ValueError(f"[groups.{name}] period_ms: the line triggers its cameras")
+            if (views := len(self.views_of(name))) > MOST_VIEWS:
+                raise ValueError(
+                    f"[groups.{name}] cameras: {views} views with their shots; must be at most {MOST_VIEWS}"
+                )
         return self
 
     def _misfit(self, group: str, camera: str) -> str | None:
@@ -135,20 +141,45 @@ class Station(BaseSettings):
         if camera not in self.cameras:
             return f"{camera} is no camera" + schema.did_you_mean(camera, list(self.cameras))
         config = self.cameras[camera]
-        if config.trigger.mode != "software":
-            return f'{camera} has trigger.mode = "{config.trigger.mode}"; a group fires its cameras: "software"'
+        if problem := self._odd_mode(group, camera):
+            return problem
         if config.trigger.period_ms is not None:
             return f"{camera} has a trigger.period_ms of its own; set that of the group"
         if (other := self.group_of(camera)) != group:
             return f"{camera} is in group {other} already"
+        return self._twins(group, camera)
+
+    def _odd_mode(self, group: str, camera: str) -> str | None:
+        """What to say where this camera is not triggered as those of a group are."""
+        mode, first = self.cameras[camera].trigger.mode, self.groups[group].cameras[0]
+        if mode == "free":
+            return f'{camera} has trigger.mode = "free"; a group needs "software", or "line" for all'
+        if mode != (theirs := self.cameras[first].trigger.mode):
+            return f'{first} has trigger.mode = "{theirs}" and {camera} "{mode}"; a group has one'
+        if mode == "line" and self.cameras[camera].shots:
+            return f"{camera} has shots; in a group on the line each camera takes one picture for each pulse"
+        return None
+
+    def _twins(self, group: str, camera: str) -> str | None:
+        """What to say where a view of this camera has the role of one by a camera before it."""
         before = self.groups[group].cameras[: self.groups[group].cameras.index(camera)]
-        if twins := [one for one in before if self.cameras[one].role == config.role]:
-            return f'{twins[0]} and {camera} both have role = "{config.role}"; each view of a part needs its own'
+        taken = {self.role_of(view): view for other in before for view in self.views_of(other)}
+        for view in self.views_of(camera):
+            if (role := self.role_of(view)) in taken:
+                return f'{taken[role]} and {view} both have role = "{role}"; each view of a part needs its own'
         return None
 
     def group_of(self, camera: str) -> str | None:
         """The group that triggers this camera; None for one that is triggered by itself."""
         return next((name for name, group in self.groups.items() if camera in group.cameras), None)
+
+    def opens(self, camera: str) -> str | None:
+        """What this camera's frames open triggers for, on the line or freely: itself, or its group where it is the first.
+
+        None for another of a group: the first one's triggers are what its frames answer.
+        """
+        group = self.group_of(camera)
+        return camera if group is None else group if self.groups[group].cameras[0] == camera else None
 
     @property
     def triggered(self) -> tuple[str, ...]:
@@ -158,6 +189,24 @@ class Station(BaseSettings):
     def cameras_of(self, name: str) -> tuple[str, ...]:
         """The cameras of a group, or the camera of this name."""
         return self.groups[name].cameras if name in self.groups else (name,)
+
+    def views_of(self, name: str) -> tuple[str, ...]:
+        """The looks at the part that a trigger of this camera or group takes: `camera`, or `camera.shot` for each."""
+        return tuple(view for camera in self.cameras_of(name) for view in self._views(camera))
+
+    def _views(self, camera: str) -> tuple[str, ...]:
+        return tuple(view_of(camera, shot.name) for shot in self.cameras[camera].shots) or (camera,)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Every view of every camera."""
+        return tuple(view for camera in self.cameras for view in self._views(camera))
+
+    def role_of(self, view: str) -> str:
+        """The name recipes know this view by. Raises KeyError for none of the station's."""
+        camera, _, name = view.partition(".")
+        roles = {shot.name: shot.role for shot in self.cameras[camera].shots} or {"": self.cameras[camera].role}
+        return roles[name]
 
     def deadline_ms(self, name: str) -> float:
         """How long the line can wait for the answer to a trigger of this camera or group."""

@@ -44,7 +44,7 @@ class Check(Wire, frozen=True, kw_only=True):
     """One check's score (higher is worse) and the limits it was held against.
 
     `found` and `expected` are what it read and should have read: a variant, a code, counts. `offset` is where it found
-    what it looked for. `camera` is the one it looks through.
+    what it looked for. `camera` is the view it looks at: a camera, or `camera.shot`.
     """
 
     score: float | None
@@ -91,7 +91,7 @@ class IdRange(Wire, frozen=True, kw_only=True):
 
 
 class View(Wire, frozen=True, kw_only=True):
-    """What one of several cameras that see a part came to; its fields mean what those of the result do."""
+    """What one of several views of a part came to; its fields mean what those of the result do."""
 
     verdict: Outcome
     reason: Reason | None = None
@@ -105,6 +105,7 @@ class View(Wire, frozen=True, kw_only=True):
     captured: datetime | None = None
     frame_id: int | None = None
     device_timestamp_ns: int | None = None
+    settling: bool = False
     latency: Latency | None = None
 
 
@@ -112,9 +113,10 @@ class Result(Wire, frozen=True, kw_only=True):
     """The one answer to a trigger, or what was lost with the power (`reason` interrupted, no `trigger_id`).
 
     What produced the verdict (`product` to `model_sha256`) is null for what was never judged; `own_models_sha256` has the
-    user's own models, by the checks that ask them. Where several cameras see the part, `camera` is the name of their
-    group and `views` has each of them; what belongs to a single view (`pose`, `closest_reference`, `captured`,
-    `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
+    user's own models, by the checks that ask them. Where a part is seen more than once, by the cameras of a group or in
+    several shots, `views` has each by its name (`camera`, or `camera.shot`); what belongs to a single view (`pose`,
+    `closest_reference`, `captured`, `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
+    `settling`: a picture was taken so soon after its stream began that light and exposure may not have been steady.
     """
 
     station: str
@@ -145,6 +147,7 @@ class Result(Wire, frozen=True, kw_only=True):
     decided: datetime
     frame_id: int | None = None
     device_timestamp_ns: int | None = None
+    settling: bool = False
     deadline_ms: float | None = None
     on_time: bool = True
     is_simulated: bool = False

@@ -1,76 +1,130 @@
-"""Triggers told to fire, and the pictures they get: one at a time, so a frame belongs to the one outstanding."""
+"""Triggers told to fire, and the pictures they get: one at a time, so a frame belongs to the one outstanding.
+
+A trigger may take several shots, one behind the other: before each, the camera is set as it needs. A shot that comes to
+nothing answers for its own view; the others are taken all the same.
+"""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from edge.camera_config import TriggerConfig
+from edge.camera_config import CameraConfig, Features, FeatureValue, TriggerConfig
 from edge.cameras.camera import CameraError, CapturedFrame
 from edge.promises import Promises
-from edge.records import Reason, Trigger
+from edge.records import Reason, Trigger, view_of
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A view that a camera takes for a trigger, and what is set before it. Nothing is where there is one alone."""
+
+    view: str
+    features: Features | None = None
+
+
+def shots_of(camera: str, config: CameraConfig) -> tuple[Shot, ...]:
+    """What this camera takes for each trigger, in order."""
+    return tuple(Shot(view_of(camera, shot.name), shot.features) for shot in config.shots) or (Shot(camera),)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One picture for one trigger."""
+
+    trigger: Trigger
+    shot: Shot
+    is_first: bool = True
+
+    @property
+    def view(self) -> str:
+        """What it shows of the part."""
+        return self.shot.view
+
+
+class Shutter(Protocol):
+    """What takes the pictures. Both raise CameraError."""
+
+    def prepare(self, features: Mapping[str, FeatureValue]) -> None:
+        """Set what the next shot needs."""
+        ...
+
+    def trigger(self) -> None:
+        """Take one picture."""
+        ...
 
 
 class Exposures:
-    """The queue before one camera. `take_picture` triggers it; every trigger it cannot serve is answered."""
+    """The queue before one camera; every trigger that it cannot serve is answered."""
 
-    def __init__(self, promises: Promises, config: TriggerConfig, take_picture: Callable[[], None]) -> None:
-        self._promises, self._take_picture = promises, take_picture
+    def __init__(self, promises: Promises, config: TriggerConfig, shots: Sequence[Shot], shutter: Shutter) -> None:
+        self._promises, self._shots, self._shutter = promises, shots, shutter
         self._depth, self._within_ns = config.queue_depth, round(config.deadline_ms * 1e6)
-        self._waiting: deque[Trigger] = deque()
-        self._outstanding: Trigger | None = None
+        self._waiting: deque[Exposure] = deque()
+        self._outstanding: Exposure | None = None
         self._fired_ns = 0
 
     def accept(self, trigger: Trigger, *, is_streaming: bool) -> None:
         """Queue a trigger for the camera, or say at once why there will be no picture."""
         if not is_streaming:
             self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, "the camera is not streaming")
-        elif len(self._waiting) >= self._depth or not self._promises.write(trigger):
+        elif self._triggers_waiting() >= self._depth or not self._promises.write(trigger):
             detail = "triggers come faster than the camera takes pictures"
             self._promises.unjudged(trigger.trigger_id, Reason.OVERRUN, detail)
         else:
-            self._waiting.append(trigger)
+            for number, shot in enumerate(self._shots):
+                self._waiting.append(Exposure(trigger, shot, is_first=number == 0))
+
+    def _triggers_waiting(self) -> int:
+        return sum(exposure.is_first for exposure in self._waiting)
 
     def fire(self, *, has_slot: bool) -> None:
         """Take the next picture, if none is outstanding."""
         while self._waiting and self._outstanding is None:
-            trigger = self._waiting.popleft()
-            if trigger.deadline_ns <= time.monotonic_ns():
-                self._promises.unjudged(trigger.trigger_id, Reason.DEADLINE, "its turn came after its deadline")
+            exposure = self._waiting.popleft()
+            if exposure.trigger.deadline_ns <= time.monotonic_ns():
+                self._unjudged(exposure, Reason.DEADLINE, "its turn came after its deadline")
             elif not has_slot:
-                self._promises.unjudged(trigger.trigger_id, Reason.NO_SLOT, "every slot of the ring is in use")
+                self._unjudged(exposure, Reason.NO_SLOT, "every slot of the ring is in use")
             else:
-                self._expose(trigger)
+                self._expose(exposure)
 
-    def _expose(self, trigger: Trigger) -> None:
-        self._fired_ns = time.monotonic_ns()
+    def _expose(self, exposure: Exposure) -> None:
         try:
-            self._take_picture()
-            self._outstanding = trigger
+            if exposure.shot.features is not None:
+                self._shutter.prepare(exposure.shot.features)
+            self._fired_ns = time.monotonic_ns()
+            self._shutter.trigger()
+            self._outstanding = exposure
         except CameraError as problem:
-            self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, str(problem))
+            self._unjudged(exposure, Reason.CAMERA_DOWN, str(problem))
 
-    def claim(self, captured: CapturedFrame) -> Trigger | None:
-        """The trigger this frame answers. One that was complete before it was fired is not its picture."""
+    def claim(self, captured: CapturedFrame) -> Exposure | None:
+        """What this frame is the picture of. One that was complete before it was fired is nobody's."""
         if self._outstanding is None or captured.host_timestamp_ns < self._fired_ns:
             return None
-        trigger, self._outstanding = self._outstanding, None
-        return trigger
+        exposure, self._outstanding = self._outstanding, None
+        return exposure
 
-    def give_up(self, now_ns: int) -> Trigger | None:
-        """The outstanding trigger when its picture is overdue.
+    def give_up(self, now_ns: int) -> Exposure | None:
+        """The outstanding exposure when its picture is overdue: its trigger's deadline has passed, and answers for it.
 
         It may still come: nothing may be fired before the stream was started afresh, or it would be taken for the
-        next trigger's.
+        next one's.
         """
         if self._outstanding is None or now_ns - self._fired_ns <= self._within_ns:
             return None
-        trigger, self._outstanding = self._outstanding, None
-        return trigger
+        exposure, self._outstanding = self._outstanding, None
+        return exposure
 
     def drop(self, reason: Reason) -> None:
-        """Answer for every trigger that has no picture yet."""
+        """Answer for every picture that was not taken."""
         outstanding = [] if self._outstanding is None else [self._outstanding]
-        for trigger in (*outstanding, *self._waiting):
-            self._promises.unjudged(trigger.trigger_id, reason, "no picture was taken")
+        for exposure in (*outstanding, *self._waiting):
+            self._unjudged(exposure, reason, "no picture was taken")
         self._outstanding = None
         self._waiting.clear()
+
+    def _unjudged(self, exposure: Exposure, reason: Reason, detail: str) -> None:
+        self._promises.unjudged(exposure.trigger.trigger_id, reason, detail, exposure.view)

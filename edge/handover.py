@@ -1,8 +1,8 @@
 """Who has which slot of the ring: the camera, inspection, or this process in between.
 
 Free-running: the latest frame wins, and inspection has at most two of a camera, one in the graph and one being
-registered; an older one that waits is dropped and counted, before anything was promised for it. Triggered: first
-in, first out, and every frame has its trigger already.
+registered; an older one that waits is dropped and counted, before anything was promised for it. Triggered, by command
+or by the line: first in, first out, and every frame has its trigger already.
 """
 
 import time
@@ -25,18 +25,20 @@ FREE_RUNNING_LENT = 2
 
 @dataclass(frozen=True)
 class Waiting:
-    """A whole frame in a slot of ours. Free-running frames get their trigger when they are handed over."""
+    """A frame in a slot of ours, and the view it is. Free-running frames get their trigger when they are handed over."""
 
     captured: CapturedFrame
     generation: int
     trigger: Trigger | None
+    view: str
 
 
 class Lent(NamedTuple):
-    """A frame that inspection has, and the trigger it answers."""
+    """A frame that inspection has, and the view of the trigger that it answers."""
 
     generation: int
     trigger_id: int
+    view: str
 
 
 class Handover:
@@ -61,6 +63,8 @@ class Handover:
         # Slots with inspection, and the frames in them; None: lent by an earlier incarnation of this process.
         self._lent: dict[int, Lent | None] = {}
         self._mailbox: deque[Waiting] = deque()
+        # Slots whose frames wait until it is settled which trigger they answer.
+        self._kept: set[int] = set()
         self._handed = page.counter("goldline_frames_handed_total", camera=camera)
         self._gauges = {
             state: page.gauge("goldline_ring_slots", camera=camera, state=state) for state in ("free", "lent")
@@ -71,7 +75,7 @@ class Handover:
     @property
     def taken(self) -> int:
         """Slots the camera does not have."""
-        return len(self._lent) + len(self._mailbox)
+        return len(self._lent) + len(self._mailbox) + len(self._kept)
 
     @property
     def lent(self) -> int:
@@ -91,12 +95,18 @@ class Handover:
         for slot in range(self.ring.slots):
             self.ring.begin(slot)
 
-    def take(self, captured: CapturedFrame, trigger: Trigger | None = None) -> Waiting:
-        """A filled slot is ours."""
-        return Waiting(captured, self.ring.commit(captured.slot), trigger)
+    def take(self, captured: CapturedFrame, trigger: Trigger | None = None, view: str | None = None) -> Waiting:
+        """A filled slot is ours. Without a name the view is the camera's only one."""
+        return Waiting(captured, self.ring.commit(captured.slot), trigger, view or self._camera)
+
+    def keep(self, captured: CapturedFrame) -> Waiting:
+        """A filled slot is ours, and stays so until it is put or dropped."""
+        self._kept.add(captured.slot)
+        return self.take(captured)
 
     def put(self, waiting: Waiting) -> None:
         """Before inspection with it."""
+        self._kept.discard(waiting.captured.slot)
         if self._latest_wins and self._mailbox:
             self.drop(self._mailbox.popleft(), "superseded")
         self._mailbox.append(waiting)
@@ -112,10 +122,12 @@ class Handover:
         while self._mailbox:
             waiting = self._mailbox.popleft()
             if waiting.trigger is not None:
-                self._promises.unjudged(waiting.trigger.trigger_id, reason, "the frame could not be handed over")
+                detail = "the frame could not be handed over"
+                self._promises.unjudged(waiting.trigger.trigger_id, reason, detail, waiting.view)
             self.drop(waiting, reason)
 
     def _give_back(self, slot: int) -> None:
+        self._kept.discard(slot)
         self.ring.begin(slot)
         self._release(slot)
 
@@ -161,7 +173,8 @@ class Handover:
         self.connect(None)
         for slot, lent in self._lent.items():
             if lent is not None:
-                self._promises.unjudged(lent.trigger_id, Reason.WORKER_CRASH, "inspection died holding the frame")
+                detail = "inspection died holding the frame"
+                self._promises.unjudged(lent.trigger_id, Reason.WORKER_CRASH, detail, lent.view)
             self._give_back(slot)
         self._lent.clear()
 
@@ -173,20 +186,22 @@ class Handover:
             if trigger is None:
                 self.drop(waiting, Reason.OVERRUN)
                 continue
-            self._lent[waiting.captured.slot] = Lent(waiting.generation, trigger.trigger_id)
-            self._promises.handed(trigger)
+            self._lent[waiting.captured.slot] = Lent(waiting.generation, trigger.trigger_id, waiting.view)
+            self._promises.handed(trigger, waiting.view)
             self._handed.inc()
             try:
                 self._inspection.send(Frame(frame=self._reference(waiting, trigger)))
             except ChannelClosed:
                 return  # its end of file is on the way, and with it the answer for this frame
-            self._promises.opened(trigger)
+            if waiting.trigger is None:
+                self._promises.opened(trigger)
 
     def _reference(self, waiting: Waiting, trigger: Trigger) -> FrameRef:
         assert self._info is not None
         captured = waiting.captured
         return FrameRef(
             camera=self._camera,
+            view=waiting.view,
             slot=captured.slot,
             generation=waiting.generation,
             frame_id=captured.frame_id,
@@ -201,4 +216,6 @@ class Handover:
             handed_ns=time.monotonic_ns(),
             expect=trigger.expect,
             is_part=not trigger.views,
+            settling=captured.settling,
+            used_bytes=captured.used_bytes,
         )

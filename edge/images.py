@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import GoldlineError
+from edge.pixel_formats import PIXEL_FORMATS, PixelFormat
 
 Image = NDArray[np.uint8]
 
@@ -26,17 +27,17 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# GenICam names the first two pixels of the first row, as these names of OpenCV do.
+# From 8 bits a value to B, G, R, with the channels that OpenCV is given. GenICam names the first two pixels of the first
+# row, as these names of OpenCV do. Y is 16 to 235 and the matrix BT.601's, as USB cameras have it.
 _CONVERSIONS = {
-    "Mono8": cv2.COLOR_GRAY2BGR,
-    "RGB8": cv2.COLOR_RGB2BGR,
-    "BayerRG8": cv2.COLOR_BayerRGGB2BGR,
-    "BayerGB8": cv2.COLOR_BayerGBRG2BGR,
-    "BayerGR8": cv2.COLOR_BayerGRBG2BGR,
-    "BayerBG8": cv2.COLOR_BayerBGGR2BGR,
+    "Mono": (cv2.COLOR_GRAY2BGR, 1),
+    "RGB": (cv2.COLOR_RGB2BGR, 3),
+    "YUV422": (cv2.COLOR_YUV2BGR_YUY2, 2),
+    "BayerRG": (cv2.COLOR_BayerRGGB2BGR, 1),
+    "BayerGB": (cv2.COLOR_BayerGBRG2BGR, 1),
+    "BayerGR": (cv2.COLOR_BayerGRBG2BGR, 1),
+    "BayerBG": (cv2.COLOR_BayerBGGR2BGR, 1),
 }
-PIXEL_FORMATS = ("BGR8", *_CONVERSIONS)
-_THREE_CHANNELS = frozenset({"BGR8", "RGB8"})
 
 _log = logging.getLogger("goldline.images")
 
@@ -76,26 +77,48 @@ def has_images(directory: Path) -> bool:
 
 
 def frame_bytes(width: int, height: int, pixel_format: str) -> int:
-    """Bytes of one frame as the camera delivers it. Raises ImageError for a format not in PIXEL_FORMATS."""
+    """Bytes of one frame as the camera delivers it; of a JPEG, the most that it may take, unless the camera tells.
+
+    Raises ImageError for a format not in PIXEL_FORMATS.
+    """
+    return _known(pixel_format).frame_bytes(width * height)
+
+
+def as_bgr(buffer: Image, width: int, height: int, pixel_format: str, used_bytes: int | None = None) -> Image:
+    """A camera's flat buffer as [height, width, 3] BGR, 8 bits a channel: of deeper pixels the 8 highest bits.
+
+    Bytes after the frame are ignored (a ring slot may be larger); `used_bytes` is where it ends, for a JPEG. BGR8 is a
+    view: it changes with the buffer, so copy it to keep it. Raises ImageError for an unknown format, a buffer that is
+    too short, and a JPEG that is truncated or of another size.
+    """
+    known = _known(pixel_format)
+    filled = buffer if used_bytes is None else buffer[:used_bytes]
+    if known.colour == "JPEG":
+        return _from_jpeg(filled, width, height)
+    needed = known.frame_bytes(width * height)
+    if filled.size < needed:
+        raise ImageError(f"{filled.size} bytes are too few for {width}x{height} {pixel_format}, which takes {needed}")
+    values = known.eight_bits(filled[:needed], width * height)
+    if known.colour == "BGR":
+        return values.reshape(height, width, 3)
+    conversion, channels = _CONVERSIONS[known.colour]
+    try:
+        return np.asarray(cv2.cvtColor(values.reshape(height, width, channels), conversion), np.uint8)
+    except (cv2.error, ValueError):
+        raise ImageError(f"{width}x{height} is no size of a {pixel_format} picture") from None
+
+
+def _known(pixel_format: str) -> PixelFormat:
     if pixel_format not in PIXEL_FORMATS:
         raise ImageError(f"pixel format {pixel_format} is not one of {' '.join(PIXEL_FORMATS)}")
-    return width * height * (3 if pixel_format in _THREE_CHANNELS else 1)
+    return PIXEL_FORMATS[pixel_format]
 
 
-def as_bgr(buffer: Image, width: int, height: int, pixel_format: str) -> Image:
-    """A camera's flat buffer as [height, width, 3] BGR.
-
-    Bytes after the frame are ignored (a ring slot may be larger). BGR8 is a view: it changes with the buffer, so
-    copy it to keep it. Raises ImageError for an unknown format or a buffer that is too short.
-    """
-    needed = frame_bytes(width, height, pixel_format)
-    if buffer.size < needed:
-        raise ImageError(f"{buffer.size} bytes are too few for {width}x{height} {pixel_format}, which takes {needed}")
-    frame = buffer[:needed]
-    if pixel_format == "BGR8":
-        return frame.reshape(height, width, 3)
-    shape = (height, width, 3) if pixel_format in _THREE_CHANNELS else (height, width)
-    return np.asarray(cv2.cvtColor(frame.reshape(shape), _CONVERSIONS[pixel_format]), np.uint8)
+def _from_jpeg(data: Image, width: int, height: int) -> Image:
+    picture = _three_channels(_eight_bits(_decode(data.tobytes())))
+    if picture.shape != (height, width, 3):
+        raise ImageError(f"a JPEG of {picture.shape[1]}x{picture.shape[0]} pixels, not {width}x{height}")
+    return picture
 
 
 def _decode(data: bytes) -> NDArray[np.generic]:

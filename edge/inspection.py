@@ -17,7 +17,7 @@ from edge.batcher import Batch, Batcher, Queued
 from edge.channel import Channel, ChannelClosed
 from edge.engine import Done, Engine, Job
 from edge.errors import GoldlineError
-from edge.images import as_bgr
+from edge.images import ImageError, as_bgr
 from edge.inspector import Inspector, Prepared
 from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
 from edge.metrics import STAGES, State
@@ -54,22 +54,19 @@ class Inspection:
 
     def __init__(self, context: WorkerContext, inspector: Inspector) -> None:
         self._control, self._page = context.control, context.page
-        self._cameras = context.station.cameras
+        station = context.station
+        self._roles = {view: station.role_of(view) for view in station.views}
         self._inspector = inspector
         self._page.gauge("goldline_engine_fallback").set(inspector.fell_back)
         self._batch_sizes = self._page.histogram("goldline_batch_size")
-        self._judged = {
-            camera: self._page.counter("goldline_frames_judged_total", camera=camera) for camera in self._cameras
-        }
+        self._judged = {view: self._page.counter("goldline_frames_judged_total", camera=view) for view in self._roles}
         self._stages = {
-            camera: [
-                self._page.histogram("goldline_stage_duration_seconds", camera=camera, stage=stage) for stage in STAGES
+            view: [
+                self._page.histogram("goldline_stage_duration_seconds", camera=view, stage=stage) for stage in STAGES
             ]
-            for camera in self._cameras
+            for view in self._roles
         }
-        self._watches = {
-            name: Watch(self._page, name, inspector.drift(camera.role)) for name, camera in self._cameras.items()
-        }
+        self._watches = {view: Watch(self._page, view, inspector.drift(role)) for view, role in self._roles.items()}
         self._provenance: Provenance = inspector.provenance(context.generation)
         self._batcher = Batcher()
         self._engine = Engine(inspector, self._done, self._is_intact)
@@ -189,7 +186,7 @@ class Inspection:
                     case Frame(frame=frame):
                         with self._holding:
                             self._held[_key(frame)] = self._rings[camera]
-                        self._batcher.add(Queued(frame=frame, graph=self._cameras[camera].role))
+                        self._batcher.add(Queued(frame=frame, graph=self._roles[frame.view]))
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -200,10 +197,7 @@ class Inspection:
     def _feed(self, batch: Batch) -> None:
         """Register a batch and submit it; refuse what is late."""
         for queued in batch.late:
-            self._page.counter(
-                "goldline_frames_dropped_total", camera=queued.frame.camera, stage="inspection", reason=Reason.DEADLINE
-            ).inc()
-            self._answer(queued.frame, error(Reason.DEADLINE, "waited for inspection past its deadline"), NO_TIME)
+            self._refuse(queued.frame, Reason.DEADLINE, "waited for inspection past its deadline")
         prepared: list[Prepared] = []
         frames: list[Queued] = []
         queue_ms: list[float] = []
@@ -215,6 +209,9 @@ class Inspection:
             except TornFrame as torn:
                 self._torn(queued.frame, str(torn))
                 continue
+            except ImageError as problem:
+                self._refuse_picture(queued, str(problem))
+                continue
             frames.append(queued)
             queue_ms.append((started_ns - queued.frame.host_timestamp_ns) / 1e6)
             register_ms.append((time.monotonic_ns() - started_ns) / 1e6)
@@ -224,15 +221,30 @@ class Inspection:
     def _prepare(self, queued: Queued) -> Prepared:
         frame = queued.frame
         buffer = self._held[_key(frame)].read(frame.slot, frame.generation)
-        picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format)
+        picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format, frame.used_bytes)
         return self._inspector.prepare(picture, queued.graph)
 
     def _is_intact(self, queued: Queued) -> bool:
         frame = queued.frame
         return self._held[_key(frame)].is_intact(frame.slot, frame.generation)
 
+    def _refuse_picture(self, queued: Queued, problem: str) -> None:
+        """Its bytes make no picture: a compressed one was cut off, or overwritten while it was read."""
+        if self._is_intact(queued):
+            self._refuse(queued.frame, Reason.CANNOT_JUDGE, problem)
+        else:
+            self._torn(queued.frame, "the frame was overwritten while it was read")
+
+    def _refuse(self, frame: FrameRef, reason: Reason, detail: str) -> None:
+        """Count and answer for a frame that is not judged."""
+        drops = self._page.counter(
+            "goldline_frames_dropped_total", camera=frame.view, stage="inspection", reason=reason
+        )
+        drops.inc()
+        self._answer(frame, error(reason, detail), NO_TIME)
+
     def _torn(self, frame: FrameRef, detail: str) -> None:
-        self._page.counter("goldline_frames_torn_total", camera=frame.camera).inc()
+        self._page.counter("goldline_frames_torn_total", camera=frame.view).inc()
         self._answer(frame, error(Reason.TORN, detail), NO_TIME)
 
     # --- verdicts
@@ -243,14 +255,14 @@ class Inspection:
         for done in batch:
             self._count(done)
             self._answer(done.queued.frame, done.verdict, done.timing)
-            self._watches[done.queued.frame.camera].observe(done.verdict, done.prepared.gain, done.prepared.sharpness)
+            self._watches[done.queued.frame.view].observe(done.verdict, done.prepared.gain, done.prepared.sharpness)
 
     def _count(self, done: Done) -> None:
-        camera, timing = done.queued.frame.camera, done.timing
+        view, timing = done.queued.frame.view, done.timing
         spans_ms = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
-        for stage, span_ms in zip(self._stages[camera], spans_ms, strict=True):
+        for stage, span_ms in zip(self._stages[view], spans_ms, strict=True):
             stage.observe(span_ms / 1e3)
-        self._judged[camera].inc()
+        self._judged[view].inc()
 
     def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
         """The verdict to the ledger, then the slot to capture."""

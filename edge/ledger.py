@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge import judge
-from edge.records import FrameRef, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, error
+from edge.records import FrameRef, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, camera_of, error
 
 # Closed ids that are remembered, to tell a late result from an unknown one: the size of a camera's log, twice.
 REMEMBERED = 16_384
@@ -35,14 +35,14 @@ class Origin(Record, frozen=True):
 
 
 class View(Record, frozen=True):
-    """What one camera's look at a part came to. `origin` is None for what was never judged."""
+    """What one look at a part came to. `origin` is None for what was never judged."""
 
     verdict: Verdict
     origin: Origin | None = None
 
 
 class Decision(Record, frozen=True):
-    """A trigger, its one terminal verdict, and the views that were folded into it: one for each of its cameras."""
+    """A trigger, its one terminal verdict, and the views that were folded into it, by their names."""
 
     trigger: Trigger
     verdict: Verdict
@@ -64,7 +64,7 @@ class Late(Record, frozen=True):
     """A result for a view that was closed without it. Kept to learn from; it changes nothing."""
 
     trigger_id: int
-    camera: str
+    view: str
     verdict: Verdict
     arrived_ns: int
 
@@ -75,7 +75,7 @@ class UnknownTrigger(Exception):
 
 @dataclass
 class _Part:
-    """An open trigger, the views that are in, and the cameras whose result would be news."""
+    """An open trigger, the views that are in, and those whose result would be news."""
 
     trigger: Trigger
     news: set[str]
@@ -83,7 +83,7 @@ class _Part:
 
     @property
     def missing(self) -> list[str]:
-        return [camera for camera in self.trigger.cameras if camera not in self.views]
+        return [name for name in self.trigger.every_view if name not in self.views]
 
 
 class Ledger:
@@ -99,14 +99,14 @@ class Ledger:
         # Views whose frames a dead capture process had handed over: only inspection can answer for them.
         self._orphans: set[tuple[int, str]] = set()
         self._deadlines: list[tuple[int, int]] = []
-        # Closed id -> the cameras whose result can still be news: they were closed without one.
+        # Closed id -> the views whose result can still be news: they were closed without one.
         self._remembered: dict[int, set[str]] = {}
 
     def open(self, trigger: Trigger) -> bool:
         """Promise a verdict. False when this trigger is known already: opened twice, it closes once."""
         if self.knows(trigger.trigger_id):
             return False
-        self._open[trigger.trigger_id] = _Part(trigger, set(trigger.cameras))
+        self._open[trigger.trigger_id] = _Part(trigger, set(trigger.every_view))
         heapq.heappush(self._deadlines, (trigger.deadline_ns, trigger.trigger_id))
         return True
 
@@ -122,22 +122,22 @@ class Ledger:
         """This trigger was closed before this ledger began; it is in `counts` or of no account."""
         self._remember(trigger_id, set())
 
-    def decide(self, trigger_id: int, camera: str, view: View, now_ns: int) -> Decision | Late | None:
+    def decide(self, trigger_id: int, name: str, view: View, now_ns: int) -> Decision | Late | None:
         """Take in what one view came to, and close the trigger if it was the last that was missing.
 
         Late: the view was closed without inspection's result, and here it is. None: others are missing, or this is
         nothing new (inspection repeats itself on a new link). Raises UnknownTrigger.
         """
         part = self._open.get(trigger_id)
-        if not self.knows(trigger_id) or (part is not None and camera not in part.trigger.cameras):
+        if not self.knows(trigger_id) or (part is not None and name not in part.trigger.every_view):
             raise UnknownTrigger(trigger_id)
         news = self._remembered[trigger_id] if part is None else part.news
-        is_news = view.origin is not None and camera in news
+        is_news = view.origin is not None and name in news
         if is_news:
-            news.remove(camera)
-        if part is not None and camera not in part.views:
-            return self._take(part, [camera], view, now_ns)
-        return Late(trigger_id=trigger_id, camera=camera, verdict=view.verdict, arrived_ns=now_ns) if is_news else None
+            news.remove(name)
+        if part is not None and name not in part.views:
+            return self._take(part, [name], view, now_ns)
+        return Late(trigger_id=trigger_id, view=name, verdict=view.verdict, arrived_ns=now_ns) if is_news else None
 
     def expire(self, now_ns: int) -> list[Decision]:
         """Close every trigger whose deadline is reached."""
@@ -149,15 +149,15 @@ class Ledger:
             decisions += self._without(part, part.missing, verdict, now_ns)
         return decisions
 
-    def lost_capture(self, camera: str, handed: Iterable[int], now_ns: int) -> list[Decision]:
+    def lost_capture(self, camera: str, handed: Iterable[tuple[int, str]], now_ns: int) -> list[Decision]:
         """The camera's capture process died: ERROR(worker_crash) for the views it held.
 
-        Those of triggers in `handed` wait on: inspection has their frames, and answers for them now.
+        Those in `handed`, by trigger and name, wait on: inspection has their frames, and answers for them now.
         """
-        own = {trigger.trigger_id for trigger in self.waiting_for(camera)}
+        own = {(trigger.trigger_id, view) for trigger, view in self.missing(camera)}
         waiting = own.intersection(handed)
-        self._orphans |= {(trigger_id, camera) for trigger_id in waiting}
-        return self._crashed(((trigger_id, camera) for trigger_id in sorted(own - waiting)), now_ns)
+        self._orphans |= waiting
+        return self._crashed(sorted(own - waiting), now_ns)
 
     def lost_inspection(self, now_ns: int) -> list[Decision]:
         """Inspection died: ERROR(worker_crash) for what only it could answer for.
@@ -181,9 +181,16 @@ class Ledger:
         """Open triggers of this camera or group, or of all."""
         return len(self._open) if camera is None else sum(one.trigger.camera == camera for one in self._open.values())
 
-    def waiting_for(self, camera: str) -> tuple[Trigger, ...]:
-        """The triggers in flight that miss this camera's view, in the order they were opened."""
-        return tuple(part.trigger for part in self._open.values() if camera in part.missing)
+    def missing(self, camera: str) -> tuple[tuple[Trigger, str], ...]:
+        """The views by this camera that triggers in flight wait for, in the order they were opened."""
+        return tuple(
+            (part.trigger, view) for part in self._open.values() for view in part.missing if camera_of(view) == camera
+        )
+
+    def missing_of(self, trigger_id: int, camera: str) -> tuple[str, ...]:
+        """The views by this camera that this trigger waits for; none once it is closed."""
+        part = self._open.get(trigger_id)
+        return () if part is None else tuple(view for view in part.missing if camera_of(view) == camera)
 
     def triggers(self, camera: str) -> int:
         """Triggers ever opened for this camera or group."""
@@ -199,27 +206,27 @@ class Ledger:
         crash = error(Reason.WORKER_CRASH)
         return [
             decision
-            for trigger_id, camera in views
-            for decision in self._without(self._open[trigger_id], [camera], crash, now_ns)
+            for trigger_id, name in views
+            for decision in self._without(self._open[trigger_id], [name], crash, now_ns)
         ]
 
-    def _without(self, part: _Part, cameras: Iterable[str], verdict: Verdict, now_ns: int) -> list[Decision]:
+    def _without(self, part: _Part, names: Iterable[str], verdict: Verdict, now_ns: int) -> list[Decision]:
         """These views will not come."""
-        decision = self._take(part, cameras, View(verdict=verdict), now_ns)
+        decision = self._take(part, names, View(verdict=verdict), now_ns)
         return [] if decision is None else [decision]
 
-    def _take(self, part: _Part, cameras: Iterable[str], view: View, now_ns: int) -> Decision | None:
-        for camera in cameras:
-            part.views[camera] = view
-            self._orphans.discard((part.trigger.trigger_id, camera))
+    def _take(self, part: _Part, names: Iterable[str], view: View, now_ns: int) -> Decision | None:
+        for name in names:
+            part.views[name] = view
+            self._orphans.discard((part.trigger.trigger_id, name))
         return None if part.missing else self._close(part, now_ns)
 
     def _close(self, part: _Part, now_ns: int) -> Decision:
         trigger = part.trigger
         del self._open[trigger.trigger_id]
-        # In the order of the group, whatever came first: the same views fold into the same verdict.
-        views = {camera: part.views[camera] for camera in trigger.cameras}
-        verdict = of_part(trigger, {camera: view.verdict for camera, view in views.items()})
+        # In the order of the trigger, whatever came first: the same views fold into the same verdict.
+        views = {name: part.views[name] for name in trigger.every_view}
+        verdict = of_part(trigger, {name: view.verdict for name, view in views.items()})
         self.closed[trigger.camera, verdict.outcome, verdict.reason] += 1
         self._remember(trigger.trigger_id, part.news)
         return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=now_ns)
@@ -238,12 +245,12 @@ def of_part(trigger: Trigger, views: Mapping[str, Verdict]) -> Verdict:
     if not trigger.views:
         return views[trigger.camera]
     part = judge.answer(judge.fold(tuple(views.values())), trigger.expect)
-    unjudged = {camera: view for camera, view in views.items() if view.reason is not None}
+    unjudged = {name: view for name, view in views.items() if view.reason is not None}
     if not unjudged:
         return part
     is_missing = any(view.reason is Reason.MISSING_VIEW for view in unjudged.values())
     return msgspec.structs.replace(
         part,
         reason=Reason.MISSING_VIEW if is_missing and part.outcome is Outcome.ERROR else part.reason,
-        detail="; ".join(f"{camera}: {view.detail or view.reason}" for camera, view in unjudged.items()),
+        detail="; ".join(f"{name}: {view.detail or view.reason}" for name, view in unjudged.items()),
     )

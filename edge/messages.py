@@ -72,11 +72,15 @@ class Opened(Message, frozen=True):
 
 
 class Unjudged(Message, frozen=True):
-    """Capture closes a trigger, or its view of one, whose frame never reached inspection or came to nothing there."""
+    """Capture answers for a view whose frame never reached inspection or came to nothing there.
+
+    Without a `view`: for every view of the trigger that its camera has not answered for.
+    """
 
     trigger_id: int
     reason: Reason
     detail: str | None = None
+    view: str | None = None
 
 
 class WantIds(Message, frozen=True):

@@ -20,6 +20,7 @@ from enum import IntEnum
 from itertools import product
 from typing import Literal
 
+from edge.camera_state import CameraState
 from edge.errors import GoldlineError
 from edge.records import Outcome, Reason
 
@@ -67,8 +68,9 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], **labels: tuple
 
 VERDICTS = tuple(str(outcome) for outcome in Outcome)
 REASONS = tuple(str(reason) for reason in Reason)
-# Besides the reasons of an ERROR: in free-running mode a newer frame took its place.
-DROP_REASONS = (*REASONS, "superseded")
+# Besides the reasons of an ERROR, in free-running mode: a newer frame took its place, or its stream had just begun.
+DROP_REASONS = (*REASONS, "superseded", "settling")
+CAMERA_STATES = tuple(str(state) for state in CameraState)
 RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
 RESTART_CAUSES = ("exit", "signal", "stall")
 STAGES = ("queue", "register", "graph", "judge")
@@ -97,15 +99,14 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("camera",), reason=("lost",)),
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("capture",), reason=DROP_REASONS),
         _gauge("camera_up", "1 while the camera streams.", camera=None, lapses=True),
-        _counter(
-            "camera_reconnects_total", "Times it was opened again, by cause.", camera=None, cause=RECONNECT_CAUSES
-        ),
+        _gauge("camera_state", "1 for the state that the camera is in.", lapses=True, camera=None, state=CAMERA_STATES),
+        _counter("camera_reconnects_total", "Times it was opened again.", camera=None, cause=RECONNECT_CAUSES),
         _counter("camera_incomplete_frames_total", "Frames with missing data.", camera=None),
         _gauge("camera_last_frame_timestamp_seconds", "Unix time of the newest complete frame.", camera=None),
         _gauge("ring_slots", "Slots of the camera's ring, by who has them.", camera=None, state=("free", "lent")),
     ),
     "inspection": (
-        _counter("frames_judged_total", "Frames that judge decided on.", camera=None),
+        _counter("frames_judged_total", "Frames that judge decided on. A shot is `camera.shot`.", camera=None),
         _counter("frames_torn_total", "Frames that were overwritten while they were read.", camera=None),
         _counter("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=DROP_REASONS),
         _gauge("engine_fallback", "1 where the CPU stands in for the accelerator that was asked for.", lapses=True),
@@ -160,8 +161,7 @@ def layout(worker: str, cameras: Sequence[str]) -> list[Series]:
     return series
 
 
-HEADER_WORDS = 8
-WORD_BYTES = 8
+HEADER_WORDS, WORD_BYTES = 8, 8
 _FINGERPRINT, _STATE, _BEAT_NS, _LOOP_COUNT, _IN_FLIGHT = range(5)
 
 

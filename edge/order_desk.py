@@ -80,16 +80,16 @@ class OrderDesk:
     def _check(self, order: TriggerOrder) -> None:
         if self._line.is_stopping:
             raise OrderError("the station is stopping")
-        if order.camera in self._station.groups:
-            return
-        camera = self._station.cameras.get(order.camera)
-        if camera is None:
+        if order.camera not in self._station.triggered:
             known = ", ".join(sorted(self._station.triggered)) or "none"
             raise OrderError(f"unknown camera {order.camera!r}: known are {known}")
         if group := self._station.group_of(order.camera):
             raise OrderError(f"camera {order.camera!r} sees a part together with others: trigger group {group!r}")
-        if camera.trigger.mode != "software":
-            raise OrderError(f"camera {order.camera!r} has trigger mode {camera.trigger.mode!r}, not 'software'")
+        kind = "group" if order.camera in self._station.groups else "camera"
+        # The cameras of a group have one mode.
+        mode = self._station.cameras[self._station.cameras_of(order.camera)[0]].trigger.mode
+        if mode != "software":
+            raise OrderError(f"{kind} {order.camera!r} has trigger mode {mode!r}, not 'software'")
 
     def _state(self, order: StateOrder) -> StationState:
         cameras = {

@@ -6,6 +6,7 @@ costs time, not a trigger.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from edge.cameras.camera import CapturedFrame
 from edge.channel import Channel, ChannelClosed, ChannelFull
@@ -17,8 +18,17 @@ from edge.trigger_log import Full, OpenedLog
 class Promises:
     """One camera's trigger log, and the talk with publish. `accept` is called with each trigger to fire."""
 
-    def __init__(self, log: OpenedLog, camera: str, deadline_ms: float, accept: Callable[[Trigger], None]) -> None:
+    def __init__(
+        self,
+        log: OpenedLog,
+        camera: str,
+        deadline_ms: float,
+        accept: Callable[[Trigger], None],
+        group: str | None = None,
+    ) -> None:
+        """Triggers opened here are the camera's, or those of the `group` that it opens them for."""
         self._log, self._camera, self._accept = log, camera, accept
+        self._name = group or camera
         self._deadline_ns = round(deadline_ms * 1e6)
         self._publish: Channel | None = None
         self._asked_for_ids = False
@@ -70,18 +80,33 @@ class Promises:
 
     # --- triggers
 
-    def open(self, captured: CapturedFrame) -> Trigger | None:
-        """Promise an answer for a free-running frame. None: there is no id for it, or no room in the log."""
+    def open(
+        self,
+        captured: CapturedFrame,
+        source: Literal["free", "line"] = "free",
+        views: tuple[str, ...] = (),
+        *,
+        is_timed: bool = True,
+    ) -> Trigger | None:
+        """Promise an answer for a frame that nobody here asked for. None: no id is left for it, or no room in the log.
+
+        For one of a line the time counts from when the part was there, as far as can be told.
+        """
         trigger_id = self._log.next_id()
         if trigger_id is None:
             return None
+        opened_ns = captured.host_timestamp_ns
+        if source == "line" and captured.started_ns is not None:
+            opened_ns = captured.started_ns
         trigger = Trigger(
             trigger_id=trigger_id,
-            camera=self._camera,
-            source="free",
-            opened_ns=captured.host_timestamp_ns,
-            opened_utc_ns=captured.host_timestamp_utc_ns,
-            deadline_ns=captured.host_timestamp_ns + self._deadline_ns,
+            camera=self._name,
+            source=source,
+            opened_ns=opened_ns,
+            opened_utc_ns=captured.host_timestamp_utc_ns - (captured.host_timestamp_ns - opened_ns),
+            deadline_ns=opened_ns + self._deadline_ns,
+            views=views,
+            is_timed=is_timed,
         )
         return trigger if self.write(trigger) else None
 
@@ -93,18 +118,17 @@ class Promises:
             return False
         return True
 
-    def handed(self, trigger: Trigger) -> None:
-        """Inspection answers for it from here on. Call before the frame is sent."""
-        self._log.mark_handed(trigger.trigger_id)
+    def handed(self, trigger: Trigger, view: str) -> None:
+        """Inspection answers for this view from here on. Call before the frame is sent."""
+        self._log.mark_handed(trigger.trigger_id, trigger.views_of(self._camera).index(view))
 
     def opened(self, trigger: Trigger) -> None:
         """Wake the ledger for a trigger opened here."""
-        if trigger.source == "free":
-            self._say(Opened(trigger=trigger))
+        self._say(Opened(trigger=trigger))
 
-    def unjudged(self, trigger_id: int, reason: Reason, detail: str) -> None:
-        """Answer for a trigger that inspection will not answer for."""
-        self._unsaid.append(Unjudged(trigger_id=trigger_id, reason=reason, detail=detail))
+    def unjudged(self, trigger_id: int, reason: Reason, detail: str, view: str | None = None) -> None:
+        """Answer for a view that inspection will not answer for; without one, for all that this camera owes."""
+        self._unsaid.append(Unjudged(trigger_id=trigger_id, reason=reason, detail=detail, view=view))
         self.keep_up()
 
     def close(self, *, clean: bool) -> None:

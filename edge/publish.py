@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from edge.order_desk import OrderDesk
 from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
 from edge.record_log import boot_identity
-from edge.records import Reason
+from edge.records import Reason, Trigger
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
@@ -114,6 +115,8 @@ class Publisher:
         self._stop_by_ns: int | None = None
         periods_ms = {name: ms for name in self._station.triggered if (ms := self._station.period_ms(name)) is not None}
         self._metronome = Metronome(periods_ms, time.monotonic_ns())
+        # The first camera of a group on the line has opened it; the others hear of it here.
+        books.tell(lambda trigger: self._fire(trigger, trigger.cameras[1:]))
 
     @property
     def is_done(self) -> bool:
@@ -225,7 +228,7 @@ class Publisher:
             case Unjudged():
                 # What inspection said before it died, and capture noticed, was said first.
                 self._hear_peer(INSPECTION)
-                self._books.fail(_camera(peer), message.trigger_id, message.reason, message.detail)
+                self._books.fail(_camera(peer), message)
             case Opened():
                 self._books.opened(message.trigger)
             case WantIds():
@@ -268,12 +271,16 @@ class Publisher:
     def trigger(self, name: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
         """Open a trigger that came as a command, and have its cameras fired. Raises OrderError."""
         trigger = self._books.accept(name, unit_identifier, expect)
-        for camera in trigger.cameras:
+        self._fire(trigger, trigger.cameras)
+        return trigger.trigger_id
+
+    def _fire(self, trigger: Trigger, cameras: Iterable[str]) -> None:
+        """Have each take what it is to take for it."""
+        for camera in cameras:
             reason = self._send(f"capture@{camera}", Fire(trigger=trigger))
             if reason is not None:
                 detail = "the trigger could not be handed to the camera's process"
-                self._books.fail(camera, trigger.trigger_id, reason, detail)
-        return trigger.trigger_id
+                self._books.fail(camera, Unjudged(trigger_id=trigger.trigger_id, reason=reason, detail=detail))
 
     def _trigger_by_clock(self) -> None:
         for name in self._metronome.take(time.monotonic_ns()):

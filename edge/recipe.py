@@ -215,16 +215,21 @@ def write_default_recipe(loaded: LoadedRecipe) -> None:
 
 
 def unmatched_roles(station: Station, loaded: LoadedRecipe) -> list[str]:
-    """One line for each region that no camera of the station sees, and each camera that no region looks at."""
+    """One line for each region that no view of the station shows, and each view that no region looks at."""
     roles = {region.camera for region in loaded.recipe.regions}
-    cameras = {camera.role for camera in station.cameras.values()}
+    seen = {station.role_of(view) for view in station.views}
     unseen = [
         f"{loaded.path}: [regions #{number}] camera = {json.dumps(region.camera)}: no camera has this role"
         for number, region in enumerate(loaded.recipe.regions, start=1)
-        if region.camera not in cameras
+        if region.camera not in seen
     ]
     return unseen + [
-        f"configuration: [cameras.{name}] role = {json.dumps(camera.role)}: no region of {loaded.path} looks at it"
-        for name, camera in station.cameras.items()
-        if camera.role not in roles
+        f"configuration: {_place(view)} role = {json.dumps(station.role_of(view))}: no region of {loaded.path} looks at it"
+        for view in station.views
+        if station.role_of(view) not in roles
     ]
+
+
+def _place(view: str) -> str:
+    camera, _, shot = view.partition(".")
+    return f"[cameras.{camera}]" + (f" shot {shot}:" if shot else "")

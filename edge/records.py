@@ -43,11 +43,22 @@ class Reason(StrEnum):
 TriggerSource = Literal["free", "software", "line"]
 
 
+def view_of(camera: str, shot: str) -> str:
+    """What a view of several pictures by one camera is called. No camera's name has a dot."""
+    return f"{camera}.{shot}"
+
+
+def camera_of(view: str) -> str:
+    """The camera that takes this view: `top` of `top.dark`, and of `top`."""
+    return view.partition(".")[0]
+
+
 class Trigger(Record, frozen=True):
     """A promise to answer: opened once, closed once, by `deadline_ns` or marked late.
 
     Where the part has several views, `camera` is the camera or group that was triggered and `views` are their names,
-    `camera` or `camera.shot`: each must be judged.
+    `camera` or `camera.shot`: each must be judged. Not `is_timed`: of a line's pulse whose picture never arrived; the times
+    are those of the picture that told of it.
     """
 
     trigger_id: int
@@ -59,22 +70,33 @@ class Trigger(Record, frozen=True):
     unit_identifier: str | None = None
     expect: dict[str, str] = {}
     views: tuple[str, ...] = ()
+    is_timed: bool = True
+
+    @property
+    def every_view(self) -> tuple[str, ...]:
+        """The looks at the part that its verdict rests on; one alone has its camera's name."""
+        return self.views or (self.camera,)
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Every camera that takes a picture for it."""
-        return self.views or (self.camera,)
+        """Every camera that takes pictures for it, once."""
+        return tuple(dict.fromkeys(map(camera_of, self.every_view)))
+
+    def views_of(self, camera: str) -> tuple[str, ...]:
+        """What this camera is to take for it, in order."""
+        return tuple(view for view in self.every_view if camera_of(view) == camera)
 
 
 class FrameRef(Record, frozen=True):
     """Where a frame lies in its camera's ring, and when it was taken. Pixels stay in the ring.
 
-    `view` is the camera, or camera and shot. `is_part`: it is all there is of the part; else there are other views, and
+    `view` is the camera, or camera and shot (`top.dark`). `is_part`: it is all there is of the part; else there are other views, and
     all of them answer the order together. `settling`: taken so soon after the stream began that light and exposure may
     not be steady. `used_bytes`: of a frame whose length varies.
     """
 
     camera: str
+    view: str
     slot: int
     generation: int
     frame_id: int
@@ -89,7 +111,6 @@ class FrameRef(Record, frozen=True):
     handed_ns: int
     expect: dict[str, str] = {}
     is_part: bool = True
-    view: str = ""
     settling: bool = False
     used_bytes: int | None = None
 

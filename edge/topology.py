@@ -53,8 +53,8 @@ def processes(station: Station) -> tuple[Process, ...]:
 
 
 def counted(worker: str, station: Station) -> tuple[str, ...]:
-    """What a worker's metrics page counts by: publish counts triggers, which cameras have and groups of them."""
-    return station.triggered if worker == "publish" else tuple(station.cameras)
+    """What a worker's metrics page counts by: publish the names of triggers, inspection views, capture its camera."""
+    return {"publish": station.triggered, "inspection": station.views}.get(worker, tuple(station.cameras))
 
 
 def links(station: Station) -> tuple[tuple[str, str], ...]:

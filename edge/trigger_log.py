@@ -11,7 +11,7 @@ Capture, on a line trigger or a free-running frame:
     log.add_ids(ids.first, ids.last)              # on Ids
     trigger_id = log.next_id()                    # None: no ids yet, so the frame is dropped and counted
     log.append(trigger)                           # before Opened is sent; raises Full (drop and count)
-    log.mark_handed(trigger_id)                   # before Frame is sent: from here inspection answers for it
+    log.mark_handed(trigger_id, place)            # before Frame is sent: from here inspection answers for this view
     log.surrender_ids(); log.close()              # at a clean stop
 
 On Fire the trigger is appended in the same way (its id comes with it), so that it can be marked as handed.
@@ -34,6 +34,8 @@ __all__ = ["DecidedLog", "Full", "IdBlock", "OpenedLog", "commands_path", "decid
 OPENED_SLOTS, OPENED_SLOT_BYTES = 8192, 512
 # 16 MiB: a typical event takes two slots, so 8000 events may wait for a disk that stalls.
 DECIDED_SLOTS, DECIDED_SLOT_BYTES = 16_384, 1024
+# A trigger's state: one bit for each of the camera's views of it, the first the lowest, set once that is handed over.
+# A byte holds the most views that a part can have.
 OPENED, HANDED = 0, 1
 # More blocks than one in use and one in reserve are never needed; what comes on top is let go.
 MAX_BLOCKS = 2
@@ -137,9 +139,13 @@ class OpenedLog:
         if trigger.trigger_id == self.next_id():
             self.skip_ids([trigger.trigger_id])
 
-    def mark_handed(self, trigger_id: int) -> None:
-        """From here on inspection, not capture, answers for this trigger. Raises KeyError when it is not here."""
-        self._log.set_state(self._index[trigger_id], HANDED)
+    def mark_handed(self, trigger_id: int, place: int = 0) -> None:
+        """From here on inspection, not capture, answers for this view of the trigger: the camera's, counted from 0.
+
+        Raises KeyError when the trigger is not here.
+        """
+        index = self._index[trigger_id]
+        self._log.set_state(index, self._log.state(index) | HANDED << place)
 
     # --- publish ---------------------------------------------------------------------------------------------
 
@@ -164,10 +170,10 @@ class OpenedLog:
             self._cursor = self._log.after(record)
             yield self._trigger(record)
 
-    def is_handed(self, trigger_id: int) -> bool:
-        """Whether capture has handed this trigger's frame to inspection; False when the trigger is not here."""
+    def is_handed(self, trigger_id: int, place: int = 0) -> bool:
+        """Whether capture has handed this view to inspection; False when the trigger is not here."""
         index = self._index.get(trigger_id)
-        return index is not None and self._log.state(index) == HANDED
+        return index is not None and bool(self._log.state(index) & HANDED << place)
 
     def mark_closed(self, trigger_id: int) -> None:
         """The decision stands in the decided log: the record may be overwritten. Unknown ids are ignored."""

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 import edge
 from edge.child import Child
 from edge.exposition import Health
+from edge.metrics import Page
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -68,9 +69,27 @@ def healthy(children: Mapping[str, Child]) -> Health:
 
 
 def ready(children: Mapping[str, Child]) -> Health:
-    """Every worker warm."""
+    """Every worker warm. A camera that is away is named and does not count: its triggers are answered all the same."""
     states = {name: child.page.state.name.lower() if child.pid else "down" for name, child in children.items()}
-    return Health(all(child.is_running for child in children.values()), {"workers": states})
+    detail = {"workers": states, "cameras": camera_states(children)}
+    return Health(all(child.is_running for child in children.values()), detail)
+
+
+def camera_states(children: Mapping[str, Child]) -> dict[str, str]:
+    """By camera: `CameraState`, or `down` while its process is."""
+    states: dict[str, str] = {}
+    for name, child in children.items():
+        role, _, camera = name.partition("@")
+        if role == "capture":
+            states[camera] = _camera_state(child.page)
+    return states
+
+
+def _camera_state(page: Page) -> str:
+    for series, values in page.read():
+        if series.metric.name == "goldline_camera_state" and values[0]:
+            return series.labels[1]
+    return "down"
 
 
 def quantile_s(counts: Iterable[float], bounds: tuple[float, ...], share: float) -> float | None:

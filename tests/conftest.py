@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,3 +65,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = rehearsal.write_config(directory, {"left": CAMERA})
     rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
     return directory
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody can reach: pytest's own are for one user alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

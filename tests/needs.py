@@ -1,5 +1,6 @@
 """What a test needs of the machine: without it the test is skipped by name, and under CI, which has it all, it fails."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -51,3 +52,9 @@ def needs_root() -> None:
     """Root: network namespaces and the like."""
     if os.geteuid() != 0:
         _missing("root")
+
+
+def needs_module(name: str, extra: str) -> None:
+    """A Python module that one of the project's extras brings."""
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        _missing(f'{name} (pip install "goldline[{extra}]")')

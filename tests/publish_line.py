@@ -127,17 +127,26 @@ class Line:
             log.add_ids(ids.first, ids.last)
         return log
 
-    def open(self, camera: str = "left", *, deadline_ms: float = 60_000, is_told: bool = True) -> Trigger:
-        """That capture opens a trigger."""
+    def open(
+        self,
+        camera: str = "left",
+        *,
+        deadline_ms: float = 60_000,
+        is_told: bool = True,
+        name: str | None = None,
+        **fields: Any,
+    ) -> Trigger:
+        """That capture opens a trigger, its own or that of the group of this name."""
         log, now_ns = self.logs[camera], time.monotonic_ns()
         number = log.next_id()
         assert number is not None
         one = values.trigger(
             number,
-            camera,
+            name or camera,
             opened_ns=now_ns,
             opened_utc_ns=time.time_ns(),
             deadline_ns=now_ns + int(deadline_ms * 1e6),
+            **fields,
         )
         log.append(one)
         if is_told:

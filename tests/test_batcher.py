@@ -9,7 +9,7 @@ from edge.records import FrameRef
 
 def queued(trigger_id: int, camera: str, graph: str, deadline_ns: int) -> Queued:
     frame = FrameRef(
-        camera=camera, slot=trigger_id, generation=2, frame_id=trigger_id, trigger_id=trigger_id, host_timestamp_ns=0,
+        camera=camera, view=camera, slot=trigger_id, generation=2, frame_id=trigger_id, trigger_id=trigger_id, host_timestamp_ns=0,
         host_timestamp_utc_ns=0, device_timestamp_ns=None, deadline_ns=deadline_ns, width=1, height=1,
         pixel_format="Mono8", handed_ns=0,
     )  # fmt: skip

@@ -1,177 +1,29 @@
-"""A real capture loop over real sockets, ring and trigger log, with a camera that does what the test says."""
+"""Capture of a software-triggered camera: a picture belongs to the trigger it was taken for, and each is answered."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from edge import capture, ring
-from edge.cameras.camera import CameraInfo, CameraLost, CameraStats, CapturedFrame
-from edge.capture import Capture
+from edge.cameras.camera import CameraLost, CameraStalled
 from edge.channel import Channel, pair
-from edge.config import Station
-from edge.messages import AnyMessage, Fire, Frame, Grant, Hello, Link, Release, Unjudged, WantIds, WantRing
-from edge.metrics import Page, page_size
-from edge.records import Reason, Trigger
-from edge.worker import WorkerContext
+from edge.messages import Link
+from edge.records import Reason
+from tests.capture_bench import DEADLINE_MS, SLOTS, Bench, Connect, benches
 
-Connect = Callable[[], tuple[Channel, Channel]]
-SLOTS, FRAME_BYTES = 4, 100
-INFO = CameraInfo(
-    vendor="v", model="m", serial="s", width=10, height=10, pixel_format="Mono8", frame_bytes=FRAME_BYTES, period_s=None
-)
-# Nothing here takes as long; the machine may be busy.
-PATIENCE_S = 10.0
-DEADLINE_MS = 400.0
-
-
-class TinyCamera:
-    """Delivers what the test puts into `coming`; counts what it is asked for."""
-
-    def __init__(self) -> None:
-        self.coming: SimpleQueue[CapturedFrame | CameraLost] = SimpleQueue()
-        self.starts = self.triggered = self.numbered = 0
-        self.free: list[int] = []
-
-    def open(self) -> CameraInfo:
-        return INFO
-
-    def start(self, buffers: list[NDArray[np.uint8]]) -> None:
-        self.free, self.starts, self.numbered = list(range(len(buffers))), self.starts + 1, 0
-
-    def next(self, timeout_s: float) -> CapturedFrame | None:
-        try:
-            came = self.coming.get(timeout=timeout_s)
-        except Empty:
-            return None
-        if isinstance(came, CameraLost):
-            raise came
-        return came
-
-    def picture(self, *, at_ns: int | None = None) -> None:
-        """A frame arrives in the next free slot."""
-        self.numbered += 1
-        at_ns = time.monotonic_ns() if at_ns is None else at_ns
-        self.coming.put(
-            CapturedFrame(
-                slot=self.free.pop(0),
-                frame_id=self.numbered,
-                host_timestamp_ns=at_ns,
-                host_timestamp_utc_ns=0,
-                device_timestamp_ns=None,
-                complete=True,
-            )
-        )
-
-    def release(self, slot: int) -> None:
-        self.free.append(slot)
-
-    def trigger(self) -> None:
-        self.triggered += 1
-
-    def stats(self) -> CameraStats:
-        return CameraStats(frames=0, incomplete=0, lost=0)
-
-    def stop(self) -> None:
-        """Nothing is written by itself."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Bench:
-    """Capture of a software-triggered camera; the test is supervisor, publish and inspection."""
-
-    def __init__(self, directory: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.camera = TinyCamera()
-        monkeypatch.setattr(capture, "make_camera", lambda *_: self.camera)
-        trigger = {"mode": "software", "deadline_ms": DEADLINE_MS, "queue_depth": 3}
-        cameras: Any = {"left": {"source": "simulated", "slots": SLOTS, "trigger": trigger}}
-        station = Station.model_validate({"state_dir": directory, "runtime_dir": directory / "run", "cameras": cameras})
-        page = os.memfd_create("page")
-        os.posix_fallocate(page, 0, page_size("capture@left", ("left",)))
-        theirs, self.control = connect()
-        context = WorkerContext("capture@left", station, Page(page, "capture@left", ("left",)), theirs, 1)
-        os.close(page)
-        self.said: list[AnyMessage] = []
-        self.capture = Capture(context)
-        self.capture._grabber.start()
-        self.publish = self.link("publish")
-        self.until(lambda: self.heard(self.control, WantRing), "it asks for its ring")
-        memory = ring.create("ring", SLOTS, FRAME_BYTES)
-        self.control.send(Grant(camera="left", slots=SLOTS, slot_bytes=FRAME_BYTES), descriptor=memory)
-        os.close(memory)
-        self.inspection = self.link("inspection")
-        self.inspection.send(Hello(held=()))
-        self.until(lambda: self.camera.starts == 1, "it streams")
-        self.turn()
-
-    def link(self, peer: str) -> Channel:
-        ours, theirs = pair()
-        self.control.send(Link(peer=peer), descriptor=theirs.fileno())
-        theirs.close()
-        self.turn()
-        return Channel(ours)
-
-    def turn(self) -> None:
-        self.capture._poller.turn(0.05)
-        self.capture._look_after(time.monotonic_ns())
-
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
-        end_s = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            assert time.monotonic() < end_s, f"waited in vain: {what}"
-            self.turn()
-        return found
-
-    def heard(self, channel: Channel, kind: type[Any]) -> list[Any]:
-        return [message for message in channel.drain() if isinstance(message, kind)]
-
-    def frames(self) -> list[int]:
-        """The triggers of the frames handed to inspection since the last call; their slots are given back."""
-        found = [message.frame for message in self.heard(self.inspection, Frame)]
-        for frame in found:
-            self.inspection.send(Release(slot=frame.slot, generation=frame.generation))
-        return [frame.trigger_id for frame in found]
-
-    def answers(self) -> dict[int, Reason]:
-        return {message.trigger_id: message.reason for message in self.heard(self.publish, Unjudged)}
-
-    def fire(self, trigger_id: int, *, within_ms: float = 60_000) -> None:
-        self.send_trigger(trigger_id, within_ms=within_ms)
-        self.turn()
-
-    def send_trigger(self, trigger_id: int, *, within_ms: float = 60_000) -> None:
-        now_ns = time.monotonic_ns()
-        deadline_ns = now_ns + round(within_ms * 1e6)
-        self.publish.send(
-            Fire(
-                trigger=Trigger(
-                    trigger_id=trigger_id,
-                    camera="left",
-                    source="software",
-                    opened_ns=now_ns,
-                    opened_utc_ns=0,
-                    deadline_ns=deadline_ns,
-                )
-            )
-        )
+Make = Callable[..., Bench]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, channels: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(tmp_path, channels, monkeypatch)
-    made.heard(made.publish, WantIds)
-    yield made
-    made.capture.finish()
-    for channel in (made.publish, made.inspection):
-        channel.close()
+def make(tmp_path: Path, channels: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    with benches(tmp_path, channels, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(make: Make) -> Bench:
+    return make()
 
 
 def test_a_picture_belongs_to_the_trigger_it_was_taken_for(bench: Bench) -> None:
@@ -252,6 +104,54 @@ def test_a_camera_that_is_lost_is_answered_for(bench: Bench) -> None:
     answered: dict[int, Reason] = {}
     bench.until(lambda: answered.update(bench.answers()) or len(answered) == 2, "both are answered")
     assert set(answered.values()) == {Reason.CAMERA_DOWN}
+
+
+def test_a_camera_that_stalls_is_answered_for_once(bench: Bench) -> None:
+    bench.fire(1)
+    bench.fire(2)
+    bench.camera.coming.put(CameraStalled("no picture within 1.0 s of its trigger"))
+    answered: list[tuple[int, str | None, Reason]] = []
+    bench.until(lambda: answered.extend(bench.unjudged()) or bench.camera.starts == 2, "it streams again")
+    end_s = time.monotonic() + 2 * DEADLINE_MS / 1000
+    while time.monotonic() < end_s:
+        bench.turn()
+    answered += bench.unjudged()
+    assert answered == [(1, "left", Reason.CAMERA_DOWN), (2, "left", Reason.CAMERA_DOWN)]
+    assert bench.camera.starts == 2, "what was given up once is not given up again"
+
+
+def test_free_running_frames_of_a_stream_that_settles_are_dropped_before_anything_is_promised(make: Make) -> None:
+    bench = make("free")
+    bench.give_ids()
+    bench.picture(settling=True)
+    bench.picture(settling=True)
+    bench.picture()
+    (frame,) = bench.until(bench.handed, "the first that is settled")
+    assert (frame.trigger_id, frame.frame_id, frame.settling) == (1, 3, False)
+    assert bench.dropped() == {("capture", "settling"): 2} and bench.unjudged() == []
+    assert len(bench.logged()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [({"complete": False}, Reason.INCOMPLETE), ({"repeats": True}, Reason.FROZEN)]
+)
+def test_a_free_running_frame_that_cannot_be_judged_is_an_error(
+    make: Make, said: dict[str, bool], reason: Reason
+) -> None:
+    bench = make("free")
+    bench.give_ids()
+    bench.picture(**said)
+    assert bench.until(bench.unjudged, "it is answered") == [(1, "left", reason)]
+    assert bench.dropped() == {("capture", reason): 1} and bench.frames() == []
+    bench.picture(repeats=True, settling=True)
+    bench.until(lambda: bench.dropped().get(("capture", "settling")), "what settles is no error")
+    assert bench.unjudged() == []
+
+
+def test_a_picture_that_repeats_is_its_trigger_s_error(bench: Bench) -> None:
+    bench.fire(1)
+    bench.picture(repeats=True)
+    assert bench.until(bench.unjudged, "it is answered") == [(1, "left", Reason.FROZEN)]
 
 
 def test_more_triggers_than_may_wait_are_answered_at_once(bench: Bench) -> None:

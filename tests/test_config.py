@@ -44,6 +44,16 @@ GROUPED = "".join(
     )
 )
 
+
+def shots(name: str, *views: str, role: str | None = None) -> str:
+    """A camera with a shot for each `name:role`."""
+    own = "" if role is None else f'role = "{role}"\n'
+    tables = [view.split(":") for view in views]
+    lines = [f'[[cameras.{name}.shot]]\nname = "{shot}"\nrole = "{of}"\n' for shot, of in tables]
+    head = f'[cameras.{name}]\nsource = "gige"\naddress = "a"\n{own}trigger = {{mode = "software"}}\n'
+    return head + "".join(lines)
+
+
 ELSEWHERE = "must be a loopback address: peers elsewhere cannot be authenticated yet"
 REFUSED = [
     ('station_id = "Line 4"', 'config.toml: station_id = "Line 4": must match ^[a-z0-9][a-z0-9_-]{0,62}$'),
@@ -98,7 +108,23 @@ REFUSED = [
     ),
     (
         GROUPED + 'cameras = ["top", "free"]',
-        'config.toml: [groups.box] cameras: free has trigger.mode = "free"; a group fires its cameras: "software"',
+        'config.toml: [groups.box] cameras: free has trigger.mode = "free"; a group needs "software", or "line" for all',
+    ),
+    (
+        GROUPED.replace("[groups", camera("wire", "wire", 'mode = "line"') + "[groups") + 'cameras = ["wire", "top"]',
+        'config.toml: [groups.box] cameras: wire has trigger.mode = "line" and top "software"; a group has one',
+    ),
+    (
+        camera("a", "a", 'mode = "line"')
+        + camera("b", "b", 'mode = "line"')
+        + '[groups.box]\ncameras = ["a", "b"]\nperiod_ms = 5',
+        "config.toml: [groups.box] period_ms: the line triggers its cameras",
+    ),
+    (
+        camera("a", "a", 'mode = "line"')
+        + shots("b", "bright:lid", "dark:rim").replace("software", "line")
+        + '[groups.box]\ncameras = ["a", "b"]',
+        "config.toml: [groups.box] cameras: b has shots; in a group on the line each camera takes one picture for each pulse",
     ),
     (
         GROUPED + 'cameras = ["top", "clock"]',
@@ -115,6 +141,34 @@ REFUSED = [
     (
         GROUPED.replace("box", "side") + 'cameras = ["top", "side"]',
         "config.toml: [groups.side]: a camera has this name",
+    ),
+    (
+        shots("left", "bright:lid"),
+        "config.toml: [cameras.left]: shot: one picture for a trigger needs no [[shot]]; two or more do",
+    ),
+    (
+        shots("left", "bright:lid", "bright:rim"),
+        'config.toml: [cameras.left]: shot: two have name = "bright"',
+    ),
+    (
+        shots("left", *(f"s{number}:r{number}" for number in range(9))),
+        "config.toml: [cameras.left]: shot: 9 pictures for a trigger; must be at most 8",
+    ),
+    (
+        shots("left", "bright:lid", "dark:rim").replace("software", "free"),
+        'config.toml: [cameras.left]: shot: a free-running camera has none; set trigger.mode to "software" or "line"',
+    ),
+    (
+        shots("left", "bright:lid", "dark:rim")
+        + shots("right", "dark:rim", "side:side")
+        + '[groups.box]\ncameras = ["left", "right"]',
+        'config.toml: [groups.box] cameras: left.dark and right.dark both have role = "rim"; each view of a part needs its own',
+    ),
+    (
+        shots("left", *(f"s{number}:r{number}" for number in range(7)))
+        + shots("right", "dark:rim", "side:side")
+        + '[groups.box]\ncameras = ["left", "right"]',
+        "config.toml: [groups.box] cameras: 9 views with their shots; must be at most 8",
     ),
     ("[metrics]\nport = 5556", "config.toml: [events] live and [metrics] port are both 5556"),
 ]
@@ -337,3 +391,23 @@ def test_whatever_a_file_holds_it_is_a_station_or_a_list_of_lines(data):
         lines = validation.problems(error, Station, validation.Document("config.toml", data))
         assert lines
         assert all(line.startswith("config.toml: ") and "\n" not in line for line in lines)
+
+
+def test_the_views_of_a_trigger_are_its_cameras_or_their_shots_each_with_its_role(tmp_path):
+    text = camera("top", "top", 'mode = "software"') + shots("side", "bright:lid", "dark:rim")
+    station = load(tmp_path, text + '[groups.box]\ncameras = ["side", "top"]')
+    assert station.views == ("top", "side.bright", "side.dark")
+    assert station.views_of("top") == ("top",)
+    assert station.views_of("side") == ("side.bright", "side.dark")
+    assert station.views_of("box") == ("side.bright", "side.dark", "top")
+    assert [station.role_of(view) for view in station.views] == ["top", "lid", "rim"]
+    for unknown in ("bottom", "side", "side.blue", "top.bright"):
+        with pytest.raises(KeyError):
+            station.role_of(unknown)
+    assert Station.model_validate_json(station.model_dump_json()) == station
+
+
+def test_the_first_camera_of_a_group_opens_what_the_line_triggers(tmp_path):
+    text = "".join(camera(name, name, 'mode = "line"') for name in ("top", "side", "alone"))
+    station = load(tmp_path, text + '[groups.box]\ncameras = ["side", "top"]')
+    assert [station.opens(name) for name in ("side", "top", "alone")] == ["box", None, "alone"]

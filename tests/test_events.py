@@ -51,7 +51,7 @@ TRIGGERS = st.builds(
     st.integers(1, 2**53),
     unit_identifier=st.none() | st.text(),
     expect=st.dictionaries(st.text(), st.text(), max_size=2),
-    views=st.sampled_from([(), ("top", "side")]),
+    views=st.sampled_from([(), ("top", "side"), ("top.bright", "top.dark")]),
 )
 
 
@@ -73,7 +73,7 @@ def decided(trigger, verdict: Verdict, views: dict[str, View]) -> Decision:
 
 @given(VERDICTS, st.lists(VIEWS, min_size=2, max_size=2), TRIGGERS, st.booleans(), st.integers(1, 2**63))
 def test_what_goes_out_comes_back(verdict, views, trigger, is_simulated, sequence):
-    made = decided(trigger, verdict, dict(zip(trigger.cameras, views, strict=False)))
+    made = decided(trigger, verdict, dict(zip(trigger.every_view, views, strict=False)))
     event = events.sealed(announce.result_event(SOURCE, made, is_simulated=is_simulated), STREAM, sequence)
     back = events.decode(events.encode(event))
     assert null_for_not_finite(msgspec.to_builtins(back)) == null_for_not_finite(msgspec.to_builtins(event))

@@ -165,15 +165,111 @@ def test_a_bayer_buffer_gets_its_colours_back(pixel_format: str):
     assert np.array_equal(found[2:-2, 36:-2], image[2:-2, 36:-2])
 
 
-@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS)
+def stored(values: np.ndarray, pixel_format: str) -> np.ndarray:
+    """The bytes of these pixels, written bit by bit from the words of the standards."""
+    if pixel_format.endswith("Packed"):
+        return stored_packed(values.tolist(), 10 if "10" in pixel_format else 12)
+    bits = "".join(f"{value:0{10 if '10' in pixel_format else 12}b}"[::-1] for value in values.tolist())
+    if not pixel_format.endswith("p"):  # a word for each
+        return np.frombuffer(struct.pack(f"<{values.size}H", *values.tolist()), np.uint8)
+    bits += "0" * (-len(bits) % 8)
+    return np.array([int(bits[place : place + 8][::-1], 2) for place in range(0, len(bits), 8)], np.uint8)
+
+
+def stored_packed(values: list[int], bits: int) -> np.ndarray:
+    low = (1 << (bits - 8)) - 1
+    data: list[int] = []
+    for first, second in zip(values[::2], [*values[1::2], 0], strict=False):
+        data += [first >> (bits - 8), first & low | (second & low) << 4, second >> (bits - 8)]
+    return np.array(data[:-1] if len(values) % 2 else data, np.uint8)
+
+
+DEEP = {"10": 10, "12": 12, "16": 16, "10p": 10, "12p": 12, "10Packed": 10, "12Packed": 12}
+
+
+@pytest.mark.parametrize("packing", DEEP)
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (16, 2), (7, 5), (5, 5), (3, 1)])
+def test_deep_pixels_keep_their_eight_highest_bits(packing: str, width: int, height: int):
+    values = np.random.default_rng(3).integers(0, 1 << DEEP[packing], width * height)
+    values[:2] = 0, (1 << DEEP[packing]) - 1
+    data = stored(values, packing)
+    assert data.size == frame_bytes(width, height, f"Mono{packing}")
+    expected = (values >> (DEEP[packing] - 8)).astype(np.uint8).reshape(height, width)
+    found = as_bgr(data, width, height, f"Mono{packing}")
+    assert np.array_equal(found, np.repeat(expected[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("packing", DEEP)
+@pytest.mark.parametrize("mosaic", ["BayerRG", "BayerGB", "BayerGR", "BayerBG"])
+def test_deep_mosaics_are_those_of_their_eight_highest_bits(packing: str, mosaic: str):
+    values = np.random.default_rng(4).integers(0, 1 << DEEP[packing], 64 * 48)
+    shallow = (values >> (DEEP[packing] - 8)).astype(np.uint8)
+    found = as_bgr(stored(values, packing), 64, 48, f"{mosaic}{packing}")
+    assert np.array_equal(found, as_bgr(shallow, 64, 48, f"{mosaic}8"))
+
+
+@pytest.mark.parametrize("pixel_format", [name for name in PIXEL_FORMATS if name != "JPEG"])
+def test_a_code_tells_the_bits_of_a_pixel(pixel_format: str):
+    code = PIXEL_FORMATS[pixel_format].code  # by its bits 16 to 23; eight pixels take as many bytes
+    assert code is not None and (code >> 16) & 0xFF == frame_bytes(8, 1, pixel_format)
+    assert [known.code for known in PIXEL_FORMATS.values()].count(code) == 1
+
+
+def test_yuv_gets_its_colours_back():
+    # BT.601 with Y from 16 to 235: white, black, pure red and pure blue, each for two pixels.
+    data = np.array([[235, 128, 235, 128, 16, 128, 16, 128, 81, 90, 81, 240, 41, 240, 41, 110]] * 2, np.uint8)
+    found = as_bgr(data.ravel(), 8, 2, "YUV422_8")
+    expected = np.repeat(np.array([[255] * 3, [0] * 3, [0, 0, 255], [255, 0, 0]]), 2, axis=0)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    with pytest.raises(ImageError, match="7x2 is no size of a YUV422_8"):
+        as_bgr(data.ravel(), 7, 2, "YUV422_8")
+
+
+def in_slot(data: bytes) -> np.ndarray:
+    """A ring slot with this frame and what the frame before left behind it."""
+    slot = np.full(frame_bytes(64, 48, "JPEG"), 0x5A, np.uint8)
+    slot[: len(data)] = np.frombuffer(data, np.uint8)
+    return slot
+
+
+def test_a_jpeg_buffer_is_as_long_as_it_says():
+    data = encoded(".jpg")
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(as_bgr(in_slot(data), 64, 48, "JPEG", len(data)), expected)
+    for lost in (1, 2, len(data) // 2, len(data)):
+        with pytest.raises(ImageError):
+            as_bgr(in_slot(data), 64, 48, "JPEG", len(data) - lost)
+    with pytest.raises(ImageError, match="64x48 pixels, not 64x50"):
+        as_bgr(in_slot(data), 64, 50, "JPEG", len(data))
+
+
+def test_a_jpeg_without_its_usual_tables_is_read():
+    # Most USB cameras leave out the Huffman tables of every JPEG (marker DHT), since they are always the same.
+    data, short = encoded(".jpg"), b""
+    position = 2
+    while data[position + 1] != 0xDA:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        short += data[position:end] if data[position + 1] != 0xC4 else b""
+        position = end
+    short = data[:2] + short + data[position:]
+    assert len(short) < len(data) - 400
+    expected = as_bgr(in_slot(data), 64, 48, "JPEG", len(data))
+    assert np.array_equal(as_bgr(in_slot(short), 64, 48, "JPEG", len(short)), expected)
+
+
+@pytest.mark.parametrize("pixel_format", [name for name in PIXEL_FORMATS if name != "JPEG"])
 def test_a_larger_buffer_is_fine_and_a_smaller_one_refused(pixel_format: str):
     needed = frame_bytes(16, 8, pixel_format)
     buffer = np.random.default_rng(0).integers(0, 256, needed + 100, dtype=np.uint8)
-    assert np.array_equal(as_bgr(buffer, 16, 8, pixel_format), as_bgr(buffer[:needed], 16, 8, pixel_format))
+    found = as_bgr(buffer, 16, 8, pixel_format)
+    assert np.array_equal(found, as_bgr(buffer[:needed], 16, 8, pixel_format))
+    assert np.array_equal(found, as_bgr(buffer, 16, 8, pixel_format, needed))
     with pytest.raises(ImageError, match="too few"):
         as_bgr(buffer[: needed - 1], 16, 8, pixel_format)
+    with pytest.raises(ImageError, match="too few"):
+        as_bgr(buffer, 16, 8, pixel_format, needed - 1)
 
 
 def test_an_unknown_pixel_format_is_refused_by_name():
-    with pytest.raises(ImageError, match="Mono12"):
-        as_bgr(np.zeros(4096, np.uint8), 16, 8, "Mono12")
+    with pytest.raises(ImageError, match="Mono14 is not one of BGR8"):
+        as_bgr(np.zeros(4096, np.uint8), 16, 8, "Mono14")

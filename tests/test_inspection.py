@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import msgspec
 import numpy as np
 import pytest
 
-from edge import ring
+from edge import ring, topology
 from edge.batcher import Batcher
 from edge.channel import Channel, pair
 from edge.config import Station
@@ -43,25 +45,28 @@ class ByBrightness:
     def provenance(self, _generation: int) -> Provenance:
         return values.PROVENANCE
 
-    def prepare(self, picture: Any, _role: str) -> Prepared:
-        return Prepared("main", SIZE, None, {"part": picture[:1, :1].copy()})
+    def prepare(self, picture: Any, role: str) -> Prepared:
+        return Prepared(role, SIZE, None, {"part": picture[:1, :1].copy()})
 
     def score(self, batch: Sequence[Prepared], *, crowded: bool = False) -> list[float]:
         return [float(prepared.regions["part"][0, 0, 0]) for prepared in batch]
 
-    def judge(self, _prepared: Prepared, score: Any, _expect: dict[str, str], **_: bool) -> Verdict:
-        return Verdict(outcome=Outcome.PASS, score=score)
+    def judge(self, prepared: Prepared, score: Any, _expect: dict[str, str], **_: bool) -> Verdict:
+        return Verdict(outcome=Outcome.PASS, score=score, detail=prepared.role)
 
 
 class Bench:
     """Inspection of one camera; the test is supervisor, capture and publish."""
 
-    def __init__(self, directory: Path, connect: Connect) -> None:
-        station = Station.model_validate({"state_dir": directory, "cameras": {"left": {"source": "simulated"}}})
+    def __init__(self, directory: Path, connect: Connect, **camera: Any) -> None:
+        cameras = {"left": {"source": "simulated", **camera}}
+        station = Station.model_validate({"state_dir": directory, "cameras": cameras})
         page = os.memfd_create("page")
-        os.posix_fallocate(page, 0, page_size("inspection", ("left",)))
+        counted = topology.counted("inspection", station)
+        os.posix_fallocate(page, 0, page_size("inspection", counted))
         theirs, self.control = connect()
-        context = WorkerContext("inspection", station, Page(page, "inspection", ("left",)), theirs, 1)
+        self.page = Page(page, "inspection", counted)
+        context = WorkerContext("inspection", station, self.page, theirs, 1)
         os.close(page)
         stand_in: Any = ByBrightness()
         self.inspection = Inspection(context, stand_in)
@@ -81,16 +86,17 @@ class Bench:
         self.control.send(Grant(camera="left", slots=SLOTS, slot_bytes=FRAME_BYTES), descriptor=self.memory)
         return self.link("capture@left")
 
-    def frame(self, trigger_id: int, slot: int, brightness: int) -> FrameRef:
+    def frame(self, trigger_id: int, slot: int, brightness: int, view: str = "left", **said: Any) -> FrameRef:
         """A whole frame lies in the slot."""
         self.ring.begin(slot)
         self.ring.buffers[slot][:] = np.uint8(brightness)
-        return FrameRef(
-            camera="left", slot=slot, generation=self.ring.commit(slot), frame_id=trigger_id, trigger_id=trigger_id,
+        frame = FrameRef(
+            camera="left", view=view, slot=slot, generation=self.ring.commit(slot), frame_id=trigger_id, trigger_id=trigger_id,
             host_timestamp_ns=time.monotonic_ns(), host_timestamp_utc_ns=0, device_timestamp_ns=None,
             deadline_ns=time.monotonic_ns() + 10**11, width=SIZE[0], height=SIZE[1], pixel_format="Mono8",
             handed_ns=time.monotonic_ns(),
         )  # fmt: skip
+        return msgspec.structs.replace(frame, **said)
 
     def run(self) -> None:
         self.thread = threading.Thread(target=self.inspection.loop)
@@ -187,3 +193,37 @@ def test_a_slot_released_while_a_successor_is_told_what_is_held_is_not_lent_for_
     bench.inspection._batcher = Batcher()  # so that the loop does not answer for it once more
     for channel in (first, successor):
         channel.close()
+
+
+def test_each_shot_is_judged_and_counted_as_the_view_it_is(tmp_path: Path, channels: Connect) -> None:
+    shot = [{"name": "bright", "role": "lid"}, {"name": "dark", "role": "rim"}]
+    bench = Bench(tmp_path, channels, source="gige", address="none", shot=shot, trigger={"mode": "software"})
+    capture = bench.capture()
+    bench.inspection._hear_supervisor()
+    for slot, view in enumerate(("left.bright", "left.dark")):
+        capture.send(Frame(frame=bench.frame(7, slot, brightness=90 + slot, view=view)))
+    bench.run()
+    judged = [message for message in bench.hear(bench.publish, 2) if isinstance(message, Judged)]
+    assert {one.frame.view: (one.verdict.score, one.verdict.detail) for one in judged} == {
+        "left.bright": (90.0, "lid"),
+        "left.dark": (91.0, "rim"),
+    }
+    counted = {one.labels: found[0] for one, found in bench.page.read() if one.metric.name.endswith("judged_total")}
+    assert counted == {("left.bright",): 1, ("left.dark",): 1}
+    bench.stop()
+    capture.close()
+
+
+def test_a_compressed_picture_that_was_cut_off_cannot_be_judged(bench: Bench) -> None:
+    capture = bench.capture()
+    bench.inspection._hear_supervisor()
+    jpeg = cv2.imencode(".jpg", np.zeros(SIZE[::-1], np.uint8))[1][:FRAME_BYTES]
+    capture.send(Frame(frame=bench.frame(7, 0, brightness=0, pixel_format="JPEG", used_bytes=len(jpeg))))
+    bench.ring.buffers[0][: len(jpeg)] = jpeg
+    capture.send(Frame(frame=bench.frame(8, 1, brightness=90)))
+    bench.run()
+    assert bench.verdicts(2) == {7: (None, Reason.CANNOT_JUDGE), 8: (90.0, None)}
+    rows = bench.page.read()
+    dropped = {one.labels: n[0] for one, n in rows if one.metric.name == "goldline_frames_dropped_total" and n[0]}
+    assert dropped == {("left", "inspection", "cannot_judge"): 1}
+    capture.close()

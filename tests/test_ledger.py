@@ -8,12 +8,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge import ledger as ledgers
 from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
-from edge.records import Outcome, Reason, Trigger, Verdict, error
+from edge.records import Outcome, Reason, Trigger, Verdict, camera_of, error
 from tests import values
 
 ORIGIN = Origin(frame=values.frame(1), provenance=values.PROVENANCE, timing=values.TIMING)
-# What a trigger can be for, and the cameras that then see the part: two alone, and three together.
-VIEWS = {"left": (), "right": (), "box": ("top", "side", "back")}
+# What a trigger can be for, and the views of the part that then are taken: a camera alone, one that takes two shots, and
+# three together, of which one takes two.
+VIEWS = {
+    "left": (),
+    "right": ("right.bright", "right.dark"),
+    "box": ("top", "side.bright", "side.dark", "back"),
+}
 CAMERAS = ("left", "right", "top", "side", "back")
 PASS, FAIL = Verdict(outcome=Outcome.PASS, score=0.5), Verdict(outcome=Outcome.FAIL, score=7.0)
 OUTCOMES = st.sampled_from([PASS, FAIL, error(Reason.CANNOT_JUDGE)])
@@ -49,16 +54,17 @@ class Line(RuleBasedStateMachine):
             assert trigger_id not in self.decisions, "closed twice"
             self.decisions[trigger_id] = decision
 
-    def _missing(self, camera: str) -> set[int]:
-        """The open triggers that this camera has not answered for."""
+    def _missing(self, camera: str) -> set[tuple[int, str]]:
+        """The views of open triggers that this camera has not answered for."""
         return {
-            one
+            (one, view)
             for one, trigger in self.opened.items()
-            if camera in trigger.cameras and one not in self.decisions and not self._is_in(one, camera)
+            for view in trigger.every_view
+            if camera_of(view) == camera and one not in self.decisions and not self._is_in(one, view)
         }
 
-    def _is_in(self, trigger_id: int, camera: str) -> bool:
-        return (trigger_id, camera) in self.given or (trigger_id, camera) in self.crashed
+    def _is_in(self, trigger_id: int, view: str) -> bool:
+        return (trigger_id, view) in self.given or (trigger_id, view) in self.crashed
 
     @rule(name=st.sampled_from(sorted(VIEWS)), patience_ns=st.integers(0, 50))
     def open(self, name: str, patience_ns: int) -> None:
@@ -73,7 +79,7 @@ class Line(RuleBasedStateMachine):
     @rule(data=st.data(), verdict=OUTCOMES, is_judged=st.booleans())
     def result(self, data: st.DataObject, verdict: Verdict, is_judged: bool) -> None:
         trigger = self.opened[data.draw(st.sampled_from(sorted(self.opened)))]
-        view = trigger.trigger_id, data.draw(st.sampled_from(trigger.cameras))
+        view = trigger.trigger_id, data.draw(st.sampled_from(trigger.every_view))
         said = judged(verdict) if is_judged else unjudged(Reason.NO_SLOT)
         was_closed, was_in = trigger.trigger_id in self.decisions, self._is_in(*view)
         outcome = self.ledger.decide(*view, said, self.now_ns)
@@ -92,7 +98,7 @@ class Line(RuleBasedStateMachine):
             self.judged.add(view)
 
     def _others_miss(self, trigger: Trigger) -> bool:
-        return any(not self._is_in(trigger.trigger_id, camera) for camera in trigger.cameras)
+        return any(not self._is_in(trigger.trigger_id, view) for view in trigger.every_view)
 
     @rule(step_ns=st.integers(1, 30))
     def time_passes(self, step_ns: int) -> None:
@@ -104,12 +110,12 @@ class Line(RuleBasedStateMachine):
         own = self._missing(camera)
         handed = set(data.draw(st.lists(st.sampled_from(sorted(own))))) if own else set()
         closed = self.ledger.lost_capture(camera, handed, self.now_ns)
-        self._crash({(one, camera) for one in own - handed}, closed)
-        self.orphans |= {(one, camera) for one in handed}
+        self._crash(own - handed, closed)
+        self.orphans |= handed
 
     @rule()
     def inspection_dies(self) -> None:
-        orphans = {(one, camera) for one, camera in self.orphans if one in self._missing(camera)}
+        orphans = {view for view in self.orphans if view in self._missing(camera_of(view[1]))}
         closed = self.ledger.lost_inspection(self.now_ns)
         self._crash(orphans, closed)
 
@@ -141,7 +147,9 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def what_is_missing_is_known(self) -> None:
         for camera in CAMERAS:
-            assert {one.trigger_id for one in self.ledger.waiting_for(camera)} == self._missing(camera)
+            missing = {(one.trigger_id, view) for one, view in self.ledger.missing(camera)}
+            assert missing == self._missing(camera)
+            assert missing == {(one, view) for one in self.opened for view in self.ledger.missing_of(one, camera)}
 
     @invariant()
     def nothing_waits_past_its_deadline(self) -> None:
@@ -151,20 +159,20 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def a_verdict_rests_on_what_was_said_of_every_view(self) -> None:
         for trigger_id, decision in self.decisions.items():
-            assert tuple(decision.views) == decision.trigger.cameras
+            assert tuple(decision.views) == decision.trigger.every_view
             outcomes = {view.verdict.outcome for view in decision.views.values()}
             worst = next(one for one in (Outcome.FAIL, Outcome.ERROR, Outcome.PASS) if one in outcomes)
             assert decision.verdict.outcome is worst
             assert (decision.verdict.reason is None) == (worst is not Outcome.ERROR)
-            for camera, view in decision.views.items():
-                said = self.given.get((trigger_id, camera))
+            for name, view in decision.views.items():
+                said = self.given.get((trigger_id, name))
                 assert view == said if said is not None else view.origin is None and view.verdict.reason is not None
 
     @invariant()
     def late_results_are_kept_once_and_only_where_none_was(self) -> None:
         assert len(set(self.late)) == len(self.late)
-        closed = [(self.decisions[one], camera) for one, camera in self.late if one in self.decisions]
-        assert all(decision.views[camera].origin is None for decision, camera in closed)
+        closed = [(self.decisions[one], view) for one, view in self.late if one in self.decisions]
+        assert all(decision.views[view].origin is None for decision, view in closed)
 
 
 TestLine = Line.TestCase
@@ -252,7 +260,7 @@ def test_a_view_that_comes_after_its_part_is_late_once_and_one_that_was_in_is_no
     ledger.expire(100)
     late = ledger.decide(1, "side", judged(PASS), 110)
     assert isinstance(late, Late)
-    assert (late.trigger_id, late.camera) == (1, "side")
+    assert (late.trigger_id, late.view) == (1, "side")
     assert ledger.decide(1, "side", judged(PASS), 120) is None
     assert ledger.decide(1, "top", judged(FAIL), 120) is None
 
@@ -266,8 +274,8 @@ def test_what_inspection_says_of_a_view_that_was_given_up_is_late_and_the_part_s
 
 def test_the_death_of_every_process_that_held_a_view_closes_the_part_once():
     ledger = box()
-    assert ledger.lost_capture("top", {1}, 10) == []
-    assert ledger.lost_capture("side", {1}, 10) == []
+    assert ledger.lost_capture("top", {(1, "top")}, 10) == []
+    assert ledger.lost_capture("side", {(1, "side")}, 10) == []
     (decision,) = ledger.lost_inspection(20)
     assert decision.verdict.reason is Reason.WORKER_CRASH
     assert ledger.lost_inspection(30) == ledger.expire(1000) == []
@@ -292,3 +300,13 @@ def test_an_order_is_answered_by_the_views_together(expect, outcome):
     assert part.outcome == outcome
     assert part.reason is (None if outcome == "PASS" else Reason.CANNOT_JUDGE)
     assert "colour=x" in (part.detail or "colour=x")
+
+
+def test_a_camera_that_dies_between_its_shots_answers_for_the_one_it_had_not_handed_over():
+    ledger = Ledger()
+    ledger.open(values.trigger(1, "top", deadline_ns=100, views=("top.bright", "top.dark")))
+    assert ledger.lost_capture("top", {(1, "top.bright")}, 10) == []
+    assert [view for _, view in ledger.missing("top")] == ["top.bright"]
+    decision = closed(ledger.decide(1, "top.bright", judged(PASS), 20))
+    assert (decision.verdict.outcome, decision.verdict.detail) == (Outcome.ERROR, "top.dark: worker_crash")
+    assert decision.views["top.bright"] == judged(PASS)

@@ -19,8 +19,7 @@ def requirements() -> dict[str, list[str]]:
     project = PROJECT["project"]
     return {
         "Always": project["dependencies"],
-        "Extra `cpu`": project["optional-dependencies"]["cpu"],
-        "Extra `gpu`": project["optional-dependencies"]["gpu"],
+        **{f"Extra `{extra}`": asked for extra, asked in project["optional-dependencies"].items()},
         "Group `test`": PROJECT["dependency-groups"]["test"],
         "Group `lint`": PROJECT["dependency-groups"]["lint"],
         "Build": PROJECT["build-system"]["requires"],

@@ -294,3 +294,71 @@ def test_a_group_with_a_period_triggers_itself(make_box):
     fired = [[box.fired(name).trigger_id for _ in range(3)] for name in VIEWS]
     assert set(fired[0]) & set(fired[1]), "both cameras are fired by the same triggers"
     assert all(ids == sorted(set(ids)) for ids in fired)
+
+
+@pytest.fixture
+def wired(tmp_path) -> Iterator[Box]:
+    """The line fires both cameras of the group; top, the first, opens its triggers."""
+    with lines(tmp_path, Box) as make:
+        made = make(cameras={name: camera("line", name) for name in VIEWS}, groups={"box": {"cameras": VIEWS}})
+        made.start()
+        made.link("inspection")
+        made.captures()
+        yield made
+
+
+def open_for_the_group(box: Box, *, is_told: bool = True) -> Trigger:
+    """Top's process opens a trigger of the group."""
+    return box.open("top", is_told=is_told, name="box", source="line", views=VIEWS)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_the_first_camera_opens_for_the_line_is_told_to_the_others_once(wired, is_told):
+    trigger = open_for_the_group(wired, is_told=is_told)
+    assert wired.fired("side") == trigger
+    for name in VIEWS:
+        wired.judge(trigger.trigger_id, name)
+    data = wired.subscriber.wait(1)[0].data
+    assert (data.camera, data.verdict, data.trigger_source, tuple(data.views)) == ("box", "PASS", "line", VIEWS)
+    assert wired.peers["capture@top"].receive() is None, "who opened it need not be told"
+    assert wired.peers["capture@side"].receive() is None
+    for name in VIEWS:
+        until(lambda name=name: wired.logs[name].read_unclosed() == [], "closed in the cameras' logs")
+    wired.assert_in_balance()
+    assert wired.metric("goldline_triggers_total", camera="box") == 1
+
+
+def test_a_camera_that_cannot_be_told_is_its_view_s_error(wired):
+    wired.unlink("capture@side")
+    trigger = open_for_the_group(wired)
+    wired.judge(trigger.trigger_id, "top")
+    (event,) = wired.subscriber.wait(1)
+    assert verdicts_of([event]) == {trigger.trigger_id: ("ERROR", "camera_down")}
+    assert event.data.views["top"].verdict == "PASS"
+
+
+def test_the_death_of_the_first_camera_s_process_leaves_the_others_their_views(wired):
+    trigger = open_for_the_group(wired, is_told=False)
+    wired.unlink("capture@top")
+    wired.fired("side")
+    wired.judge(trigger.trigger_id, "side")
+    (event,) = wired.subscriber.wait(1)
+    assert verdicts_of([event]) == {trigger.trigger_id: ("ERROR", "worker_crash")}
+    assert event.data.views["side"].verdict == "PASS"
+
+
+def test_what_was_opened_before_publish_died_is_not_told_again(wired):
+    trigger = open_for_the_group(wired)
+    wired.fired("side")
+    wired.kill()
+    wired.start()
+    wired.link("inspection")
+    wired.captures()
+    for name in VIEWS:
+        wired.judge(trigger.trigger_id, name)
+    assert verdicts_of(wired.subscriber.wait(1)) == {trigger.trigger_id: ("PASS", None)}
+    assert wired.peers["capture@side"].receive() is None
+
+
+def test_a_group_on_the_line_cannot_be_triggered_by_command(wired):
+    assert wired.order()["error"] == "group 'box' has trigger mode 'line', not 'software'"

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from edge.camera_config import FolderCamera, SimulatedCamera
+from edge.camera_config import FolderCamera, GigeCamera, SimulatedCamera
 from edge.config import Station
 from edge.errors import ConfigError
 from edge.recipe import (
@@ -117,6 +117,17 @@ def test_the_default_recipe_is_valid_and_never_replaces_one(station):
     with pytest.raises(ConfigError, match="cannot be written: File exists"):
         write_default_recipe(written)
     assert load_recipe(station, "trunk").recipe.description == "mine"
+
+
+def test_the_roles_of_shots_are_what_regions_look_at(station):
+    loaded = load(station, '[[regions]]\nname = "a"\ncamera = "lid"\n[[regions]]\nname = "b"\ncamera = "main"')
+    shot = [{"name": "bright", "role": "lid"}, {"name": "dark", "role": "rim"}]
+    camera = GigeCamera.model_validate(
+        {"source": "gige", "address": "a", "shot": shot, "trigger": {"mode": "software"}}
+    )
+    main, rim = unmatched_roles(station.model_copy(update={"cameras": {"top": camera}}), loaded)
+    assert main.endswith('[regions #2] camera = "main": no camera has this role')
+    assert rim.startswith('configuration: [cameras.top] shot dark: role = "rim": no region of ')
 
 
 def test_roles_that_do_not_meet_are_named_on_both_sides(station, tmp_path):

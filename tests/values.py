@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge.messages import Judged
-from edge.records import FrameRef, Outcome, Provenance, Timing, Trigger, Verdict
+from edge.records import FrameRef, Outcome, Provenance, Timing, Trigger, Verdict, camera_of
 
 PROVENANCE = Provenance(
     configuration=1,
@@ -27,7 +27,8 @@ def frame(
     trigger_id: int, camera: str = "left", *, at_ns: int = OPENED_NS, deadline_ns: int = 2_000_000_000
 ) -> FrameRef:
     return FrameRef(
-        camera=camera,
+        camera=camera_of(camera),
+        view=camera,
         slot=0,
         generation=2,
         frame_id=trigger_id,

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv as the lock file says, from nothing but Python >= 3.11: tools/set_up.sh test [lint]; `uv` alone stops after step 1
+# Makes .venv as the lock file says, from nothing but Python >= 3.11: tools/set_up.sh test [lint] [cameras]; `uv` alone
+# stops after step 1; `cameras` adds the extras pylon and gentl (100 MB), without which their tests skip
 #   1. a pinned uv in .uv, by pip      2. the extra that this machine can run, gpu or cpu      3. uv sync into .venv
 # Quick when nothing changed: the stamp holds what .venv was made from. Run it in the project's folder.
 set -eu
@@ -42,8 +43,8 @@ need_uv() {
 }
 
 sync() {
-    # shellcheck disable=SC2086 # the groups are words
-    .uv/bin/uv sync --quiet --locked --no-default-groups --python "$python" --extra "$1" $groups
+    # shellcheck disable=SC2086 # the parts are words
+    .uv/bin/uv sync --quiet --locked --no-default-groups --python "$python" --extra "$1" $parts
 }
 
 # gpu only where a CUDA session really runs; without an NVIDIA device its wheels are not even fetched.
@@ -64,11 +65,12 @@ python=$(find_python)
 [ "${1:-}" = uv ] && { need_uv "$python"; exit; }
 key=$(cat uv.lock pyproject.toml tools/set_up.sh tools/choose_extra.py | sha256sum | cut -d' ' -f1)
 made=$(cat "$STAMP" 2>/dev/null || true)
-groups="--group test"
-# Once lint's tools are there, they stay: `make test` after `make lint` changes nothing.
-case "$* $made" in *lint*) groups="$groups --group lint" ;; esac
-[ "$made" = "$key $groups" ] && [ -x .venv/bin/python ] && exit 0
+parts="--group test"
+# Once the tools of lint or the cameras' libraries are there, they stay: `make demo` after `make test` changes nothing.
+case "$* $made" in *lint*) parts="$parts --group lint" ;; esac
+case "$* $made" in *cameras* | *pylon*) parts="$parts --extra pylon --extra gentl" ;; esac
+[ "$made" = "$key $parts" ] && [ -x .venv/bin/python ] && exit 0
 
 need_uv "$python"
 sync_with_extra
-echo "$key $groups" >"$STAMP"
+echo "$key $parts" >"$STAMP"

@@ -1,4 +1,4 @@
-"""A GigE Vision stream by libaravis: frames received straight into the caller's memory."""
+"""A stream of frames by libaravis, received straight into the caller's memory, and the chunk data after each frame."""
 
 import os
 import socket
@@ -9,12 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.aravis import Library
+from edge.cameras.aravis import AravisError, Library
 
 # Linux's SO_RCVBUFFORCE, which the socket module does not name: beyond net.core.rmem_max, with CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
 # ArvBufferStatus: every other value is a frame that is not whole.
 _SUCCESS = 0
+# Of the chunks that are read here, those that SFNC has as a float.
+_FLOAT_CHUNKS = frozenset({"ChunkExposureTime"})
 
 
 class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +34,26 @@ class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream:
-    """Frames into the caller's memory. The memory must outlive the start of `close()`."""
+    """Frames into the caller's memory. The memory must outlive the start of `close()`.
 
-    def __init__(self, library: Library, stream: int) -> None:
+    `parser` is the library's reader of chunk data, owned by this object from here on.
+    """
+
+    def __init__(self, library: Library, stream: int, parser: int) -> None:
         self._library = library
         self._stream = stream
+        self._parser = parser
         # Also at exit by an exception: a thread that writes to memory that is gone is a SIGSEGV.
         self._let_go = weakref.finalize(self, library, "g_object_unref", stream)
+        self._let_parser_go = weakref.finalize(self, library, "g_object_unref", parser)
         self._buffers: list[int] = []
         self._memory: list[NDArray[np.uint8]] = []
         self._index_of: dict[int, int] = {}
         self._last_ids: list[int] = []
+
+    def set_option(self, name: str, value: int) -> None:
+        """Sets a property of the stream object, such as "packet-timeout"."""
+        self._library("g_object_set", self._stream, name.encode(), value, None)
 
     def enlarge_receive_buffer(self, size_bytes: int) -> int:
         """Asks the kernel for that much room for packets and returns what it gave.
@@ -74,6 +85,17 @@ class Stream:
             buffer = self._library("arv_stream_try_pop_buffer", self._stream)
         return self._filled(buffer) if buffer else None
 
+    def chunk(self, index: int, name: str) -> float | None:
+        """A number of a popped buffer's chunk data, such as ChunkCounterValue; None where the frame has none of it."""
+        buffer = self._buffers[index]
+        if not self._library("arv_buffer_has_chunks", buffer):
+            return None
+        kind = "float" if name in _FLOAT_CHUNKS else "integer"
+        try:
+            return self._library(f"arv_chunk_parser_get_{kind}_value", self._parser, buffer, name.encode())
+        except AravisError:
+            return None
+
     def _filled(self, buffer: int) -> FilledBuffer:
         index = self._index_of[buffer]
         is_whole = self._library("arv_buffer_get_status", buffer) == _SUCCESS
@@ -95,6 +117,7 @@ class Stream:
         The thread ends within milliseconds. With the device gone the telling takes 2.5 s, but writes no memory.
         """
         self._let_go()
+        self._let_parser_go()
         for index in held:
             self._library("g_object_unref", self._buffers[index])
         self._memory = []

@@ -1,151 +1,176 @@
 """A GigE Vision camera that serves a folder's images over the real protocol, one for each frame, in name order.
 
-    python -m edge.cameras.fake_gige --interface 127.0.0.1 --serial GL01 --folder images --print-served
-
 It is a camera to any GigE Vision client: discovery, control, heartbeat, triggers and stream packets are libaravis' own
-device simulation, and only the pixels come from here. Pixels are sent as they are, so a client receives RGB8 bit for
-bit. Frame ids start at 65400 in that simulation: a client meets the wrap of the 16-bit counter within 136 frames.
+device simulation; the pixels, the lines, the light and what goes wrong come from here. Pixels are sent as they are, so
+a client receives RGB8 bit for bit. Frame ids start at 65400 in that simulation: a client meets the wrap of the 16-bit
+counter within 136 frames. What can be told to the running camera is in `fake_orders.py`, its features in
+`fake_gige.xml`.
 """
 
 import argparse
-import ctypes
 import ipaddress
-import json
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.cameras import gvcp
-from edge.cameras.aravis import FillPattern, Library
+from edge.cameras.aravis import Library
+from edge.cameras.fake_line import SILENT, Line, PulseTrain
+from edge.cameras.fake_orders import Faults, Orders, say
+from edge.cameras.fake_pictures import CODES, FORMATS, Look, Pictures
+from edge.cameras.fake_player import Player, Served
+from edge.cameras.fake_simulation import Register, Simulation
 from edge.errors import GoldlineError
-from edge.images import list_images, read_image
-
-# PFNC codes; both stand in the PixelFormat enumeration of the simulation's description.
-_PIXEL_FORMATS = {"Mono8": 0x01080001, "RGB8": 0x02180014}
-_CONVERSIONS = {0x01080001: cv2.COLOR_BGR2GRAY, 0x02180014: cv2.COLOR_BGR2RGB}
-
-# Registers of the simulation (the addresses its GenICam description gives).
-_WIDTH, _HEIGHT, _PIXEL_FORMAT, _FRAME_PERIOD_US = 0x100, 0x104, 0x128, 0x138
-_SENSOR_HEIGHT, _SENSOR_WIDTH = 0x118, 0x11C
+from edge.images import list_images
 
 # How often the simulation looks for a software trigger: a mean wait of 1 ms, for a part of a core while it streams.
 _TRIGGER_POLL_HZ = 500.0
-# Bounds of the simulation's AcquisitionFramePeriod.
-_SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
-# A signal that another thread took reaches the interpreter's main thread only when it runs.
-_SIGNAL_POLL_S = 0.1
-# The discovery protocol's serial number field holds 16 bytes with the closing zero.
-_SERIAL_BYTES = 15
+# Bounds of AcquisitionFrameRate, as the description has them.
+_SLOWEST_HZ, _FASTEST_HZ = 0.1, 10_000.0
+# The pace while bursts are awaited: the simulation looks for their trigger once a frame period.
+_BURST_PACE_US = 2_000
+# How often the main thread looks after clock, pace and faults, and how long the simulation sleeps at most: while
+# frames are sent, and else.
+_TURN_S, _IDLE_TURN_S = 0.004, 0.02
+# Beyond what a part can have.
+_MOST_VIEWS = 100
+# The serial number and the user's name take 16 bytes with the closing zero.
+_NAME_BYTES = 15
+# Exposure and gain that leave a picture as bright as its file.
+_EXPOSURE_US, _GAIN = 10_000, 0
+# 41.5 degrees: a camera that has been on for a while.
+_TEMPERATURE_TENTHS = 415
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame sent: the how manieth, its 16-bit id on the wire, and the file."""
+class FakeCamera:
+    """The simulation with its pictures, its line and its faults. `turn` is for the main thread, again and again."""
 
-    frame: int
-    frame_id: int
-    image: Path
+    def __init__(self, library: Library, arguments: argparse.Namespace) -> None:
+        """Answers from now on. Raises GoldlineError when it cannot, and ImageError for its folders."""
+        paths = list_images(arguments.folder)
+        dark = list_images(arguments.dark_folder) if arguments.dark_folder else []
+        self.pictures = Pictures(paths, dark, light_response=arguments.light_response)
+        _prepare(self.pictures, CODES[arguments.pixel_format])
+        player = Player(library, self.pictures, paths, _print_served if arguments.print_served else None)
+        player.has_grain, player.views = arguments.grain, arguments.views
+        _refuse_taken(arguments.interface)
+        self.simulation = Simulation(library, arguments.interface, arguments.serial, player.fill)
+        self.line = Line(self.simulation)
+        player.use(self.simulation, self.line)
+        self.simulation.name(arguments.interface, arguments.name or "")
+        self.simulation.write(_registers(arguments, self.pictures.size))
+        self.simulation.look_for_triggers(_TRIGGER_POLL_HZ)
+        self.faults = Faults(self.simulation, player)
+        self.faults.lose(arguments.loss_per_thousand)
 
-
-class Player:
-    """Puts the next image into every frame. All images have the size of the first."""
-
-    def __init__(self, library: Library, paths: list[Path], report: Callable[[Served], None]) -> None:
-        self._library = library
-        self._paths = paths
-        self._report = report
-        self._images = [read_image(path) for path in paths]
-        self._converted: dict[tuple[int, int], NDArray[np.uint8]] = {}
-        self._frame = 0
-        self._refuse_other_sizes()
-
-    def _refuse_other_sizes(self) -> None:
-        for path, image in zip(self._paths, self._images, strict=True):
-            if image.shape != self._images[0].shape:
-                raise GoldlineError(
-                    f"{path}: {image.shape[1]} x {image.shape[0]} px; a camera has one size, and "
-                    f"{self._paths[0].name} has {self._images[0].shape[1]} x {self._images[0].shape[0]} px"
-                )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of every image, px."""
-        height, width = self._images[0].shape[:2]
-        return width, height
-
-    def fill(self, buffer: int, _data: int, _exposure_us: int, _gain: int, pixel_format: int) -> None:
-        """The simulation's call for pixels, on its own thread, before each frame is sent."""
-        index = self._frame % len(self._paths)
-        # The buffer has no size before it is filled, but the region and format that it was made for.
-        width = self._library("arv_buffer_get_image_width", buffer)
-        height = self._library("arv_buffer_get_image_height", buffer)
-        pixels = np.ascontiguousarray(self._pixels(index, pixel_format)[:height, :width])
-        ctypes.memmove(self._library("arv_buffer_get_data", buffer, None), pixels.ctypes.data, pixels.nbytes)
-        frame_id = self._library("arv_buffer_get_frame_id", buffer)
-        self._report(Served(frame=self._frame, frame_id=frame_id, image=self._paths[index]))
-        self._frame += 1
-
-    def _pixels(self, index: int, pixel_format: int) -> NDArray[np.uint8]:
-        key = (index, pixel_format)
-        if key not in self._converted:
-            # A format it does not know, such as BayerRG8, is sent as grey, which fits and is seen to be wrong.
-            conversion = _CONVERSIONS.get(pixel_format, cv2.COLOR_BGR2GRAY)
-            self._converted[key] = np.asarray(cv2.cvtColor(self._images[index], conversion), dtype=np.uint8)
-        return self._converted[key]
+    def turn(self) -> None:
+        """Keeps the clock that can be read, the pace and the silence."""
+        self.simulation.nudge()
+        self.line.turn()
+        modes = self.simulation.read(Register.TRIGGER_MODES)
+        pace_us = _BURST_PACE_US if modes & ~SILENT else self.simulation.read(Register.FRAME_PERIOD_US)
+        self.simulation.write({Register.PACE_US: pace_us})
+        self.simulation.write_wide(Register.TIMESTAMP, time.time_ns())
+        if bool(modes & SILENT) != self.faults.is_silent:
+            self.simulation.write({Register.TRIGGER_MODES: modes ^ SILENT})
 
 
-def serve(library: Library, player: Player, arguments: argparse.Namespace) -> None:
-    """Answers as a camera until SIGTERM or SIGINT. Raises GoldlineError when the address cannot be used."""
-    # Two cameras can share the port without an error, and neither would then make sense.
-    if gvcp.is_controlled(arguments.interface) is not None:
-        raise GoldlineError(f"--interface {arguments.interface}: another camera answers there")
-    camera = library("arv_gv_fake_camera_new", arguments.interface.encode(), arguments.serial.encode())
-    if not library("arv_gv_fake_camera_is_running", camera):
-        raise GoldlineError(f"--interface {arguments.interface}: not an address of this machine")
-    simulation = library("arv_gv_fake_camera_get_fake_camera", camera)
-    width, height = player.size
-    registers = {_SENSOR_WIDTH: width, _SENSOR_HEIGHT: height, _WIDTH: width, _HEIGHT: height}
-    registers |= {_PIXEL_FORMAT: _PIXEL_FORMATS[arguments.pixel_format], _FRAME_PERIOD_US: round(1e6 / arguments.rate)}
-    for address, value in registers.items():
-        library("arv_fake_camera_write_register", simulation, address, value)
-    pattern = FillPattern(player.fill)
-    library("arv_fake_camera_set_trigger_frequency", simulation, _TRIGGER_POLL_HZ)
-    library("arv_fake_camera_set_fill_pattern", simulation, pattern, None)
+def serve(camera: FakeCamera, arguments: argparse.Namespace) -> None:
+    """Answers as a camera until SIGTERM or SIGINT."""
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopped.set())
+    orders = Orders(camera.simulation, camera.line, camera.faults)
+    if arguments.pulse_hz is not None:
+        PulseTrain(camera.line, None, arguments.pulse_hz, lambda _pulses: None).start()
+    width, height = camera.pictures.size
     sys.stderr.write(f"serving {width} x {height} px {arguments.pixel_format} on {arguments.interface}\n")
-    while not stopped.wait(_SIGNAL_POLL_S):
-        pass
-    library("g_object_unref", camera)  # ends its thread, before the pattern goes
+    if camera.pictures.count == 1 and not arguments.grain:
+        sys.stderr.write("a single image, again and again: a station takes it for a frozen camera without --grain\n")
+    begun_s = time.monotonic()
+    later = [(arguments.freeze_after, camera.faults.freeze), (arguments.stop_after, camera.faults.stop)]
+    due = [(begun_s + after_s, happen) for after_s, happen in later if after_s is not None]
+    while not stopped.is_set():
+        orders.wait(_TURN_S if camera.simulation.is_acquiring else _IDLE_TURN_S)
+        camera.turn()
+        for happening in [one for one in due if time.monotonic() >= one[0]]:
+            due.remove(happening)
+            happening[1]()
+
+
+def _registers(arguments: argparse.Namespace, size: tuple[int, int]) -> dict[Register, int]:
+    width, height = size
+    period_us = round(1e6 / arguments.rate)
+    return {
+        Register.SENSOR_WIDTH: width,
+        Register.SENSOR_HEIGHT: height,
+        Register.WIDTH: width,
+        Register.HEIGHT: height,
+        Register.PIXEL_FORMAT: CODES[arguments.pixel_format],
+        Register.FRAME_PERIOD_US: period_us,
+        Register.PACE_US: period_us,
+        # What triggers is decided here: the simulation itself is always to be triggered by software.
+        Register.SIMULATION_SOURCE: 1,
+        Register.FRAME_SOURCE: 1,
+        Register.BURST_SOURCE: 1,
+        Register.BURST_FRAMES: 1,
+        Register.LINE_1_MODE: 1,
+        Register.USER_OUTPUT_0: 1,
+        Register.TEMPERATURE: _TEMPERATURE_TENTHS,
+    }
+
+
+def _prepare(pictures: Pictures, pixel_format: int) -> None:
+    """The whole pictures in the format it starts with, so that the first frames of all are on time."""
+    width, height = pictures.size
+    for index in range(pictures.count):
+        look = Look(index, True, None, pixel_format, 0, 0, width, height, _EXPOSURE_US, _GAIN)
+        pictures.bytes_of(look)
+
+
+def _refuse_taken(interface: str) -> None:
+    # Two cameras can share the port without an error, and neither would then make sense.
+    if gvcp.is_controlled(interface) is not None:
+        raise GoldlineError(f"--interface {interface}: another camera answers there")
 
 
 def _print_served(served: Served) -> None:
-    line = {"frame": served.frame, "frame_id": served.frame_id, "image": str(served.image)}
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    say(
+        {"frame": served.frame, "frame_id": served.frame_id, "image": str(served.image), "light": served.light},
+    )
 
 
-def _say_nothing(_served: Served) -> None:
-    return
+# --- the command line
 
 
-def _rate(text: str) -> float:
-    rate_hz = float(text)
-    if not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
-        raise argparse.ArgumentTypeError(f"{text} Hz is outside {_SLOWEST_HZ} to {_FASTEST_HZ}")
-    return rate_hz
+class _Range:
+    """Reads a number and refuses one outside."""
+
+    def __init__(self, low: float, high: float, unit: str) -> None:
+        self._low, self._high, self._unit = low, high, unit
+
+    def __call__(self, text: str) -> float:
+        value = float(text)
+        if not self._low <= value <= self._high:
+            raise argparse.ArgumentTypeError(f"{text} {self._unit} is outside {self._low:g} to {self._high:g}")
+        return value
+
+    def __repr__(self) -> str:
+        return "number"
 
 
-def _serial(text: str) -> str:
-    if not 0 < len(text.encode()) <= _SERIAL_BYTES:
-        raise argparse.ArgumentTypeError(f"'{text}' is not 1 to {_SERIAL_BYTES} bytes long")
+def _count(text: str) -> int:
+    if not 0 < int(text) <= _MOST_VIEWS:
+        raise argparse.ArgumentTypeError(f"{text} is outside 1 to {_MOST_VIEWS}")
+    return int(text)
+
+
+def _short(text: str) -> str:
+    if not 0 < len(text.encode()) <= _NAME_BYTES:
+        raise argparse.ArgumentTypeError(f"'{text}' is not 1 to {_NAME_BYTES} bytes long")
     return text
 
 
@@ -156,31 +181,60 @@ def _address(text: str) -> str:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
+_EXAMPLE = """example:
+  goldline camera fake --folder good --interface 127.0.0.1 --serial GL01 --rate 20
+  and in config.toml:  [cameras.top]  source = "gige"  address = "127.0.0.1"
+while it runs it takes orders on standard input, and answers each with a line of JSON:
+  pulse [N [HZ]]   freeze   thaw   stop   go   lose N   light on|off
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m edge.cameras.fake_gige", description=(__doc__ or "").split("\n")[0]
+        prog="goldline camera fake",
+        description=(__doc__ or "").split("\n")[0],
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--interface", default="127.0.0.1", type=_address, help="address to answer at")
-    parser.add_argument("--serial", default="GL01", type=_serial, help="serial number it answers with")
-    parser.add_argument("--folder", required=True, type=Path, help="images to serve, all of one size")
-    parser.add_argument("--rate", default=10.0, type=_rate, help="frames a second while free-running")
-    parser.add_argument("--pixel-format", default="RGB8", choices=_PIXEL_FORMATS)
-    parser.add_argument("--print-served", action="store_true", help="a JSON line on stdout for each frame sent")
+    add = parser.add_argument
+    add("--folder", required=True, type=Path, metavar="F", help="images to serve, all of one size")
+    add(
+        "--dark-folder",
+        type=Path,
+        metavar="F",
+        help="images for the light (UserOutput0) turned off; without, darker ones",
+    )
+    add("--interface", default="127.0.0.1", type=_address, metavar="IP", help="address to answer at (%(default)s)")
+    add("--serial", default="GL01", type=_short, metavar="S", help="serial number it answers with (%(default)s)")
+    add("--name", type=_short, metavar="S", help="user-defined name it answers with")
+    rate = _Range(_SLOWEST_HZ, _FASTEST_HZ, "Hz")
+    add("--rate", default=10.0, type=rate, metavar="HZ", help="frames a second while free-running (%(default)s)")
+    add("--pixel-format", default="RGB8", choices=FORMATS, help="to start with (%(default)s)")
+    add("--light-response", action="store_true", help="pictures get brighter with ExposureTime and Gain")
+    add("--grain", action="store_true", help="one grey level of noise: no picture equals the one before")
+    add("--views", default=1, type=_count, metavar="N", help="N frames in a row show the same part (%(default)s)")
+    add("--pulse-hz", type=_Range(0.001, 1000, "Hz"), metavar="HZ", help="pulses on Line0, from the start on")
+    share = _Range(0, 1000, "packets")
+    add("--loss-per-thousand", default=0.0, type=share, metavar="N", help="stream packets that are left out (0)")
+    after = _Range(0, 1e9, "s")
+    add("--freeze-after", type=after, metavar="S", help="the same picture again and again, after S seconds")
+    add("--stop-after", type=after, metavar="S", help="no more frames, after S seconds")
+    add("--print-served", action="store_true", help="a JSON line on stdout for each frame sent")
     return parser
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves until told to stop; 2 when it cannot."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(argv)
     try:
-        library = Library()
-        player = Player(
-            library, list_images(arguments.folder), _print_served if arguments.print_served else _say_nothing
-        )
-        serve(library, player, arguments)
+        camera = FakeCamera(Library(), arguments)
     except GoldlineError as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
+    try:
+        serve(camera, arguments)
+    finally:
+        camera.simulation.close()  # ends its thread, before the pixels go
     return 0
 
 

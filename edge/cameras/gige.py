@@ -1,15 +1,16 @@
-"""A GigE Vision camera: opened, set, and streaming straight into the ring's slots.
+"""A GigE Vision or USB3 Vision camera: opened, set, and streaming straight into the ring's slots.
 
 `gige_opening` reaches and sets the device. At `start` come the stream, its receive buffer enlarged before the first
-packet, the slots lent, AcquisitionStart; `gige_reception` hands over what arrives.
+packet, the slots lent, AcquisitionStart; `gige_reception` hands over what arrives. The same code serves USB3 Vision by
+libaravis, where packets and receive buffer do not exist; it has not met such a camera.
 
-The loss of a device is seen by what it stops doing: sending frames while free-running, acknowledging a trigger. The
-library's own notice comes after 5.9 s; after it the device must be opened again even if frames still flow.
+That a silent device is gone is seen by a question of its own, since the library's notice comes after 5.9 s; after it
+the device must be opened again even if frames still flow. A device that answers and sends nothing is its caller's to
+judge, who knows what was to come.
 """
 
-import math
-import threading
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge.camera_config import FeatureValue
 from edge.cameras.aravis import AravisError, DeviceError, Library
 from edge.cameras.aravis_device import Device
 from edge.cameras.aravis_stream import Stream
+from edge.cameras.bounded import finishes
 from edge.cameras.camera import (
     CameraBusy,
     CameraConfigError,
@@ -29,17 +31,25 @@ from edge.cameras.camera import (
     CameraLost,
     CameraStats,
     CapturedFrame,
+    Feature,
 )
+from edge.cameras.genicam import Target, resolve, set_feature, write_features
+from edge.cameras.genicam_features import feature_of, features_of
+from edge.cameras.genicam_settings import exposure_s
+from edge.cameras.gige_counter import ChunkCounter, EdgeCounter, NoCounter, RegisterCounter
 from edge.cameras.gige_opening import configure, reach
 from edge.cameras.gige_reception import Reception
+from edge.cameras.gige_transport import set_stream
+from edge.cameras.gvcp import Probe
+from edge.cameras.usb_probe import UsbProbe
 
 # A live device acknowledges a command within milliseconds; after two of the library's tries it is gone.
 _COMMAND_LIMIT_S = 1.0
 # Each step of leaving a device that is gone costs the library 2.5 s; beyond this it goes on without the caller. The
 # three steps together stay within what a caller allows.
 _TEARDOWN_LIMIT_S = 0.7
-# Silence that makes a free-running camera lost: so many periods, but not less than the hiccups of a busy network.
-_SILENT_PERIODS, _SHORTEST_SILENCE_S = 3, 1.0
+# What a picture's transfer takes at most on a link that keeps up, for a camera that does not tell its exposure.
+_UNKNOWN_PICTURE_NS = 1_000_000_000
 
 
 class GigeCamera:
@@ -51,36 +61,46 @@ class GigeCamera:
         self._trigger = trigger
         self._log = structlog.get_logger().bind(camera=name)
         self._device: Device | None = None
+        self._probe: Probe | UsbProbe | None = None
         self._stream: Stream | None = None
         self._reception: Reception | None = None
-        self._frame_bytes = 0
-        self._period_s: float | None = None
+        self._info: CameraInfo | None = None
+        self._targets: dict[str, Target] = {}
         self._gone: CameraLost | None = None
 
     def open(self) -> CameraInfo:
         """Reach the device and apply its settings. Raises CameraAbsent, CameraBusy or CameraConfigError."""
         self._gone = None
         with ExitStack() as undo, self._meaning():
-            device = reach(Library(), self._name, self._settings.address)
-            undo.callback(_finishes, _TEARDOWN_LIMIT_S, device.close)
+            device, ip_address = reach(Library(), self._name, self._settings.address)
+            undo.callback(finishes, _TEARDOWN_LIMIT_S, device.close)
             if not device.is_controller():
                 raise CameraBusy(f"camera {self._name}: another program controls {self._settings.address}")
-            info = configure(device, self._name, self._settings, self._trigger)
+            info, switched_off = configure(device, self._name, self._settings, self._trigger)
+            keys = {key for shot in self._settings.shots for key in shot.features}
+            self._targets = {key: resolve(device, "shot", key) for key in keys}
             undo.pop_all()
-        self._device, self._frame_bytes, self._period_s = device, info.frame_bytes, info.period_s
+        if switched_off:
+            self._log.warning("automatic_features_switched_off", features=switched_off)
+        self._device, self._info = device, info
+        self._probe = UsbProbe(device) if ip_address is None else Probe(ip_address)
         return info
 
     def start(self, buffers: list[NDArray[np.uint8]]) -> None:
         """Stream into `buffers`: contiguous, writable, of at least `frame_bytes` each."""
-        device = self._opened()
+        device, needed = self._opened(), self._opened_info().frame_bytes
         for slot, buffer in enumerate(buffers):
-            if buffer.nbytes < self._frame_bytes or not (buffer.flags.c_contiguous and buffer.flags.writeable):
-                raise ValueError(f"slot {slot}: {buffer.nbytes} bytes cannot take frames of {self._frame_bytes}")
+            if buffer.nbytes < needed or not (buffer.flags.c_contiguous and buffer.flags.writeable):
+                raise ValueError(f"slot {slot}: {buffer.nbytes} bytes cannot take frames of {needed}")
         with self._meaning():
             self._stream = device.create_stream()
-            self._enlarge_receive_buffer(self._stream)
-            self._stream.lend(buffers, self._frame_bytes)
-            self._reception = Reception(self._stream, len(buffers), self._silence_s())
+            if device.is_gige:
+                set_stream(device, self._stream, self._settings)
+                self._enlarge_receive_buffer(self._stream)
+            self._stream.lend(buffers, needed)
+            tick_hz = device.tick_hz() if device.is_gige else 0
+            counter = self._counter(device, self._stream)
+            self._reception = Reception(self._stream, counter, self._opened_info().exposure_s, tick_hz)
             device.execute("AcquisitionStart")
 
     def next(self, timeout_s: float) -> CapturedFrame | None:
@@ -89,10 +109,16 @@ class GigeCamera:
             raise self._lost("it no longer answers, or another program took control")
         if self._gone is not None:  # a trigger found out, on another thread
             raise self._gone
+        reception = self._streaming()
         try:
-            return self._streaming().next(timeout_s)
+            frame = reception.next(timeout_s)
         except CameraLost as loss:
             raise self._lost(str(loss)) from None
+        if frame is None and self._probe is not None:
+            why = self._probe.look(time.monotonic_ns(), reception.heard_ns)
+            if why is not None:
+                raise self._lost(why)
+        return frame
 
     def release(self, slot: int) -> None:
         """Lend a handed-over buffer back."""
@@ -101,29 +127,30 @@ class GigeCamera:
 
     def trigger(self) -> None:
         """Take one picture. Raises CameraLost when the device does not acknowledge within 1 s."""
-        device, errors = self._opened(), list[AravisError]()
-        if self._gone is not None:
-            raise self._gone
-
-        def fire() -> None:
-            try:
-                device.execute("TriggerSoftware")
-            except AravisError as error:
-                errors.append(error)
-
-        if not _finishes(_COMMAND_LIMIT_S, fire):
-            raise self._lost(f"it did not acknowledge a trigger within {_COMMAND_LIMIT_S} s")
-        with self._meaning():
-            for error in errors:
-                raise error
+        self._command("a trigger", lambda: self._opened().execute("TriggerSoftware"))
 
     def prepare(self, features: Mapping[str, FeatureValue]) -> None:
-        """Write these features, which were read back when the camera was opened."""
+        """Write these features of a shot, which were read back when the camera was opened."""
+        device = self._opened()
+
+        def write() -> None:
+            for key, value in features.items():
+                set_feature(device, self._targets[key], value)
+            if self._reception is not None and any(key.startswith("ExposureTime") for key in features):
+                self._reception.exposure_s = exposure_s(device)
+
+        self._command("a shot's features", write)
+
+    def features(self) -> Iterator[Feature]:
+        """Every setting of the open camera, in the device's order."""
         with self._meaning():
-            for name, value in features.items():
-                kind = self._opened().feature_kind(name)
-                if kind is not None:
-                    self._opened().set(name, kind, value)
+            yield from features_of(self._opened())
+
+    def set_feature(self, name: str, value: FeatureValue) -> Feature:
+        """Write, read back, and return what the device has now. Raises CameraConfigError."""
+        with self._meaning():
+            write_features(self._opened(), f"camera {self._name}", {name: value})
+            return feature_of(self._opened(), resolve(self._opened(), f"camera {self._name}", name))
 
     def stats(self) -> CameraStats:
         """Counters since `start`."""
@@ -136,26 +163,28 @@ class GigeCamera:
         stream, held = self._stream, self._reception.held if self._reception else set[int]()
         self._stream = None
         if self._gone is None:
-            _finishes(_TEARDOWN_LIMIT_S, self._end_acquisition)
-        _finishes(_TEARDOWN_LIMIT_S, lambda: stream.close(held))
+            finishes(_TEARDOWN_LIMIT_S, self._end_acquisition)
+        finishes(_TEARDOWN_LIMIT_S, lambda: stream.close(held))
 
     def close(self) -> None:
         """Let the device go. Safe to call twice."""
         self.stop()
+        if self._probe is not None:
+            self._probe.close()
         if self._device is not None:
-            _finishes(_TEARDOWN_LIMIT_S, self._device.close)
-        self._device = None
+            finishes(_TEARDOWN_LIMIT_S, self._device.close)
+        self._device = self._probe = None
 
     # --- streaming
 
-    def _is_triggered(self) -> bool:
-        return self._trigger.mode == "software"
-
-    def _silence_s(self) -> float:
-        if self._is_triggered():
-            return math.inf
-        period_s = _SHORTEST_SILENCE_S if self._period_s is None else self._period_s
-        return max(_SILENT_PERIODS * period_s, _SHORTEST_SILENCE_S)
+    def _counter(self, device: Device, stream: Stream) -> EdgeCounter:
+        if self._trigger.counter is None:
+            return NoCounter()
+        if "CounterValue" in self._settings.chunks:
+            return ChunkCounter(stream)
+        exposure = self._opened_info().exposure_s
+        picture_ns = _UNKNOWN_PICTURE_NS if exposure is None else round(exposure * 1e9)
+        return RegisterCounter(device, self._trigger.counter, picture_ns, max(1, len(self._settings.shots)))
 
     def _enlarge_receive_buffer(self, stream: Stream) -> None:
         asked = self._settings.receive_buffer_bytes
@@ -165,7 +194,7 @@ class GigeCamera:
                 "receive_buffer_small",
                 asked_bytes=asked,
                 granted_bytes=granted,
-                frame_bytes=self._frame_bytes,
+                frame_bytes=self._opened_info().frame_bytes,
                 remedy=f"sysctl -w net.core.rmem_max={asked}",
             )
 
@@ -179,12 +208,36 @@ class GigeCamera:
             raise CameraLost(f"camera {self._name}: it is not open")
         return self._device
 
+    def _opened_info(self) -> CameraInfo:
+        if self._info is None:
+            raise CameraLost(f"camera {self._name}: it is not open")
+        return self._info
+
     def _streaming(self) -> Reception:
         if self._stream is None or self._reception is None:
             raise CameraLost(f"camera {self._name}: it is not streaming")
         return self._reception
 
     # --- errors
+
+    def _command(self, what: str, call: Callable[[], None]) -> None:
+        """Runs a call that a live device answers at once. Raises CameraLost when it does not."""
+        self._opened()
+        errors = list[AravisError]()
+        if self._gone is not None:
+            raise self._gone
+
+        def run() -> None:
+            try:
+                call()
+            except AravisError as error:
+                errors.append(error)
+
+        if not finishes(_COMMAND_LIMIT_S, run):
+            raise self._lost(f"it did not acknowledge {what} within {_COMMAND_LIMIT_S} s")
+        with self._meaning():
+            for error in errors:
+                raise error
 
     def _lost(self, why: str) -> CameraLost:
         self._gone = CameraLost(f"camera {self._name}: {why}")
@@ -206,11 +259,3 @@ class GigeCamera:
                 return CameraBusy(f"camera {self._name}: another program controls it ({error})")
             case _:
                 return CameraConfigError(f"camera {self._name}: {error}")
-
-
-def _finishes(limit_s: float, call: Callable[[], None]) -> bool:
-    """Whether `call` returns within the limit. If not it goes on alone, on a thread that no exit waits for."""
-    thread = threading.Thread(target=call, name="gige", daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return not thread.is_alive()

@@ -79,6 +79,11 @@ class Buffers:
         """All of them are free."""
         self._free, self._handed_over = deque(range(count)), set()
 
+    @property
+    def is_empty(self) -> bool:
+        """True when every one was handed over."""
+        return not self._free
+
     def take(self) -> int | None:
         """One to hand over, or None when there is none."""
         if not self._free:

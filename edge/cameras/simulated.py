@@ -5,7 +5,7 @@ import numpy as np
 from edge.camera_config import SimulatedCamera as Config
 from edge.camera_config import TriggerConfig
 from edge.cameras import scene
-from edge.cameras.camera import CameraInfo
+from edge.cameras.camera import CameraConfigError, CameraInfo
 from edge.cameras.pacing import Clock, PacedCamera, Picture
 
 
@@ -14,12 +14,14 @@ class SimulatedCamera(PacedCamera):
 
     def __init__(self, name: str, config: Config, trigger: TriggerConfig) -> None:
         super().__init__(name, Clock(config.rate_hz, free_running=trigger.mode == "free", phase=config.phase))
-        self._config = config
+        self._config, self._trigger = config, trigger.mode
         self._generator = np.random.default_rng(config.seed)
         self._pictures: list[tuple[Picture, str]] = []
 
     def open(self) -> CameraInfo:
-        """Draws what every picture shares, and the prerendered ones, the first time."""
+        """Draws what every picture shares, and the prerendered ones, the first time. Raises CameraConfigError."""
+        if self._trigger == "line":
+            raise CameraConfigError(f'cameras.{self._name}.trigger.mode = "line": a simulated camera has no input')
         scene.prepare((self._config.width, self._config.height))
         while len(self._pictures) < self._config.prerendered:
             self._pictures.append(self._render())

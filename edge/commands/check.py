@@ -106,7 +106,7 @@ def _large_code_boxes(loaded: LoadedRecipe, boxes: Mapping[str, Box]) -> list[st
 
 def _unseen_by_groups(station: Station, loaded: LoadedRecipe) -> list[str]:
     """One line for each group whose verdict is not about every region."""
-    seen = {name: {station.cameras[camera].role for camera in group.cameras} for name, group in station.groups.items()}
+    seen = {name: {station.role_of(view) for view in station.views_of(name)} for name in station.groups}
     return [
         f"configuration: [groups.{name}]: none of its cameras has role {', '.join(unseen)}, so its verdicts leave out "
         f"those regions of {loaded.path}"

@@ -1,79 +1,36 @@
 """What every camera is held to. A camera's tests derive a class from `CameraContract` and give it two fixtures.
 
 `free_running` and `triggered` each return a function that makes a new, closed camera of the same device: one that
-runs at `RATE_HZ`, one that waits for software triggers.
+runs at `RATE_HZ`, one that waits for software triggers. A device that a test can take away derives from
+`LosableContract` and gives a third fixture, `device`.
 """
 
-import hashlib
-import os
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import pairwise
+from typing import Protocol
 
-import numpy as np
 import pytest
 
-from edge.cameras.camera import Camera, CameraError, CameraInfo, CameraLost, CapturedFrame
+from edge.cameras.camera import Camera, CameraAbsent, CameraBusy, CameraError, CameraLost, CapturedFrame
 from edge.images import frame_bytes
+from tests.cameras.lending import (
+    LATENESS_S,
+    LONGEST_CALL_S,
+    PATIENCE_S,
+    MakeCamera,
+    Streaming,
+    descriptors,
+    lost_between,
+    resident_bytes,
+    streaming,
+    threads,
+    wait_until,
+)
 
-MakeCamera = Callable[[], Camera]
-# A slot may be larger than a frame; what lies beyond must stay as it is.
-GUARD_BYTES, GUARD = 64, 0xA5
-# A frame that must come is waited for this long: the machine may be busy with something else.
-PATIENCE_S = 5.0
-
-
-class Streaming:
-    """An open camera that streams into guarded slots of this test's own."""
-
-    def __init__(self, camera: Camera, info: CameraInfo, slots: int) -> None:
-        self.camera, self.info = camera, info
-        self.slots = [np.full(info.frame_bytes + GUARD_BYTES, GUARD, np.uint8) for _ in range(slots)]
-        camera.start(list(self.slots))
-
-    def wait(self) -> CapturedFrame:
-        """The next frame, which must come."""
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            if (frame := self.camera.next(0.2)) is not None:
-                return frame
-        raise AssertionError(f"no frame in {PATIENCE_S} s")
-
-    def take(self, count: int) -> list[CapturedFrame]:
-        """So many frames, each released at once."""
-        frames = []
-        for _ in range(count):
-            frames.append(self.wait())
-            self.camera.release(frames[-1].slot)
-        return frames
-
-    def digest(self, slot: int) -> bytes:
-        return hashlib.sha256(self.slots[slot]).digest()
-
-    def guards_are_whole(self) -> bool:
-        return all((slot[self.info.frame_bytes :] == GUARD).all() for slot in self.slots)
-
-
-@contextmanager
-def streaming(make: MakeCamera, slots: int = 4) -> Iterator[Streaming]:
-    """A new camera, open and streaming; closed afterwards, the bytes beyond its frames untouched."""
-    camera = make()
-    try:
-        stream = Streaming(camera, camera.open(), slots)
-        yield stream
-        assert stream.guards_are_whole()
-    finally:
-        camera.close()
-
-
-def lost_between(frames: list[CapturedFrame]) -> int:
-    return sum(after.frame_id - before.frame_id - 1 for before, after in pairwise(frames))
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+__all__ = ["CameraContract", "Losable", "LosableContract", "MakeCamera", "Streaming", "streaming"]
 
 
 class CameraContract:
@@ -87,6 +44,8 @@ class CameraContract:
     CYCLES = 100
     # After a triggered frame nothing may follow for this long, s.
     QUIET_S = 0.04
+    # What `CYCLES` openings may add to the memory in use: the allocator's own pieces, not a frame each.
+    GROWTH_BYTES = 4 << 20
 
     def test_an_open_camera_tells_what_it_delivers(self, free_running: MakeCamera, triggered: MakeCamera) -> None:
         for make, period_s in ((free_running, 1 / self.RATE_HZ), (triggered, None)):
@@ -216,14 +175,37 @@ class CameraContract:
         finally:
             camera.close()
 
-    def test_opening_and_closing_leaks_no_descriptor(self, free_running: MakeCamera) -> None:
-        with streaming(free_running):
-            pass
-        before = descriptors()
+    def test_opening_and_closing_leaks_nothing(self, free_running: MakeCamera) -> None:
+        for _ in range(3):
+            self._open_and_close(free_running)
+        descriptors_before, threads_before, memory_before = descriptors(), threads(), resident_bytes()
         for _ in range(self.CYCLES):
-            with streaming(free_running) as stream:
-                stream.camera.next(0)
-        assert descriptors() <= before
+            self._open_and_close(free_running)
+        wait_until(lambda: descriptors() <= descriptors_before, "descriptors are left open")
+        wait_until(lambda: threads() <= threads_before, "threads are left running")
+        assert resident_bytes() - memory_before <= self.GROWTH_BYTES
+
+    def _open_and_close(self, make: MakeCamera) -> None:
+        with streaming(make) as stream:
+            stream.camera.next(0)
+
+    def test_a_slow_consumer_gets_frames_in_order_and_what_it_missed_is_counted(self, free_running: MakeCamera) -> None:
+        pause_s = 3 / self.RATE_HZ
+        with streaming(free_running) as stream:
+            frames, ages_s = [], []
+            for _ in range(self.FRAMES // 2):
+                frame = stream.wait()
+                ages_s.append(time.monotonic() - frame.host_timestamp_ns / 1e9)
+                before = stream.digest(frame.slot)
+                time.sleep(pause_s)
+                assert stream.digest(frame.slot) == before
+                frames.append(frame)
+                stream.camera.release(frame.slot)
+            stats = stream.camera.stats()
+        assert all(before.frame_id < after.frame_id for before, after in pairwise(frames))
+        assert stats.lost >= lost_between(frames) > 0
+        # A frame waits for those before it in the slots and for nothing else; a sleep may last twice as long.
+        assert min(ages_s) >= 0 and sorted(ages_s)[len(ages_s) // 2] < len(stream.slots) * 2 * pause_s
 
     def test_only_what_was_handed_over_can_be_released(self, free_running: MakeCamera) -> None:
         with streaming(free_running) as stream:
@@ -231,3 +213,147 @@ class CameraContract:
             stream.camera.release(frame.slot)
             with pytest.raises(KeyError):
                 stream.camera.release(frame.slot)
+
+
+class Losable(Protocol):
+    """The device behind the cameras of a `LosableContract`, as the test can treat it. It starts out there and well.
+
+    `lose` takes it away at once (killed, unplugged) and `restore` brings it back, both returning when that is so;
+    `hang` leaves it there and silent (stopped, its cable pulled) until `resume`.
+    """
+
+    def lose(self) -> None: ...
+    def restore(self) -> None: ...
+    def hang(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class LosableContract(CameraContract):
+    """What a camera does while its device is away, and after. The fixture `device` gives a `Losable`."""
+
+    # From the loss of a free-running device to CameraLost, or to the silence that the station takes for one.
+    LOSS_S = 2.0
+    # How long a device may refuse to be opened after it came back or was let go: a GigE camera belongs to a dead owner
+    # for 3 s.
+    RECONNECT_S = 10.0
+    # False where nothing can be there and silent.
+    HANGS = True
+
+    def test_a_lost_device_is_told_or_silent_and_is_let_go_in_time(
+        self, free_running: MakeCamera, device: Losable
+    ) -> None:
+        with streaming(free_running) as stream:
+            stream.take(3)
+            device.lose()
+            self._expect_loss(stream)
+            self._expect_quick_close(stream.camera)
+
+    def test_a_device_that_is_away_is_absent_at_once(self, free_running: MakeCamera, device: Losable) -> None:
+        device.lose()
+        for _ in range(2):
+            began = time.monotonic()
+            with closing(free_running()) as camera, pytest.raises(CameraAbsent):
+                camera.open()
+            assert time.monotonic() - began < LONGEST_CALL_S
+        device.restore()
+        self._reconnect(free_running)
+
+    def test_a_lost_device_that_is_back_streams_again(self, free_running: MakeCamera, device: Losable) -> None:
+        for _ in range(2):
+            with streaming(free_running) as stream:
+                stream.take(3)
+                device.lose()
+                self._expect_loss(stream)
+            device.restore()
+            self._reconnect(free_running)
+
+    def test_a_trigger_of_a_lost_device_fails_or_gives_nothing(self, triggered: MakeCamera, device: Losable) -> None:
+        with streaming(triggered) as stream:
+            stream.camera.trigger()
+            stream.camera.release(stream.wait().slot)
+            device.lose()
+            began = time.monotonic()
+            with contextlib.suppress(CameraLost):
+                stream.camera.trigger()
+            assert time.monotonic() - began < LONGEST_CALL_S
+            assert self._expect_loss(stream) == 0, "a picture of a device that is away"
+            self._expect_quick_close(stream.camera)
+
+    def test_waiting_for_a_hanging_device_ends_with_the_timeout(
+        self, free_running: MakeCamera, device: Losable
+    ) -> None:
+        if not self.HANGS:
+            pytest.skip("this device cannot be there and silent")
+        with streaming(free_running) as stream:
+            stream.take(3)
+            device.hang()
+            try:
+                self._expect_loss(stream)
+                self._expect_quick_close(stream.camera)
+            finally:
+                device.resume()
+        self._reconnect(free_running)
+
+    def test_losing_a_device_again_and_again_leaks_nothing(self, free_running: MakeCamera, device: Losable) -> None:
+        self._lose_and_restore(free_running, device)
+        descriptors_before, threads_before, memory_before = descriptors(), threads(), resident_bytes()
+        for _ in range(3):
+            self._lose_and_restore(free_running, device)
+        wait_until(lambda: descriptors() <= descriptors_before, "descriptors are left open")
+        wait_until(lambda: threads() <= threads_before, "threads are left running")
+        assert resident_bytes() - memory_before <= self.GROWTH_BYTES
+
+    # --- what these tests say
+
+    def _lose_and_restore(self, make: MakeCamera, device: Losable) -> None:
+        with streaming(make) as stream:
+            stream.take(1)
+            device.lose()
+            self._expect_loss(stream)
+        device.restore()
+        self._reconnect(make)
+
+    def _next(self, stream: Streaming, timeout_s: float = 0.1) -> CapturedFrame | None:
+        """One wait, which must end in time. Raises CameraLost."""
+        began = time.monotonic()
+        try:
+            frame = stream.camera.next(timeout_s)
+        finally:
+            took_s = time.monotonic() - began
+        assert took_s < timeout_s + LATENESS_S, f"it waited {took_s:.2f} s"
+        if frame is not None:
+            stream.camera.release(frame.slot)
+        return frame
+
+    def _expect_loss(self, stream: Streaming) -> int:
+        """CameraLost, or a second without a frame, soon enough. Returns how many frames that had arrived still came."""
+        until = time.monotonic() + self.LOSS_S + PATIENCE_S
+        silent_since, frames = time.monotonic(), 0
+        while time.monotonic() - silent_since < 1.0:
+            assert time.monotonic() < until, "frames go on"
+            try:
+                frame = self._next(stream)
+            except CameraLost:
+                break
+            if frame is not None:
+                silent_since, frames = time.monotonic(), frames + 1
+        return frames
+
+    def _expect_quick_close(self, camera: Camera) -> None:
+        began = time.monotonic()
+        camera.stop()
+        camera.close()
+        assert time.monotonic() - began < LONGEST_CALL_S
+
+    def _reconnect(self, make: MakeCamera) -> None:
+        """A new camera of the device opens and streams; it is asked for again as the station asks."""
+        until = time.monotonic() + self.RECONNECT_S + PATIENCE_S
+        while True:
+            try:
+                with streaming(make) as stream:
+                    assert [frame.complete for frame in stream.take(3)] == [True] * 3
+            except (CameraAbsent, CameraBusy, CameraLost):
+                assert time.monotonic() < until, "it does not come back"
+                time.sleep(0.2)
+            else:
+                return

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -18,12 +19,12 @@ from edge.camera_config import TriggerConfig
 from edge.cameras import gvcp
 from edge.cameras.camera import CapturedFrame
 from edge.cameras.gige import GigeCamera
-from tests.cameras.contract import Streaming, streaming
+from tests.cameras.lending import Streaming, streaming
 from tests.needs import in_ci, needs_file, needs_program, needs_root
 
 # From <linux/sched.h>: this thread, and what it starts from now on, in a network of its own.
 CLONE_NEWNET = 0x40000000
-STOCK, OWN, SPECIAL = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+STOCK, OWN, SPECIAL, WIRE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 # A small picture of the independent camera's ramp, fast enough for a busy machine.
 SMALL = {"PixelFormat": "Mono8", "Width": 128, "Height": 96, "ExposureTimeAbs": 10_000, "GainRaw": 0}
 SLOTS = 4
@@ -44,7 +45,7 @@ def network() -> Iterator[None]:
         refuse = pytest.fail if in_ci() else pytest.skip
         refuse(f"needs network namespaces: {os.strerror(ctypes.get_errno())}")
     try:
-        for address in (OWN, SPECIAL):
+        for address in (OWN, SPECIAL, WIRE):
             subprocess.run([ip, "address", "add", f"{address}/8", "dev", "lo"], check=True)
         subprocess.run([ip, "link", "set", "lo", "up"], check=True)
         yield
@@ -84,20 +85,52 @@ def own_camera(
     return process([*command, "--serial", f"GL{address[-1]}", "--print-served", *options], address, output)
 
 
+class WireCamera:
+    """`tests.cameras.wire_camera` as a process, and orders to its surroundings."""
+
+    def __init__(self, running: subprocess.Popen[str]) -> None:
+        self.running = running
+
+    def order(self, line: str) -> dict[str, str | int]:
+        """Gives an order; what the camera is set to and has counted by then."""
+        assert self.running.stdin is not None
+        assert self.running.stdout is not None
+        self.running.stdin.write(line + "\n")
+        self.running.stdin.flush()
+        return json.loads(self.running.stdout.readline())
+
+
+@contextlib.contextmanager
+def wire_camera(address: str, *options: str) -> Iterator[WireCamera]:
+    """The camera in plain Python, which has what libaravis' simulation has not."""
+    command = [sys.executable, "-m", "tests.cameras.wire_camera", "--interface", address]
+    command += ["--serial", f"WC{address[-1]}", *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            deadline = time.monotonic() + 15
+            while gvcp.is_controlled(address) is None:
+                assert running.poll() is None and time.monotonic() < deadline, f"{command} does not answer"
+            yield WireCamera(running)
+        finally:
+            running.kill()
+
+
 def settings(address: str, **changes: object) -> GigeConfig:
     """A camera's configuration; features are `SMALL` unless given."""
     values = {"source": "gige", "address": address, "features": SMALL, "receive_buffer_bytes": 4 << 20} | changes
-    return GigeConfig.model_validate(values)
+    # Whatever the mode that it is opened with: with shots there is none without a trigger.
+    trigger = {"trigger": {"mode": "software"}} if "shot" in changes else {}
+    return GigeConfig.model_validate(values | trigger)
 
 
-def gige(config: GigeConfig, mode: str = "free") -> GigeCamera:
+def gige(config: GigeConfig, mode: str = "free", **trigger: object) -> GigeCamera:
     """A closed camera."""
-    return GigeCamera("trunk", config, TriggerConfig.model_validate({"mode": mode}))
+    return GigeCamera("trunk", config, TriggerConfig.model_validate({"mode": mode} | trigger))
 
 
-def opened(config: GigeConfig, mode: str = "free") -> contextlib.AbstractContextManager[Streaming]:
+def opened(config: GigeConfig, mode: str = "free", **trigger: object) -> contextlib.AbstractContextManager[Streaming]:
     """The camera open and streaming; afterwards closed, its guards looked at."""
-    return streaming(lambda: gige(config, mode), SLOTS)
+    return streaming(lambda: gige(config, mode, **trigger), SLOTS)
 
 
 def pixels(stream: Streaming, frame: CapturedFrame) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.cameras.fake_gige import main
 from edge.images import as_bgr
 from tests.cameras.gige_bench import (
     SPECIAL,
@@ -83,3 +84,34 @@ def test_own_camera_says_in_a_line_why_it_cannot_serve(tmp_path: Path, stock: st
         assert answer.returncode == 2
         assert said in answer.stderr
         assert answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--rate 0", "argument --rate: 0 Hz is outside 0.1 to 10000"),
+        ("--rate fast", "argument --rate: invalid number value: 'fast'"),
+        ("--serial 0123456789ABCDEF", "argument --serial: '0123456789ABCDEF' is not 1 to 15 bytes long"),
+        ("--interface lo", "argument --interface: Expected 4 octets in 'lo'"),
+        ("--pixel-format Mono9", "argument --pixel-format: invalid choice: 'Mono9'"),
+        ("--views 0", "argument --views: 0 is outside 1 to 100"),
+        ("--loss-per-thousand 1001", "argument --loss-per-thousand: 1001 packets is outside 0 to 1000"),
+    ],
+)
+def test_what_it_is_asked_for_is_checked_before_it_serves(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--folder", "pictures", *words.split()])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_its_help_has_an_example_and_every_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "goldline camera fake --folder good" in shown
+    for order in ("pulse", "freeze", "thaw", "stop", "go", "lose", "light"):
+        assert order in shown.partition("orders")[2]

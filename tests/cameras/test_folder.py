@@ -12,7 +12,7 @@ from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraAbsent, CameraConfigError, CapturedFrame
 from edge.cameras.folder import FolderCamera
 from edge.images import read_image
-from tests.cameras.contract import CameraContract, MakeCamera, Streaming, streaming
+from tests.cameras.contract import Losable, LosableContract, MakeCamera, Streaming, streaming
 
 SIZE = (40, 30)
 
@@ -22,10 +22,17 @@ def write(path: Path, value: int, size: tuple[int, int] = SIZE) -> Path:
     return path
 
 
+def fill(folder: Path, count: int) -> None:
+    """That many images; from the fifth on they are links to the first four."""
+    for index in range(min(count, 4)):
+        write(folder / f"{index}.png", 50 * index)
+    for index in range(4, count):
+        (folder / f"{index:05}.png").hardlink_to(folder / f"{index % 4}.png")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for index in range(4):
-        write(tmp_path / f"{index}.png", 50 * index)
+    fill(tmp_path, 4)
     return tmp_path
 
 
@@ -35,9 +42,42 @@ def maker(path: Path, mode: str = "free", **changes: object) -> MakeCamera:
     return lambda: FolderCamera("trunk", config, trigger)
 
 
-class TestContract(CameraContract):
-    """A folder camera, looping."""
+class Removable:
+    """A folder that is moved away and back."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._away = folder, folder.with_name("away")
+
+    def lose(self) -> None:
+        self._folder.rename(self._away)
+
+    def restore(self) -> None:
+        self._away.rename(self._folder)
+
+    def hang(self) -> None:
+        raise NotImplementedError
+
+    resume = hang
+
+
+class FolderContract(LosableContract):
+    """What holds for each way to play. A file system that hangs, hangs the process; there is no silence."""
+
+    HANGS = False
+    IMAGES = 4
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (made := tmp_path / "images").mkdir()
+        fill(made, self.IMAGES)
+        return made
+
+    @pytest.fixture
+    def device(self, folder: Path) -> Losable:
+        return Removable(folder)
+
+
+class TestLooping(FolderContract):
     @pytest.fixture
     def free_running(self, folder: Path) -> MakeCamera:
         return maker(folder)
@@ -45,6 +85,20 @@ class TestContract(CameraContract):
     @pytest.fixture
     def triggered(self, folder: Path) -> MakeCamera:
         return maker(folder, "software")
+
+
+class TestOnce(FolderContract):
+    """Long enough not to end."""
+
+    IMAGES = 2000
+
+    @pytest.fixture
+    def free_running(self, folder: Path) -> MakeCamera:
+        return maker(folder, play="once")
+
+    @pytest.fixture
+    def triggered(self, folder: Path) -> MakeCamera:
+        return maker(folder, "software", play="once")
 
 
 def ask(stream: Streaming, count: int) -> list[CapturedFrame]:
@@ -98,6 +152,17 @@ def test_a_folder_played_once_at_a_rate_ends_too(folder: Path) -> None:
     assert stats.frames + stats.lost == 4
 
 
+def test_a_folder_played_once_goes_on_where_it_was_when_the_camera_is_opened_again(folder: Path) -> None:
+    make = triggered(folder, play="once")
+    with streaming(make) as stream:
+        assert [frame.label for frame in ask(stream, 3)] == ["0.png", "1.png", "2.png"]
+    with streaming(make) as stream:
+        assert [(frame.label, frame.frame_id) for frame in ask(stream, 1)] == [("3.png", 1)]
+    with streaming(make) as stream:
+        stream.camera.trigger()
+        assert stream.camera.next(0.1) is None
+
+
 def test_a_file_that_cannot_be_used_is_an_incomplete_frame_and_the_next_comes(folder: Path) -> None:
     whole = (folder / "1.png").read_bytes()
     (folder / "1.png").write_bytes(whole[: len(whole) // 2])
@@ -139,3 +204,15 @@ def test_a_folder_without_a_usable_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"")
     with pytest.raises(CameraConfigError, match=r"^camera trunk: no image can be read: .*0\.png: an empty file$"):
         maker(tmp_path)().open()
+
+
+@pytest.mark.parametrize(
+    ("mode", "play", "said"),
+    [
+        ("line", "loop", r'cameras.trunk.trigger.mode = "line": a folder has no input'),
+        ("software", "watch", r'cameras.trunk.play = "watch": .*trigger.mode'),
+    ],
+)
+def test_a_trigger_that_a_folder_cannot_have_is_refused(folder: Path, mode: str, play: str, said: str) -> None:
+    with pytest.raises(CameraConfigError, match=said):
+        maker(folder, mode, play=play)().open()

@@ -181,7 +181,7 @@ def test_a_camera_that_dies_is_lost_and_comes_back(tmp_path: Path, stock: str) -
         bench.wait()
         running.kill()
         began = time.monotonic()
-        with pytest.raises(CameraLost, match=r"^camera trunk: it sent no frame for 1\.0 s$"):
+        with pytest.raises(CameraLost, match=r"^camera trunk: it answers no question, 5 in a row$"):
             bench.take(1_000)
         assert time.monotonic() - began < 1.0 + 1.5
         began = time.monotonic()

@@ -8,6 +8,7 @@ import pytest
 from edge.camera_config import SimulatedCamera as Config
 from edge.camera_config import TriggerConfig
 from edge.cameras import scene
+from edge.cameras.camera import CameraConfigError
 from edge.cameras.pacing import Clock
 from edge.cameras.simulated import SimulatedCamera
 from tests.cameras.contract import CameraContract, MakeCamera, streaming
@@ -82,3 +83,8 @@ def test_cameras_of_different_phase_keep_their_distance() -> None:
     assert {abs(due_ns[1] - due_ns[0])} <= {25_000_000, 75_000_000}
     assert all(0 <= due - time.monotonic_ns() + 1_000_000 <= 51_000_000 for due in due_ns)
     assert all(clock.wait(0.2) == 1 for clock in sorted(clocks, key=lambda clock: clock._next_ns))
+
+
+def test_it_has_no_input_for_a_line() -> None:
+    with pytest.raises(CameraConfigError, match="a simulated camera has no input"):
+        maker("line")().open()

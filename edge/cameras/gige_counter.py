@@ -1,0 +1,110 @@
+"""Where a frame's `trigger_count` comes from: chunk data, the counter's register at quiet moments, or nowhere."""
+
+import time
+from typing import Protocol
+
+from edge.cameras.aravis import AravisError
+from edge.cameras.aravis_device import Device
+from edge.cameras.aravis_stream import Stream
+from edge.cameras.bounded import Errand
+from edge.cameras.edge_count import QuietCount, Reading, Unwrapped
+from edge.cameras.genicam import resolve, selected
+
+_CHUNK = "ChunkCounterValue"
+
+
+class EdgeCounter(Protocol):
+    """Counts the edges of the camera's input. Nothing here waits for the camera."""
+
+    def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
+        """The edges up to the frame in this buffer, the `pictures`-th taken, after so many that were lost."""
+        ...
+
+    def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
+        """No frame lies in the queue; the last came at `arrived_ns`."""
+        ...
+
+
+class NoCounter:
+    """Of a camera whose counter is not asked for."""
+
+    def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
+        """Unknown."""
+        return None
+
+    def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
+        """Nothing to do."""
+
+
+class ChunkCounter:
+    """The counter comes with each frame. Of a frame that is not whole it is unknown."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._counter: Unwrapped | None = None
+
+    def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
+        """Edges since the first frame that told. Raises CameraLost when the counter began anew."""
+        value = self._stream.chunk(index, _CHUNK)
+        if value is None:
+            return None
+        if self._counter is None:
+            self._counter = Unwrapped(int(value))
+        return self._counter.advance(int(value))
+
+    def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
+        """Nothing to do."""
+
+
+class RegisterCounter:
+    """The counter is read beside the frames, on a thread of its own, and counts only where the line was quiet.
+
+    On a line that never is, no edge without a picture is found; a camera with chunk data finds each.
+    """
+
+    def __init__(self, device: Device, counter: str, picture_ns: int, pictures_for_each: int) -> None:
+        """Sets the counter to 0, where it can be. Raises AravisError, CameraConfigError."""
+        self._device = device
+        self._target = resolve(device, "trigger.counter", f"CounterValue[{counter}]")
+        self._pictures_for_each = pictures_for_each
+        self._quiet = QuietCount(picture_ns)
+        with device.holding(), selected(device, self._target):
+            if device.is_command("CounterReset"):
+                device.execute("CounterReset")
+        self._edges = Unwrapped(self._read())
+        self._errand: Errand[tuple[int, int] | None] | None = None
+        self._asked_at = 0
+
+    def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
+        """The edges that gave pictures, and those that are proven to have given none."""
+        self._quiet.arrived(complete_ns, lost)
+        return -(-pictures // self._pictures_for_each) + self._quiet.excess
+
+    def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
+        """Looks in for a reading, and asks for one. Raises CameraLost when the counter began anew."""
+        if self._errand is not None and self._errand.is_over:
+            self._take(self._errand.answer(), pictures)
+            self._errand = None
+        self._quiet.passed(now_ns)
+        if self._errand is None and self._quiet.wants_reading(now_ns, arrived_ns):
+            self._quiet.asked(now_ns)
+            self._asked_at = pictures
+            self._errand = Errand(self._timed)
+
+    def _take(self, answer: tuple[int, int] | None, pictures: int) -> None:
+        if answer is None:  # the device did not answer; whether it is gone, others see
+            return
+        value, read_ns = answer
+        edges = self._edges.advance(value)
+        if pictures == self._asked_at:
+            self._quiet.read(Reading(read_ns=read_ns, excess=edges - -(-pictures // self._pictures_for_each)))
+
+    def _timed(self) -> tuple[int, int] | None:
+        try:
+            return self._read(), time.monotonic_ns()
+        except AravisError:
+            return None
+
+    def _read(self) -> int:
+        with selected(self._device, self._target):
+            return int(self._device.get(self._target.name, self._target.kind))

@@ -1,0 +1,1 @@
+"""What on this machine keeps cameras or the station from working well: each check a small function."""
