@@ -110,6 +110,7 @@ _ARAVIS: dict[str, tuple[Any, ...]] = {
     "arv_buffer_new": (_POINTER, _SIZE, _POINTER),
     "arv_buffer_get_data": (_POINTER, _POINTER, ctypes.POINTER(_SIZE)),
     "arv_buffer_get_status": (_INT, _POINTER),
+    "arv_buffer_get_payload_type": (_INT, _POINTER),
     "arv_buffer_has_chunks": (_BOOL, _POINTER),
     "arv_buffer_get_frame_id": (_ULONG, _POINTER),
     "arv_buffer_get_image_width": (_INT, _POINTER),

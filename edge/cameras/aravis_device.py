@@ -170,7 +170,11 @@ class Device:
         if self.is_gige:
             self._of_camera("arv_camera_gv_set_stream_options", _PACKET_SOCKET_DISABLED)
         parser = self._of_camera("arv_camera_create_chunk_parser")
-        return Stream(self._library, self._of_camera("arv_camera_create_stream", None, None), parser)
+        try:
+            return Stream(self._library, self._of_camera("arv_camera_create_stream", None, None), parser)
+        except AravisError:
+            self._library("g_object_unref", parser)
+            raise
 
     # --- features
 

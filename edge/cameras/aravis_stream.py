@@ -1,5 +1,6 @@
 """A stream of frames by libaravis, received straight into the caller's memory, and the chunk data after each frame."""
 
+import ctypes
 import os
 import socket
 import stat
@@ -15,6 +16,8 @@ from edge.cameras.aravis import AravisError, Library
 _SO_RCVBUFFORCE = 33
 # ArvBufferStatus: every other value is a frame that is not whole.
 _SUCCESS = 0
+# ArvBufferPayloadType: those that tell the picture's size, an image alone and one with chunk data.
+_SIZED = frozenset({1, 5})
 # Of the chunks that are read here, those that SFNC has as a float.
 _FLOAT_CHUNKS = frozenset({"ChunkExposureTime"})
 
@@ -22,8 +25,9 @@ _FLOAT_CHUNKS = frozenset({"ChunkExposureTime"})
 class FilledBuffer(msgspec.Struct, frozen=True, kw_only=True):
     """A buffer the stream gave back, and what the frame's first packet said of it: None when that packet was lost.
 
-    `frame_id` is the device's own, `arrival_utc_ns` the host's wall clock at that packet, and `device_timestamp_ns`
-    counts from wherever the device counts.
+    `is_whole`: every byte of a picture of the size that was agreed on came. `frame_id` is the device's own,
+    `arrival_utc_ns` the host's wall clock at that packet, and `device_timestamp_ns` counts from wherever the device
+    counts.
     """
 
     index: int
@@ -50,6 +54,7 @@ class Stream:
         self._memory: list[NDArray[np.uint8]] = []
         self._index_of: dict[int, int] = {}
         self._last_ids: list[int] = []
+        self._size, self._picture_bytes = (0, 0), 0
 
     def set_option(self, name: str, value: int) -> None:
         """Sets a property of the stream object, such as "packet-timeout"."""
@@ -63,6 +68,10 @@ class Stream:
         port = self._library("arv_gv_stream_get_port", self._stream)
         granted = [_enlarge(int(entry), port, size_bytes) for entry in os.listdir("/proc/self/fd")]
         return max((size for size in granted if size is not None), default=0)
+
+    def expect(self, width: int, height: int, picture_bytes: int) -> None:
+        """What a picture has to be; what follows it in the buffer, chunk data, may vary."""
+        self._size, self._picture_bytes = (width, height), picture_bytes
 
     def lend(self, memory: list[NDArray[np.uint8]], frame_bytes: int) -> None:
         """Lends arrays of at least `frame_bytes`; their positions are the indices used from here on."""
@@ -98,7 +107,7 @@ class Stream:
 
     def _filled(self, buffer: int) -> FilledBuffer:
         index = self._index_of[buffer]
-        is_whole = self._library("arv_buffer_get_status", buffer) == _SUCCESS
+        is_whole = self._library("arv_buffer_get_status", buffer) == _SUCCESS and self._is_as_expected(buffer)
         frame_id = self._library("arv_buffer_get_frame_id", buffer)
         # Without its first packet a frame leaves in the buffer what the buffer's last frame said.
         is_stale = not is_whole and frame_id == self._last_ids[index]
@@ -110,6 +119,16 @@ class Stream:
             arrival_utc_ns=None if is_stale else self._library("arv_buffer_get_system_timestamp", buffer),
             device_timestamp_ns=None if is_stale else self._library("arv_buffer_get_timestamp", buffer),
         )
+
+    def _is_as_expected(self, buffer: int) -> bool:
+        """The library calls a frame whole whose last packet came early; behind it lies the picture before."""
+        ask, received = self._library, ctypes.c_size_t()
+        ask("arv_buffer_get_data", buffer, ctypes.byref(received))
+        if received.value < self._picture_bytes:
+            return False
+        if ask("arv_buffer_get_payload_type", buffer) not in _SIZED:
+            return True
+        return (ask("arv_buffer_get_image_width", buffer), ask("arv_buffer_get_image_height", buffer)) == self._size
 
     def close(self, held: set[int]) -> None:
         """Ends the receiving thread, then tells the device, then lets the buffers go, `held` being those popped.

@@ -102,8 +102,9 @@ def selected(device: GenicamDevice, target: Target) -> Generator[None, None, Non
         device.set(target.selector, FeatureKind.ENUMERATION, target.entry)
         try:
             yield
-        except CameraConfigError:
-            device.set(target.selector, FeatureKind.ENUMERATION, before)
+        except (AravisError, CameraConfigError) as refusal:
+            if getattr(refusal, "code", None) != DeviceError.TIMEOUT:  # else each further call costs as long
+                device.set(target.selector, FeatureKind.ENUMERATION, before)
             raise
         device.set(target.selector, FeatureKind.ENUMERATION, before)
 

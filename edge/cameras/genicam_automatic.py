@@ -8,7 +8,7 @@ from edge.camera_config import FeatureValue, GenicamCamera
 from edge.cameras.aravis import AravisError, DeviceError
 from edge.cameras.aravis_device import FeatureKind
 from edge.cameras.camera import CameraConfigError
-from edge.cameras.genicam import write_features
+from edge.cameras.genicam import Target, selected, write_features
 from edge.cameras.genicam_device import GenicamDevice
 
 _OFF = "Off"
@@ -60,25 +60,24 @@ def _is_automatic(key: str) -> bool:
 
 def _switched_on(device: GenicamDevice, feature: str) -> list[str]:
     """Its key, or its keys under each entry of its selector, where it is on."""
+    selector = next(iter(device.description.selectors_of(feature)), None)
+    if selector is None or device.feature_kind(selector) is not FeatureKind.ENUMERATION:
+        return [feature] if _is_on(device, Target(name=feature, kind=FeatureKind.ENUMERATION)) else []
+    targets = [
+        Target(name=feature, kind=FeatureKind.ENUMERATION, selector=selector, entry=entry)
+        for entry in device.entries(selector)
+    ]
+    return [f"{feature}[{target.entry}]" for target in targets if _is_on(device, target)]
+
+
+def _is_on(device: GenicamDevice, target: Target) -> bool:
     try:
-        selector = next(iter(device.description.selectors_of(feature)), None)
-        if selector is None or device.feature_kind(selector) is not FeatureKind.ENUMERATION:
-            return [feature] if _is_on(device, feature) else []
-        before, on = device.get(selector, FeatureKind.ENUMERATION), list[str]()
-        for entry in device.entries(selector):
-            device.set(selector, FeatureKind.ENUMERATION, entry)
-            if _is_on(device, feature):
-                on.append(f"{feature}[{entry}]")
-        device.set(selector, FeatureKind.ENUMERATION, before)
+        with selected(device, target):
+            if not device.is_available(target.name):
+                return False
+            # A feature without Off is one of another meaning.
+            return _OFF in device.entries(target.name) and device.get(target.name, target.kind) != _OFF
     except AravisError as error:
         if error.code == DeviceError.TIMEOUT:
             raise
-        return []  # described, but not to be had on this model
-    return on
-
-
-def _is_on(device: GenicamDevice, feature: str) -> bool:
-    if not device.is_available(feature):
-        return False
-    # A feature without Off is one of another meaning.
-    return _OFF in device.entries(feature) and device.get(feature, FeatureKind.ENUMERATION) != _OFF
+        return False  # described, but not to be had on this model, or not under this entry

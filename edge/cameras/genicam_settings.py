@@ -74,6 +74,11 @@ def period_s(device: GenicamDevice) -> float | None:
     return 1 / rate_hz if rate_hz else None
 
 
+def trigger_delay_s(device: GenicamDevice) -> float:
+    """From the selected trigger to the exposure; 0 where the camera does not tell. Both names are in microseconds."""
+    return (_number(device, "TriggerDelay", "TriggerDelayAbs") or 0.0) / 1e6
+
+
 def _number(device: GenicamDevice, *names: str) -> float | None:
     for name in names:
         kind = device.feature_kind(name)

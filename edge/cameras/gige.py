@@ -35,13 +35,14 @@ from edge.cameras.camera import (
 )
 from edge.cameras.genicam import Target, resolve, set_feature, write_features
 from edge.cameras.genicam_features import feature_of, features_of
-from edge.cameras.genicam_settings import exposure_s
+from edge.cameras.genicam_settings import exposure_s, trigger_delay_s
 from edge.cameras.gige_counter import ChunkCounter, EdgeCounter, NoCounter, RegisterCounter
 from edge.cameras.gige_opening import configure, reach
 from edge.cameras.gige_reception import Reception
 from edge.cameras.gige_transport import set_stream
 from edge.cameras.gvcp import Probe
 from edge.cameras.usb_probe import UsbProbe
+from edge.images import frame_bytes
 
 # A live device acknowledges a command within milliseconds; after two of the library's tries it is gone.
 _COMMAND_LIMIT_S = 1.0
@@ -78,7 +79,7 @@ class GigeCamera:
                 raise CameraBusy(f"camera {self._name}: another program controls {self._settings.address}")
             info, switched_off = configure(device, self._name, self._settings, self._trigger)
             keys = {key for shot in self._settings.shots for key in shot.features}
-            self._targets = {key: resolve(device, "shot", key) for key in keys}
+            self._targets = {key: resolve(device, f"cameras.{self._name}.shot", key) for key in keys}
             undo.pop_all()
         if switched_off:
             self._log.warning("automatic_features_switched_off", features=switched_off)
@@ -92,11 +93,13 @@ class GigeCamera:
         for slot, buffer in enumerate(buffers):
             if buffer.nbytes < needed or not (buffer.flags.c_contiguous and buffer.flags.writeable):
                 raise ValueError(f"slot {slot}: {buffer.nbytes} bytes cannot take frames of {needed}")
+        self._reception = None  # of the stream before, whose slots are not this one's
         with self._meaning():
             self._stream = device.create_stream()
             if device.is_gige:
                 set_stream(device, self._stream, self._settings)
                 self._enlarge_receive_buffer(self._stream)
+            self._expect_pictures(self._stream)
             self._stream.lend(buffers, needed)
             tick_hz = device.tick_hz() if device.is_gige else 0
             counter = self._counter(device, self._stream)
@@ -184,7 +187,13 @@ class GigeCamera:
             return ChunkCounter(stream)
         exposure = self._opened_info().exposure_s
         picture_ns = _UNKNOWN_PICTURE_NS if exposure is None else round(exposure * 1e9)
-        return RegisterCounter(device, self._trigger.counter, picture_ns, max(1, len(self._settings.shots)))
+        picture_ns += round(trigger_delay_s(device) * 1e9)
+        value = resolve(device, f"cameras.{self._name}.trigger.counter", f"CounterValue[{self._trigger.counter}]")
+        return RegisterCounter(device, value, picture_ns, max(1, len(self._settings.shots)))
+
+    def _expect_pictures(self, stream: Stream) -> None:
+        info = self._opened_info()
+        stream.expect(info.width, info.height, frame_bytes(info.width, info.height, info.pixel_format))
 
     def _enlarge_receive_buffer(self, stream: Stream) -> None:
         asked = self._settings.receive_buffer_bytes

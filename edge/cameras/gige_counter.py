@@ -8,9 +8,12 @@ from edge.cameras.aravis_device import Device
 from edge.cameras.aravis_stream import Stream
 from edge.cameras.bounded import Errand
 from edge.cameras.edge_count import QuietCount, Reading, Unwrapped
-from edge.cameras.genicam import resolve, selected
+from edge.cameras.genicam import Target, selected
 
 _CHUNK = "ChunkCounterValue"
+# A line that is never quiet has its counter read so often all the same: at a thousand pictures a second, the most there
+# are, its steps stay far below those of a counter that began anew.
+_FOLLOW_NS = 2_000_000_000
 
 
 class EdgeCounter(Protocol):
@@ -62,10 +65,9 @@ class RegisterCounter:
     On a line that never is, no edge without a picture is found; a camera with chunk data finds each.
     """
 
-    def __init__(self, device: Device, counter: str, picture_ns: int, pictures_for_each: int) -> None:
-        """Sets the counter to 0, where it can be. Raises AravisError, CameraConfigError."""
-        self._device = device
-        self._target = resolve(device, "trigger.counter", f"CounterValue[{counter}]")
+    def __init__(self, device: Device, target: Target, picture_ns: int, pictures_for_each: int) -> None:
+        """Sets the counter, whose value is `target`, to 0, where it can be. Raises AravisError."""
+        self._device, self._target = device, target
         self._pictures_for_each = pictures_for_each
         self._quiet = QuietCount(picture_ns)
         with device.holding(), selected(device, self._target):
@@ -73,23 +75,32 @@ class RegisterCounter:
                 device.execute("CounterReset")
         self._edges = Unwrapped(self._read())
         self._errand: Errand[tuple[int, int] | None] | None = None
-        self._asked_at = 0
+        self._asked_ns, self._asked_at = time.monotonic_ns(), 0
 
     def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
-        """The edges that gave pictures, and those that are proven to have given none."""
+        """The edges that gave pictures, and those that are proven to have given none. Raises CameraLost as `idle`."""
         self._quiet.arrived(complete_ns, lost)
+        self._look_in(pictures)
+        if self._errand is None and complete_ns - self._asked_ns >= _FOLLOW_NS:
+            self._ask(complete_ns, pictures)
         return -(-pictures // self._pictures_for_each) + self._quiet.excess
 
     def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
         """Looks in for a reading, and asks for one. Raises CameraLost when the counter began anew."""
+        self._look_in(pictures)
+        self._quiet.passed(now_ns)
+        if self._errand is None and self._quiet.wants_reading(now_ns, arrived_ns):
+            self._ask(now_ns, pictures)
+
+    def _ask(self, now_ns: int, pictures: int) -> None:
+        self._quiet.asked(now_ns)
+        self._asked_ns, self._asked_at = now_ns, pictures
+        self._errand = Errand(self._timed)
+
+    def _look_in(self, pictures: int) -> None:
         if self._errand is not None and self._errand.is_over:
             self._take(self._errand.answer(), pictures)
             self._errand = None
-        self._quiet.passed(now_ns)
-        if self._errand is None and self._quiet.wants_reading(now_ns, arrived_ns):
-            self._quiet.asked(now_ns)
-            self._asked_at = pictures
-            self._errand = Errand(self._timed)
 
     def _take(self, answer: tuple[int, int] | None, pictures: int) -> None:
         if answer is None:  # the device did not answer; whether it is gone, others see

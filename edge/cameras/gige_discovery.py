@@ -73,14 +73,17 @@ def _listed(library: Library, index: int) -> Listed:
     )
 
 
-def find(library: Library, address: str) -> Listed | None:
-    """The device of this serial number, library id, hardware (MAC) address or user-defined name, in that order."""
-    devices = listed(library)
+def find(library: Library, address: str) -> list[Listed]:
+    """The devices of this serial number, library id or hardware (MAC) address, else those of this user-defined name."""
+    # One that answers on two interfaces is one.
+    devices = {device.key: device for device in listed(library)}.values()
     wanted = address.casefold()
-    for device in devices:
-        if wanted in (device.serial.casefold(), device.library_id.casefold(), device.hardware_id.casefold()):
-            return device
-    return next((it for it in devices if it.is_gige and gvcp.user_defined_name(it.key) == address), None)
+    found = [
+        device
+        for device in devices
+        if wanted in (device.serial.casefold(), device.library_id.casefold(), device.hardware_id.casefold())
+    ]
+    return found or [it for it in devices if it.is_gige and gvcp.user_defined_name(it.key) == address]
 
 
 def is_ip(address: str) -> bool:

@@ -32,13 +32,13 @@ _SETTLE_S = 0.15
 
 
 def reach(library: Library, name: str, address: str) -> tuple[Device, str | None]:
-    """The device of this address, and its IP address, None of a USB3 Vision device. Raises CameraAbsent, CameraBusy."""
+    """The device of this address, and its IP address, None of a USB3 Vision device.
+
+    Raises CameraAbsent, CameraBusy, and CameraConfigError where the address is that of several devices.
+    """
     known = address
     if not is_ip(address):
-        found = find(library, address)
-        if found is None:
-            raise CameraAbsent(f"camera {name}: no GigE Vision or USB3 Vision device answers as {address}")
-        known = found.key
+        known = _key_of(library, name, address)
     ip_address = known if is_ip(known) else None
     if ip_address is not None:
         controlled = gvcp.is_controlled(ip_address)
@@ -50,6 +50,16 @@ def reach(library: Library, name: str, address: str) -> tuple[Device, str | None
         return Device(library, known), ip_address
     except AravisError as error:
         raise CameraAbsent(f"camera {name}: {error}") from None
+
+
+def _key_of(library: Library, name: str, address: str) -> str:
+    found = find(library, address)
+    if not found:
+        raise CameraAbsent(f"camera {name}: no GigE Vision or USB3 Vision device answers as {address}")
+    if len(found) > 1:
+        said = ", ".join(f"{device.key} (serial {device.serial})" for device in found)
+        raise CameraConfigError(f"cameras.{name}.address = {address!r}: several devices answer as that: {said}")
+    return found[0].key
 
 
 def configure(

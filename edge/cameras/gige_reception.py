@@ -22,6 +22,8 @@ class FrameIds:
     def __init__(self) -> None:
         self._device_id: int | None = None
         self._frame_id = self._first = 0
+        # Frames without an id since the last that had one.
+        self._nameless = 0
         self.lost = 0
 
     @property
@@ -38,10 +40,14 @@ class FrameIds:
             self._device_id, self._frame_id = device_id, device_id or 0
             self._first = self._frame_id
             return device_id
-        step = 1 if device_id is None else self._step(self._device_id, device_id)
-        if not 0 < step <= _LARGEST_STEP:
+        if device_id is None:
+            self._nameless += 1
+            self._frame_id += 1
+            return self._frame_id
+        step = self._step(self._device_id, device_id)
+        if not self._nameless < step <= _LARGEST_STEP:
             raise CameraLost(f"its frame ids went from {self._device_id} back to {device_id}: it began anew")
-        self._device_id = self._device_id % _IDS + 1 if device_id is None else device_id
+        step, self._device_id, self._nameless = step - self._nameless, device_id, 0
         self._frame_id += step
         self.lost += step - 1
         return self._frame_id

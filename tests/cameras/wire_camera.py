@@ -1,6 +1,7 @@
 """A GigE Vision camera in plain Python, written from the standard: nothing in it is libaravis or this project's.
 
-    python -m tests.cameras.wire_camera --interface 127.0.0.4 --serial WC4 [--extended-ids] [--no-resend] [--exclusive]
+    python -m tests.cameras.wire_camera --interface 127.0.0.4 --serial WC4 [--extended-ids] [--no-resend] [--exclusive] \
+        [--refuse GainSelector=DigitalAll]
 
 It can what libaravis' simulation cannot: sends lost packets again, chunk data, a counter of its input's edges, bursts,
 a packet delay, 64-bit frame ids, automatic features that were left on, a trigger that was left waiting. Lines on stdin
@@ -71,7 +72,8 @@ class Sensor:
         """Begins so many pictures, unless it is busy."""
         if self.is_running and not self.is_busy():
             picture_s = self.memory.get("ExposureTime") / 1e6 + _READ_OUT_S
-            self._due = [time.monotonic() + picture_s * index for index in range(1, count + 1)]
+            begun = time.monotonic() + self.memory.get("TriggerDelay") / 1e6
+            self._due = [begun + picture_s * index for index in range(1, count + 1)]
 
     def is_busy(self) -> bool:
         """Whether a picture is in the making."""
@@ -131,8 +133,11 @@ def ticks() -> int:
 class Control:
     """The control channel: who may write, and what writing does."""
 
-    def __init__(self, memory: Memory, sensor: Sensor, *, is_exclusive: bool) -> None:
+    def __init__(self, memory: Memory, sensor: Sensor, *, is_exclusive: bool, refused: str) -> None:
         self._memory, self._sensor, self._is_exclusive = memory, sensor, is_exclusive
+        # An entry of a selector that the description lists, and that it does not take.
+        selector, _, entry = refused.partition("=")
+        self._refused = (ADDRESSES[selector], SELECTORS[selector].index(entry)) if refused else None
         self._owner: tuple[str, int] | None = None
         self._heard = 0.0
 
@@ -188,6 +193,8 @@ class Control:
             return _ACCESS_DENIED
         if address == ADDRESSES["ExposureTime"] and self._memory.get("ExposureAuto"):
             return _ACCESS_DENIED  # it sets that itself
+        if (address, value) == self._refused:
+            return _ACCESS_DENIED
         self._memory.write(address, min(value, _LARGEST.get(address, value)))
         if address == registers.PRIVILEGE:
             self._owner, self._heard = (sender if value else None), time.monotonic()
@@ -256,7 +263,7 @@ def serve(arguments: argparse.Namespace) -> None:
     memory.write(registers.SOURCE_PORT, sensor.stream.port())
     if arguments.no_resend:
         memory.write(registers.CAPABILITIES, registers.CAN & ~registers.CAN_RESEND)
-    control = Control(memory, sensor, is_exclusive=arguments.exclusive)
+    control = Control(memory, sensor, is_exclusive=arguments.exclusive, refused=arguments.refuse)
     surroundings = Surroundings(sensor)
     while True:
         ready, _writable, _failed = select.select([*sockets, sys.stdin], [], [], sensor.work())
@@ -289,4 +296,5 @@ if __name__ == "__main__":
     parser.add_argument("--extended-ids", action="store_true")
     parser.add_argument("--no-resend", action="store_true")
     parser.add_argument("--exclusive", action="store_true", help="while it is controlled, answers nobody else")
+    parser.add_argument("--refuse", default="", metavar="SELECTOR=ENTRY")
     serve(parser.parse_args())

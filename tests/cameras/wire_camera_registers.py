@@ -46,9 +46,10 @@ INTEGERS = {
     "PayloadSize": (0, 0, 1 << 20, "RO"),
     "ExposureTime": (2_000, 10, 1_000_000, "RW"),
     "AcquisitionFrameRate": (20, 1, 200, "RW"),
+    "TriggerDelay": (0, 0, 5_000_000, "RW"),
 }
-FLOATS = frozenset({"ExposureTime", "AcquisitionFrameRate"})
-UNITS = {"ExposureTime": "us", "AcquisitionFrameRate": "Hz"}
+FLOATS = frozenset({"ExposureTime", "AcquisitionFrameRate", "TriggerDelay"})
+UNITS = {"ExposureTime": "us", "AcquisitionFrameRate": "Hz", "TriggerDelay": "us"}
 COMMANDS = ("AcquisitionStart", "AcquisitionStop", "TriggerSoftware", "CounterReset")
 COUNTER_VALUE = "CounterValue"
 CHUNKS = {"CounterValue": 0xA001, "ExposureTime": 0xA002, "Timestamp": 0xA003}
@@ -57,7 +58,7 @@ CATEGORIES = {
     "AcquisitionControl": (
         *("AcquisitionMode", "AcquisitionStart", "AcquisitionStop", "AcquisitionFrameRate", "ExposureTime"),
         *("ExposureAuto", "TriggerSelector", "TriggerMode", "TriggerSoftware", "TriggerSource", "TriggerActivation"),
-        "AcquisitionBurstFrameCount",
+        *("AcquisitionBurstFrameCount", "TriggerDelay"),
     ),
     "DigitalIOControl": ("LineSelector", "LineMode", "LineSource", "LineInverter"),
     "AnalogControl": ("GainSelector", "GainAuto"),
