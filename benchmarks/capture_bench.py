@@ -225,6 +225,8 @@ def _station(directory, kind, addresses, size, trigger):
     features = {"Width": size[0], "Height": size[1], "PixelFormat": "Mono8"}
     if kind == "debian":
         features["AcquisitionFrameRate"] = 1000.0
+    else:
+        features["ExposureTime"] = 1000.0  # after a pulse, before its picture
     camera = {
         "source": "gige",
         "packet_size_bytes": 9000,

@@ -2,7 +2,7 @@
 
     --seconds N         free-running, 1920 x 1200 Mono8, packets of 9000 bytes (60 s; what it does without another)
     --triggers N        N software triggers, one after the other
-    --pulses N          N pulses on Line0, at 50 Hz (the project's own camera)
+    --pulses N          N pulses on Line0, at 20 Hz (the project's own camera)
     --wrap              the 16-bit ids once round (128 x 96 px, 500 frames a second: over two minutes)
     --cameras 2         two at once, on 127.0.0.1 and 127.0.0.2
     --camera debian     Debian's arv-fake-gv-camera-0.8 instead of the project's own
@@ -38,7 +38,7 @@ LARGE, SMALL = (1920, 1200), (128, 96)
 FASTEST_HZ, WRAP_HZ = 10_000, 500
 # Ids of the 16-bit counter; the simulation begins at 65400.
 IDS = 65_535
-PULSE_HZ = 50
+PULSE_HZ = 20
 WARM_UP_S = 1.0
 
 

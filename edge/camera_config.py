@@ -7,7 +7,9 @@ back. What another key decides (the trigger, the packet size) is refused among t
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from edge.urls import openable
 
 # Views of one part; its event, with the evidence of each, has to fit into the decided log many times over.
 MOST_VIEWS = 8
@@ -190,7 +192,7 @@ class StreamCamera(RealCamera):
     """A network stream: rtsp://... or http://... (MJPEG). Compressed pictures: for tagging and watching, not gauging."""
 
     source: Literal["stream"]
-    url: Annotated[str, Field(pattern=r"^(rtsp|rtsps|http|https)://")]
+    url: Annotated[str, Field(pattern=r"^(rtsp|rtsps|http|https)://"), AfterValidator(openable)]
     transport: Literal["tcp", "udp"] = "tcp"
     timeout_ms: Annotated[float, Field(ge=200, le=30_000)] = 2_000
     # A video may repeat a picture.

@@ -15,7 +15,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edge import schema
+from edge import schema, urls
 from edge.errors import ConfigError, GoldlineError
 
 Place = tuple[str | int, ...]
@@ -106,7 +106,7 @@ def _place(detail: ErrorDetails, data: Any) -> Place:
 def _where(place: Place, detail: ErrorDetails, document: Document) -> str:
     """`file: [section] key = value`, or `VARIABLE = value`."""
     value = _value(place, document.data)
-    shown = "" if isinstance(value, Mapping) or value is None else f" = {_shown(value)}"
+    shown = "" if isinstance(value, Mapping) or value is None else f" = {_shown(value, place)}"
     variable = document.variables.get(tuple(str(key) for key in place))
     if variable:
         return variable + shown
@@ -137,7 +137,10 @@ def _dotted(place: Place) -> str:
     return "".join(f" #{key + 1}" if isinstance(key, int) else f".{key}" for key in place).removeprefix(".")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, place: Place) -> str:
+    """As JSON. What a URL has of secrets, also in a key that was misspelt, is for no terminal and no journal."""
+    if isinstance(value, str):
+        value = urls.without_secrets(value) if place[-1:] == ("url",) else urls.may_be_shown(value)
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 

@@ -22,6 +22,7 @@ from edge.camera_config import (
 )
 from edge.cameras import gvcp
 from edge.cameras.camera import CameraError, Found
+from edge.urls import without_secrets
 
 # A server on the plant's network answers within milliseconds; one that is off never does.
 _CONNECT_S = 1.0
@@ -85,7 +86,7 @@ def address_of(config: CameraConfig) -> str:
         case V4l2Camera():
             told = str(config.device)
         case StreamCamera():
-            told = _without_password(config.url)
+            told = without_secrets(config.url)
         case FolderCamera():
             told = str(config.path)
         case PylonCamera():
@@ -157,9 +158,3 @@ def _state_of_server(url: str) -> _Looks:
             return "reachable", ""
     except (OSError, ValueError) as problem:
         return "absent", str(problem)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    who, at, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{who.partition(':')[0]}:***{at}{host}").geturl() if ":" in who else url

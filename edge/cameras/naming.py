@@ -20,6 +20,7 @@ from edge.cameras import v4l2_kernel as kernel
 from edge.cameras.camera import CameraConfigError
 from edge.cameras.v4l2_device import Device
 from edge.cameras.v4l2_errors import meaning
+from edge.urls import may_be_shown, openable, without_secrets
 
 # The kernel's codes, and the configuration's names for them.
 _VIDEO_FORMATS = {
@@ -46,18 +47,27 @@ def meant(word: str, cameras: Mapping[str, CameraConfig]) -> Meant:
     """The camera of that name, else what is at that path, URL, IP address or serial number, with its own settings."""
     if word in cameras:
         return Meant(name=word, config=cameras[word], is_configured=True)
-    return Meant(name=word, config=_found_at(word), is_configured=False)
+    return Meant(name=may_be_shown(word), config=_found_at(word), is_configured=False)
 
 
 def _found_at(word: str) -> CameraConfig:
     if word.startswith(_STREAMS):
-        return StreamCamera(source="stream", url=word)
+        return _stream(word)
+    if "://" in word:
+        raise CameraConfigError(f"{may_be_shown(word)}: a stream begins with {', '.join(_STREAMS)}")
     if word.startswith("/dev/"):
         return _video_device(Path(word))
     if "/" in word or Path(word).is_dir():
         return FolderCamera(source="folder", path=Path(word).absolute())
     # What its maker or its last user left switched on is looked at, not changed.
     return GigeCamera(source="gige", address=word, allow_automatic=True)
+
+
+def _stream(url: str) -> StreamCamera:
+    try:
+        return StreamCamera(source="stream", url=openable(url))
+    except ValueError as problem:
+        raise CameraConfigError(f"{without_secrets(url)}: {problem}") from None
 
 
 def _video_device(device: Path) -> V4l2Camera:

@@ -26,7 +26,8 @@ from edge.cameras.camera import (
     CapturedFrame,
 )
 from edge.cameras.pacing import Buffers
-from edge.cameras.stream_reader import Arrived, Opened, Reader, without_secrets
+from edge.cameras.stream_reader import Arrived, Opened, Reader
+from edge.urls import without_secrets
 
 # A reader ends with the picture it waits for; one whose server is silent is left to its time-outs.
 _ENDING_S = 1.0

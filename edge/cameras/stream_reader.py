@@ -59,13 +59,6 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     period_s: float | None
 
 
-def without_secrets(url: str) -> str:
-    """The URL as it may be shown: neither user, password nor query, which holds them for many cameras."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
-
-
 class Reader:
     """Opens and drains one stream. Made on, and asked by, one thread; `wake` may come from another."""
 

@@ -6,7 +6,10 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
+from edge.cameras.aravis import AravisError, Library
+from edge.cameras.aravis_device import Device, FeatureKind
 from edge.cameras.camera import CameraConfigError, Feature
+from edge.cameras.genicam import resolve, set_feature
 from edge.cameras.genicam_xml import Description
 from tests.cameras.gige_bench import WIRE, WireCamera, gige, network, settings, wire_camera
 from tests.cameras.wire_camera_registers import CATEGORIES, description
@@ -51,6 +54,13 @@ def test_a_selector_set_by_its_name_holds_for_what_comes_after_it(wire: WireCame
     state = wire.order("report")
     assert (state["LineMode[Line1]"], state["LineSource[Line1]"]) == ("Output", "ExposureActive")
     assert (state["LineMode[Line0]"], state["LineSource[Line0]"]) == ("Input", "Off")
+
+
+def test_a_selector_is_set_back_after_the_camera_refused(wire: WireCamera) -> None:
+    with closing(Device(Library(), WIRE)) as device:
+        with pytest.raises(AravisError, match="Sideways"):
+            set_feature(device, resolve(device, "features", "LineMode[Line1]"), "Sideways")
+        assert device.get("LineSelector", FeatureKind.ENUMERATION) == "Line0"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,13 @@ def test_one_that_a_shot_switches_on_is_refused_too(wire: WireCamera) -> None:
     shots = [{"name": "a", "role": "a", "features": {"ExposureAuto": "Once"}}, {"name": "b", "role": "b"}]
     with pytest.raises(CameraConfigError, match=r"shot.a.features.ExposureAuto = 'Once'"):
         opened_with("software", shot=shots)
+
+
+def test_one_under_an_entry_is_switched_off_though_the_camera_does_not_take_another_entry(loopback: None) -> None:
+    with wire_camera(WIRE, "--refuse", "GainSelector=DigitalAll") as wire:
+        opened_with()
+        state = wire.order("report")
+    assert (state["GainAuto[AnalogAll]"], state["GainAuto[DigitalAll]"]) == ("Off", "Once")
 
 
 # --- lines

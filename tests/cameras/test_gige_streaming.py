@@ -49,6 +49,19 @@ def test_16_bit_frame_ids_skip_zero_and_count_on(first: int, steps: list[int]) -
     assert ids.lost == sum(steps) - len(steps)
 
 
+@given(
+    first=st.one_of(st.integers(1, 65_535), st.integers(65_536, 1 << 40)),
+    named=st.lists(st.booleans(), min_size=1, max_size=50),
+)
+def test_frames_without_an_id_keep_their_places(first: int, named: list[bool]) -> None:
+    ids, bits_16 = FrameIds(), first < 65_536
+    ids.advance(first)
+    for count, has_id in enumerate([*named, True], 1):
+        device_id = (first - 1 + count) % 65_535 + 1 if bits_16 else first + count
+        assert ids.advance(device_id if has_id else None) == first + count
+    assert ids.lost == 0
+
+
 @given(first=st.integers(1, 1 << 40), steps=st.lists(st.integers(1, 30_000), min_size=1))
 def test_64_bit_frame_ids_are_taken_as_they_are(first: int, steps: list[int]) -> None:
     ids = FrameIds()

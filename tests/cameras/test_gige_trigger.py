@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from edge.cameras import edge_count, gige_counter
 from edge.cameras.camera import CameraConfigError, CameraLost, CapturedFrame
 from tests.cameras.gige_bench import WIRE, WireCamera, network, opened, settings, wire_camera
 from tests.cameras.lending import LONGEST_CALL_S, Streaming
@@ -133,6 +134,29 @@ def test_a_picture_that_never_arrived_is_not_told_as_an_edge_without_one(wire: W
     assert [frame.trigger_count for frame in frames] == [1, 4]
     assert frames[1].frame_id - frames[0].frame_id == 3
     assert unpictured(frames) == 0
+
+
+def test_a_picture_that_is_delayed_is_no_edge_without_one(wire: WireCamera) -> None:
+    with opened(settings(WIRE, features={"TriggerDelay": 900_000.0}), "line", counter="Counter0") as stream:
+        frames = []
+        for _ in range(3):
+            wire.order("pulse 1")
+            # The counter is read, and the picture comes long after exposure, transfer and slack.
+            frames += stream.take(1)
+    assert [frame.trigger_count for frame in frames] == [1, 2, 3]
+
+
+def test_the_counter_is_followed_on_a_line_that_is_never_quiet(
+    wire: WireCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if 60 edges were ten thousand, and 0.2 s were 2 s.
+    monkeypatch.setattr(edge_count, "_LARGEST_STEP", 60)
+    monkeypatch.setattr(gige_counter, "_FOLLOW_NS", 200_000_000)
+    with opened(settings(WIRE, features={}), "line", counter="Counter0") as stream:
+        wire.order("pulse 100")
+        frames = stream.take(100)  # no wait for one of them is over without it
+        idle(stream, 0.5)
+    assert [frame.trigger_count for frame in frames] == list(range(1, 101))
 
 
 # --- several pictures for each trigger

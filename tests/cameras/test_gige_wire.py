@@ -12,7 +12,18 @@ import pytest
 from edge.cameras.camera import CameraBusy, CameraConfigError, CameraLost, CapturedFrame, Found
 from edge.cameras.gige_discovery import discover
 from tests.cameras.contract import lost_between
-from tests.cameras.gige_bench import WIRE, WireCamera, gige, network, opened, pixels, settings, wire_camera
+from tests.cameras.gige_bench import (
+    SLOTS,
+    SPECIAL,
+    WIRE,
+    WireCamera,
+    gige,
+    network,
+    opened,
+    pixels,
+    settings,
+    wire_camera,
+)
 from tests.cameras.lending import Streaming
 from tests.cameras.wire_camera import pixels as pixels_of
 
@@ -87,6 +98,22 @@ def test_a_packet_that_never_comes_breaks_its_frame_alone(wire: WireCamera) -> N
         stats = stream.camera.stats()
     assert whole == [True, False, True]
     assert (stats.frames, stats.incomplete, stats.lost) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("ids", ["16 bits", "64 bits"])
+def test_a_frame_whose_first_packet_never_comes_has_its_place_all_the_same(loopback: None, ids: str) -> None:
+    options = ["--extended-ids"] if ids == "64 bits" else []
+    config = settings(WIRE, **PACKETS, frame_retention_ms=50)
+    with wire_camera(WIRE, *options) as wire, opened(config, "software") as stream:
+        frames = []
+        for order in ("report", "lose-ever 0", "report"):
+            wire.order(order)
+            stream.camera.trigger()
+            frames += next_frames(stream, 1)
+        stats = stream.camera.stats()
+    assert [frame.complete for frame in frames] == [True, False, True]
+    assert [frame.frame_id - frames[0].frame_id for frame in frames] == [0, 1, 2]
+    assert (stats.incomplete, stats.lost) == (1, 0)
 
 
 def test_without_resend_nothing_is_asked_for(wire: WireCamera) -> None:
@@ -234,6 +261,14 @@ def test_every_name_of_a_camera_opens_it(wire: WireCamera) -> None:
     for address in (WIRE, "WC4", "left door", "02:47:4c:00:00:04", "Wire-WireCam-WC4", "wire-wirecam-wc4"):
         with closing(gige(settings(address, **PLAIN))) as camera:
             assert camera.open().serial == "WC4", address
+
+
+def test_a_name_that_two_cameras_have_opens_neither(wire: WireCamera) -> None:
+    said = r"cameras.trunk.address = 'left door': several devices answer as that: .*WC3.*WC4|WC4.*WC3"
+    with wire_camera(SPECIAL, "--name", "left door"), pytest.raises(CameraConfigError, match=said):
+        gige(settings("left door", **PLAIN)).open()
+    with closing(gige(settings("left door", **PLAIN))) as camera:
+        assert camera.open().serial == "WC4"
 
 
 def test_discovery_tells_names_and_who_is_busy(wire: WireCamera) -> None:

@@ -17,7 +17,6 @@ from edge.camera_config import StreamCamera as Config
 from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraAbsent, CameraConfigError, CameraLost
 from edge.cameras.stream import StreamCamera
-from edge.cameras.stream_reader import without_secrets
 from tests.cameras import mjpeg_server
 from tests.cameras.contract import Losable, LosableContract, MakeCamera, Streaming, streaming
 from tests.cameras.lending import LONGEST_CALL_S, PATIENCE_S
@@ -254,11 +253,6 @@ for url in ("http://{user}@{mjpeg}/nothing?token=t0ken", "rtsp://{user}@127.0.0.
     assert ran.stdout.count("Camera") == 3
     for secret in (mjpeg_server.PASSWORD, mjpeg_server.USER, "t0ken"):
         assert secret not in ran.stdout + ran.stderr
-
-
-def test_secrets_are_left_out_of_what_is_shown() -> None:
-    assert without_secrets("rtsp://u:p%40@cam.local:554/a/b?pw=1#c") == "rtsp://cam.local:554/a/b"
-    assert without_secrets("http://[::1]:80/") == "http://[::1]:80/"
 
 
 @pytest.mark.parametrize("mode", ["software", "line"])

@@ -1,7 +1,7 @@
 """A GigE Vision camera in plain Python, written from the standard: nothing in it is libaravis or this project's.
 
-    python -m tests.cameras.wire_camera --interface 127.0.0.4 --serial WC4 [--extended-ids] [--no-resend] [--exclusive] \
-        [--refuse GainSelector=DigitalAll]
+    python -m tests.cameras.wire_camera --interface 127.0.0.4 --serial WC4 [--extended-ids] [--no-resend] [--exclusive]
+    (and --refuse GainSelector=DigitalAll: an entry that its description lists, and that it does not take)
 
 It can what libaravis' simulation cannot: sends lost packets again, chunk data, a counter of its input's edges, bursts,
 a packet delay, 64-bit frame ids, automatic features that were left on, a trigger that was left waiting. Lines on stdin
@@ -135,7 +135,6 @@ class Control:
 
     def __init__(self, memory: Memory, sensor: Sensor, *, is_exclusive: bool, refused: str) -> None:
         self._memory, self._sensor, self._is_exclusive = memory, sensor, is_exclusive
-        # An entry of a selector that the description lists, and that it does not take.
         selector, _, entry = refused.partition("=")
         self._refused = (ADDRESSES[selector], SELECTORS[selector].index(entry)) if refused else None
         self._owner: tuple[str, int] | None = None

@@ -71,3 +71,26 @@ def plug_in() -> None:
 def unplug() -> None:
     """The cameras' nodes vanish. No program may have them open."""
     subprocess.run([*shlex.split(os.environ["VIVID"])[:5], "-r", "vivid"], check=True)
+
+
+class Vivid:
+    """The kernel's camera as a device that can be taken away: it stays so until nobody has it open any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: Device | None = None
+
+    def lose(self) -> None:
+        self._kept = Device(self._path)
+        Controls(self._kept).execute("order", "disconnect", True)
+
+    def restore(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = None
+
+    def hang(self) -> None:
+        order("percentage_of_dropped_buffers", 100, self._path)
+
+    def resume(self) -> None:
+        order("percentage_of_dropped_buffers", 0, self._path)

@@ -17,8 +17,6 @@ from edge.cameras.camera import (
     CameraStalled,
     CapturedFrame,
 )
-from edge.cameras.v4l2_controls import Controls
-from edge.cameras.v4l2_device import Device
 from edge.cameras.v4l2_stream import CopyingStream, DirectStream
 from edge.images import as_bgr
 from tests.cameras.contract import LosableContract, MakeCamera, Streaming
@@ -29,6 +27,7 @@ from tests.hardware.vivid_bench import (
     LINK,
     RATE_HZ,
     SMALL,
+    Vivid,
     camera,
     opened,
     order,
@@ -39,29 +38,6 @@ from tests.hardware.vivid_bench import (
 )
 
 LONGEST_CALL_S = 2.5
-
-
-class Vivid:
-    """The kernel's camera as a device that can be taken away: it stays so until nobody has it open any more."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept: Device | None = None
-
-    def lose(self) -> None:
-        self._kept = Device(self._path)
-        Controls(self._kept).execute("order", "disconnect", True)
-
-    def restore(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-        self._kept = None
-
-    def hang(self) -> None:
-        order("percentage_of_dropped_buffers", 100, self._path)
-
-    def resume(self) -> None:
-        order("percentage_of_dropped_buffers", 0, self._path)
 
 
 class TestDirect(LosableContract):

@@ -1,0 +1,35 @@
+"""URLs of streams: which can be opened at all, and what of one may be shown."""
+
+from urllib.parse import SplitResult, urlsplit
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: neither user, password nor query, which holds them for many cameras.
+
+    Of one in which nobody can tell where the host begins, as by a `/` in the password, only the scheme is shown.
+    """
+    scheme, slashes, rest = url.partition("://")
+    parts = _split(url)
+    if parts is None or ("@" not in parts.netloc and "@" in rest and ":" in rest):
+        return f"{scheme}://***" if slashes else "***"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def may_be_shown(value: str) -> str:
+    """Any text of a configuration, as `without_secrets` where it looks like a URL that has some."""
+    return without_secrets(value) if "://" in value and ("@" in value or "?" in value) else value
+
+
+def openable(url: str) -> str:
+    """The URL, if it names a host and a port that there can be. Raises ValueError, which tells nothing of the URL."""
+    if _split(url) is None:
+        raise ValueError("must name a host, and a port from 1 to 65535; in a password, / ? # are %2F %3F %23")
+    return url
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
