@@ -15,9 +15,24 @@ from edge.pulses import Look, Pulses
 from edge.records import Reason, Trigger
 
 
-def clock_ns(captured: CapturedFrame) -> int:
-    """By which frames of one camera are compared: the device's clock, which is steadier, where it has one."""
-    return captured.host_timestamp_ns if captured.device_timestamp_ns is None else captured.device_timestamp_ns
+class FrameClock:
+    """One time for the frames of a camera, in ns from the first: by the device's clock, which is steadier, where it tells.
+
+    A frame whose first packet was lost does not say when it was; to it and from it the host's clock counts.
+    """
+
+    def __init__(self) -> None:
+        self._newest: CapturedFrame | None = None
+        self._now_ns = 0
+
+    def at_ns(self, captured: CapturedFrame) -> int:
+        """When the next frame was."""
+        before, self._newest = self._newest or captured, captured
+        if before.device_timestamp_ns is None or captured.device_timestamp_ns is None:
+            self._now_ns += captured.host_timestamp_ns - before.host_timestamp_ns
+        else:
+            self._now_ns += captured.device_timestamp_ns - before.device_timestamp_ns
+        return self._now_ns
 
 
 class Arrivals:
@@ -26,7 +41,7 @@ class Arrivals:
     def __init__(self, promises: Promises, shots: Sequence[Shot], views: tuple[str, ...]) -> None:
         """`views` are what each trigger asks for: the shots, and where it is a group's, what its other cameras take."""
         self._promises, self._shots = promises, shots
-        self._pulses = Pulses(len(shots))
+        self._pulses, self._clock = Pulses(len(shots)), FrameClock()
         # The newest pulse that has a trigger, and the one whose burst may still miss shots.
         self._triggers: dict[int, Trigger | None] = {}
         self._views = views if len(views) > 1 else ()
@@ -38,7 +53,8 @@ class Arrivals:
         A reason where it is nobody's: its shot is not known for sure, or no id is left for a trigger.
         """
         found: Exposure | Reason = Reason.STALE
-        for look in self._pulses.see(captured.frame_id, clock_ns(captured), captured.trigger_count, lost):
+        at_ns = self._clock.at_ns(captured)
+        for look in self._pulses.see(captured.frame_id, at_ns, captured.trigger_count, lost):
             trigger = self._trigger_of(look, captured)
             if trigger is None:
                 found = Reason.OVERRUN

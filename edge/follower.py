@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from edge.arrivals import clock_ns
+from edge.arrivals import FrameClock
 from edge.cameras.camera import CapturedFrame
 from edge.handover import Handover, Waiting
 from edge.lockstep import Lockstep, Settled
@@ -23,7 +23,7 @@ class Follower:
 
     def __init__(self, promises: Promises, view: str) -> None:
         self._promises, self._view = promises, view
-        self._pulses = Pulses()
+        self._pulses, self._clock = Pulses(), FrameClock()
         self._lockstep: Lockstep[Trigger, Waiting] = Lockstep(time.monotonic_ns())
 
     def accept(self, trigger: Trigger, handover: Handover) -> list[Waiting]:
@@ -35,7 +35,7 @@ class Follower:
         """The camera's next frame, and with it what is known of those that were lost before it."""
         waiting, now_ns = handover.keep(captured), time.monotonic_ns()
         settled: list[Settled[Trigger, Waiting]] = []
-        for look in self._pulses.see(captured.frame_id, clock_ns(captured), captured.trigger_count):
+        for look in self._pulses.see(captured.frame_id, self._clock.at_ns(captured), captured.trigger_count):
             if look.reason is not None:
                 settled += self._lockstep.seen(None, None, now_ns)
         at_ns = captured.host_timestamp_ns if captured.started_ns is None else captured.started_ns

@@ -52,6 +52,8 @@ class Mounting:
         """What there is to say about the newest whole picture, uint8 BGR [height, width, 3], if one came."""
         measures = None if picture is None else focus.measure(picture)
         self._best_focus = max(self._best_focus, measures.focus if measures else 0.0)
+        while self._recent and now_ns - self._recent[0][0] > _WINDOW_NS:
+            self._recent.popleft()
         told = [] if measures is None else focus.hints(measures, self._best_focus)
         return Reading(
             measures=measures,

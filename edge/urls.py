@@ -30,6 +30,7 @@ def openable(url: str) -> str:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
+        is_one = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
+    return parts if is_one else None

@@ -94,6 +94,14 @@ def test_a_reading_is_told_in_a_few_lines() -> None:
     assert json.loads(camera_watch.as_line(reading))["lost"] == 2
 
 
+def test_silence_has_no_rate() -> None:
+    mounting = Mounting(0)
+    for frame_id in range(1, 40):
+        mounting.saw(frame_id, frame_id * 50_000_000)
+    assert mounting.look(None, Counts(frames=39), 2_000_000_000).rate_hz == pytest.approx(20)
+    assert mounting.look(None, Counts(frames=39), 5_000_000_000).rate_hz is None
+
+
 def test_silence_is_told() -> None:
     mounting = Mounting(0)
     assert mounting.look(None, Counts(), 1_900_000_000).hints == ()

@@ -205,3 +205,17 @@ def test_whatever_happens_every_trigger_is_answered_once(bench: Bench) -> None:
     promised = [one.trigger_id for one in bench.logged()]
     assert sorted(answers) == promised == list(range(1, len(promised) + 1))
     assert len(promised) > 60
+
+
+@pytest.mark.parametrize("behind_ns", [0, 39_000_000_000_000, -39_000_000_000_000])
+def test_pictures_lost_about_a_frame_that_does_not_tell_its_time_are_answered_all_the_same(
+    bench: Bench, behind_ns: int
+) -> None:
+    now_ns = time.monotonic_ns()
+    bench.picture(at_ns=now_ns, device_timestamp_ns=now_ns - behind_ns)
+    handed(bench, 1)
+    # Its first packet was lost, and with it the device's time; then two pictures went altogether.
+    bench.picture(at_ns=now_ns + 100 * MS, complete=False)
+    bench.picture(at_ns=now_ns + 400 * MS, device_timestamp_ns=now_ns + 400 * MS - behind_ns, lost=2)
+    assert [reason for _, _, reason in answered(bench, 3)] == [Reason.INCOMPLETE] * 3
+    assert [frame.trigger_id for frame in handed(bench, 1)] == [5]

@@ -1,12 +1,14 @@
 """`goldline run` refuses what cannot work before it starts anything."""
 
 import argparse
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from edge.commands import run
 from edge.errors import GoldlineError
+from edge.running import is_station_running
 
 STATION = 'product = "trunk"\n[cameras.left]\nsource = "simulated"\n'
 
@@ -49,3 +51,14 @@ def test_a_runtime_directory_that_cannot_be_written_is_named(tmp_path):
 def test_a_second_station_on_one_runtime_directory_is_refused(tmp_path):
     with run.only_one(tmp_path / "state" / "run"):
         assert refusal(tmp_path, STATION).endswith("another goldline run uses this runtime directory")
+
+
+def test_a_look_whether_a_station_runs_does_not_refuse_one_that_starts(tmp_path, monkeypatch):
+    with run.only_one(tmp_path):
+        pass
+    with open(tmp_path / "lock", "rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        # The look is over before it is tried again.
+        monkeypatch.setattr(run.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        with run.only_one(tmp_path):
+            assert is_station_running(tmp_path) is True

@@ -171,7 +171,7 @@ class Described(Protocol):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that was discovered: `address` is what `config.toml` calls it by."""
+    """A device that was discovered: `address` is what `config.toml` calls it by, `aliases` what else it may."""
 
     source: str
     address: str
@@ -180,3 +180,4 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     serial: str = ""
     name: str = ""
     is_busy: bool = False
+    aliases: tuple[str, ...] = ()

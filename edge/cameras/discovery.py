@@ -104,8 +104,7 @@ def state_of(name: str, config: CameraConfig, found: Iterable[Found]) -> State:
         case SimulatedCamera():
             state, detail = "reachable", "rendered"
         case FolderCamera():
-            is_there = config.path.is_dir()
-            state, detail = ("reachable", "") if is_there else ("absent", "no such folder")
+            state, detail = _state_of_folder(config.path)
         case StreamCamera():
             state, detail = _state_of_server(config.url)
         case V4l2Camera():
@@ -136,14 +135,26 @@ def _state_of_match(config: GigeCamera | PylonCamera | GentlCamera, found: Itera
     is_any = not isinstance(config, GigeCamera) and not (
         config.serial if isinstance(config, PylonCamera) else config.device
     )
-    matching = [one for one in of_source if is_any or wanted in (one.address, one.serial, one.name)]
+    matching = [one for one in of_source if is_any or _is_called(one, wanted)]
     if not matching:
         return "absent", "nothing answers"
     return ("busy", "another program controls it") if all(one.is_busy for one in matching) else ("reachable", "")
 
 
+def _is_called(found: Found, wanted: str) -> bool:
+    words = (found.address, found.serial, *found.aliases)
+    return wanted == found.name or wanted.casefold() in [word.casefold() for word in words]
+
+
+def _state_of_folder(folder: Path) -> _Looks:
+    try:
+        return ("reachable", "") if folder.is_dir() else ("absent", "no such folder")
+    except PermissionError:
+        return "absent", "this user may not look there"
+
+
 def _state_of_device(device: Path) -> _Looks:
-    if not device.exists():
+    if not os.path.exists(device):  # Path.exists raises where this user may not look
         return "absent", "no such device; see /dev/v4l/by-id"
     if not os.access(device, os.R_OK | os.W_OK):
         return "absent", "this user may not use it: group video"

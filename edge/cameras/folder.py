@@ -1,5 +1,6 @@
 """A camera without hardware: plays the images of a folder in name order, looping or once, or shows new ones as they come."""
 
+import os
 import time
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,7 @@ class FolderCamera(PacedCamera):
         self._found: Shown | None = None
 
     def open(self) -> CameraInfo:
-        """Raises CameraAbsent without the folder, CameraConfigError without an image in it that can be read.
+        """Raises CameraAbsent without the folder or its list, CameraConfigError without an image in it that can be read.
 
         Without a folder or a picture to watch for, CameraAbsent.
         """
@@ -55,12 +56,14 @@ class FolderCamera(PacedCamera):
             raise CameraConfigError(f'cameras.{self._name}.trigger.mode = "line": a folder has no input')
         if self._play == "watch":
             return self._open_watching()
-        if not self._folder.is_dir():
-            raise CameraAbsent(f"camera {self._name}: {self._folder}: no such folder")
         try:
+            if not self._folder.is_dir():
+                raise CameraAbsent(f"camera {self._name}: {self._folder}: no such folder")
             self._paths = images.list_images(self._folder)
         except images.ImageError as problem:
             raise CameraConfigError(f"camera {self._name}: {problem}") from None
+        except OSError as problem:
+            raise CameraAbsent(f"camera {self._name}: {self._folder}: {problem.strerror}") from None
         if self._play == "once":
             self._skipped = _progress(self._name, self._folder).played
             self._count = max(0, len(self._paths) - self._skipped)
@@ -118,6 +121,6 @@ class FolderCamera(PacedCamera):
         try:
             return images.read_image(path), path.name
         except images.ImageError:
-            if not self._folder.is_dir():
+            if not os.path.isdir(self._folder):  # Path.is_dir raises where this user may not look
                 raise CameraLost(f"camera {self._name}: {self._folder}: the folder is gone") from None
             return None, path.name

@@ -100,10 +100,10 @@ class Newcomers:
         self._tried = {name: tried for name, tried in self._tried.items() if name in self._new}
 
     def _see(self, name: str, now_ns: int) -> _Seen | None:
-        """None for what is no file, or was just removed."""
+        """None for what is no file, was just removed, or is a link that leads nowhere: one such does not stop the others."""
         try:
             status = (self._folder / name).stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None

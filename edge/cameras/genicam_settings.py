@@ -103,7 +103,20 @@ def _sections(
             feature = key.partition("[")[0]
             if feature in decided:
                 raise CameraConfigError(f"{section}.{key}: {decided[feature]}")
+    _refuse_half_said(name, config.shots)
     return sections
+
+
+def _refuse_half_said(name: str, shots: tuple[ShotConfig, ...]) -> None:
+    """Nothing sets a feature back between two shots: one that does not say it would be taken as the other was."""
+    for shot in shots:
+        for other in shots:
+            for key in other.features:
+                if key not in shot.features:
+                    raise CameraConfigError(
+                        f"cameras.{name}.shot.{shot.name}.features: {key} is missing; shot {other.name} sets it, and "
+                        "it would stay so"
+                    )
 
 
 def _refuse_in_shot(section: str, features: Settings, trigger: TriggerConfig) -> None:

@@ -73,6 +73,7 @@ def _device(info: Any) -> _Device:
         serial=serial,
         name=told("user_defined_name") or "",
         is_busy=told("access_status") in _TAKEN,
+        aliases=(info.id_,),
     )
     return _Device(id=info.id_, found=found)
 
@@ -80,8 +81,11 @@ def _device(info: Any) -> _Device:
 def _harvester(producer: Path, setting: str) -> Any:
     """A Harvester that has looked for devices. Raises CameraConfigError."""
     core, gentl = library("harvesters.core", "gentl"), library("genicam.gentl", "gentl")
-    if not producer.is_file():
-        raise CameraConfigError(f"{setting}: no such file; a GenTL producer is the maker's .cti")
+    try:
+        if not producer.is_file():
+            raise CameraConfigError(f"{setting}: no such file; a GenTL producer is the maker's .cti")
+    except PermissionError as problem:
+        raise CameraConfigError(f"{setting}: {problem.strerror}") from None
     # What it logs, with a traceback each time, comes as an error too.
     logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)
     harvester = core.Harvester()
@@ -190,7 +194,8 @@ class GentlCamera(NodemapCamera):
             fetched.queue()
 
     def _frame(self, device_id: int | None, now_ns: int, data: NDArray[np.generic] | None) -> CapturedFrame | None:
-        frame_id, slot = self._ids.advance(device_id), self._free.take()
+        frame_id = self._ids.advance(device_id)
+        slot = None if frame_id is None else self._free.take()
         if slot is None or frame_id is None:
             self._dropped += 1
             return None
@@ -200,7 +205,6 @@ class GentlCamera(NodemapCamera):
             np.copyto(self._buffers[slot][:needed], flat[:needed])
         self._frames += 1
         self._incomplete += not complete
-        exposure = self._opened_info().exposure_s
         return CapturedFrame(
             slot=slot,
             frame_id=frame_id,
@@ -208,7 +212,7 @@ class GentlCamera(NodemapCamera):
             host_timestamp_utc_ns=time.time_ns(),
             device_timestamp_ns=None,
             complete=complete,
-            started_ns=None if exposure is None else now_ns - round(exposure * 1e9),
+            started_ns=self._started_ns(now_ns),
         )
 
     def _note_miss(self) -> None:

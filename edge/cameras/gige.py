@@ -183,13 +183,14 @@ class GigeCamera:
     def _counter(self, device: Device, stream: Stream) -> EdgeCounter:
         if self._trigger.counter is None:
             return NoCounter()
+        pictures_for_each = max(1, len(self._settings.shots))
         if "CounterValue" in self._settings.chunks:
-            return ChunkCounter(stream)
+            return ChunkCounter(stream, pictures_for_each)
         exposure = self._opened_info().exposure_s
         picture_ns = _UNKNOWN_PICTURE_NS if exposure is None else round(exposure * 1e9)
         picture_ns += round(trigger_delay_s(device) * 1e9)
         value = resolve(device, f"cameras.{self._name}.trigger.counter", f"CounterValue[{self._trigger.counter}]")
-        return RegisterCounter(device, value, picture_ns, max(1, len(self._settings.shots)))
+        return RegisterCounter(device, value, picture_ns, pictures_for_each)
 
     def _expect_pictures(self, stream: Stream) -> None:
         info = self._opened_info()

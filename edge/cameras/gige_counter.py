@@ -7,6 +7,7 @@ from edge.cameras.aravis import AravisError
 from edge.cameras.aravis_device import Device
 from edge.cameras.aravis_stream import Stream
 from edge.cameras.bounded import Errand
+from edge.cameras.camera import CameraLost
 from edge.cameras.edge_count import QuietCount, Reading, Unwrapped
 from edge.cameras.genicam import Target, selected
 
@@ -14,6 +15,9 @@ _CHUNK = "ChunkCounterValue"
 # A line that is never quiet has its counter read so often all the same: at a thousand pictures a second, the most there
 # are, its steps stay far below those of a counter that began anew.
 _FOLLOW_NS = 2_000_000_000
+# Every picture has its edge; one counter less may be its camera's way of counting, so many are another counter.
+_MOST_BEHIND = 3
+_WRONG_COUNTER = "its counter does not count the edges that trigger: trigger.counter is another, or not running"
 
 
 class EdgeCounter(Protocol):
@@ -42,18 +46,26 @@ class NoCounter:
 class ChunkCounter:
     """The counter comes with each frame. Of a frame that is not whole it is unknown."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, pictures_for_each: int) -> None:
         self._stream = stream
         self._counter: Unwrapped | None = None
+        self._most_still = _MOST_BEHIND * pictures_for_each
+        # The pictures taken when the counter last moved.
+        self._moved_at = 0
 
     def of_frame(self, index: int, pictures: int, lost: int, complete_ns: int) -> int | None:
-        """Edges since the first frame that told. Raises CameraLost when the counter began anew."""
+        """Edges since the first frame that told. Raises CameraLost when the counter began anew, or stands still."""
         value = self._stream.chunk(index, _CHUNK)
         if value is None:
             return None
         if self._counter is None:
-            self._counter = Unwrapped(int(value))
-        return self._counter.advance(int(value))
+            self._counter, self._moved_at = Unwrapped(int(value)), pictures
+        before = self._counter.count
+        if self._counter.advance(int(value)) > before:
+            self._moved_at = pictures
+        elif pictures - self._moved_at > self._most_still:
+            raise CameraLost(_WRONG_COUNTER)
+        return self._counter.count
 
     def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
         """Nothing to do."""
@@ -86,7 +98,7 @@ class RegisterCounter:
         return -(-pictures // self._pictures_for_each) + self._quiet.excess
 
     def idle(self, now_ns: int, arrived_ns: int, pictures: int) -> None:
-        """Looks in for a reading, and asks for one. Raises CameraLost when the counter began anew."""
+        """Looks in for a reading, and asks for one. Raises CameraLost when the counter began anew, or does not count."""
         self._look_in(pictures)
         self._quiet.passed(now_ns)
         if self._errand is None and self._quiet.wants_reading(now_ns, arrived_ns):
@@ -107,6 +119,8 @@ class RegisterCounter:
             return
         value, read_ns = answer
         edges = self._edges.advance(value)
+        if edges + _MOST_BEHIND < -(-self._asked_at // self._pictures_for_each):
+            raise CameraLost(_WRONG_COUNTER)
         if pictures == self._asked_at:
             self._quiet.read(Reading(read_ns=read_ns, excess=edges - -(-pictures // self._pictures_for_each)))
 

@@ -48,6 +48,7 @@ def _found(device: Listed) -> Found:
         serial=device.serial,
         name=gvcp.user_defined_name(device.key) if device.is_gige else "",
         is_busy=bool(gvcp.is_controlled(device.key)) if device.is_gige else False,
+        aliases=(device.library_id, device.hardware_id),
     )
 
 

@@ -63,6 +63,8 @@ class NodemapCamera(ABC):
         self._device: Nodemap | None = None
         self._info: CameraInfo | None = None
         self._targets: dict[str, Target] = {}
+        # That of the frames to come.
+        self._exposure_s: float | None = None
         self._ids = FrameIds()
         self._frames = self._incomplete = self._dropped = 0
 
@@ -90,7 +92,7 @@ class NodemapCamera(ABC):
             device, identity = self._connect()
             info = self._configure(device, identity)
             undo.pop_all()
-        self._device, self._info = device, info
+        self._device, self._info, self._exposure_s = device, info, info.exposure_s
         return info
 
     def _configure(self, device: Nodemap, identity: Identity) -> CameraInfo:
@@ -146,6 +148,8 @@ class NodemapCamera(ABC):
         try:
             for key, value in features.items():
                 set_feature(device, self._targets[key], value)
+            if any(key.startswith("Exposure") for key in features):
+                self._exposure_s = exposure_s(device)
         except AravisError as error:
             raise CameraLost(f"camera {self._name}: it does not take a shot's features: {error}") from None
 
@@ -170,6 +174,10 @@ class NodemapCamera(ABC):
         self.stop()
         self._device = self._info = None
         self._disconnect()
+
+    def _started_ns(self, complete_ns: int) -> int | None:
+        """When the exposure of a frame that was complete then began, but for its transfer, which nobody tells."""
+        return None if self._exposure_s is None else complete_ns - round(self._exposure_s * 1e9)
 
     def _count_anew(self) -> None:
         self._ids = FrameIds()

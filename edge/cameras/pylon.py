@@ -147,7 +147,6 @@ class PylonCamera(NodemapCamera):
         self._held[slot] = result
         self._frames += 1
         self._incomplete += not complete
-        exposure = self._opened_info().exposure_s
         return CapturedFrame(
             slot=slot,
             frame_id=self._ids.advance(None if block_id == _NO_ID else block_id) or 0,
@@ -155,7 +154,7 @@ class PylonCamera(NodemapCamera):
             host_timestamp_utc_ns=now_utc_ns,
             device_timestamp_ns=round(ticks * self._tick_ns) if ticks else None,
             complete=complete,
-            started_ns=None if exposure is None else now_ns - round(exposure * 1e9),
+            started_ns=self._started_ns(now_ns),
         )
 
     def trigger(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import msgspec
 import structlog
@@ -26,6 +27,8 @@ from edge.supervisor import Supervisor
 START_WITHIN_S = 1200.0
 # While it is starting and alive, systemd is asked to wait this much longer.
 EXTEND_BY_US = 30_000_000
+# Whoever looks whether a station runs (`running.py`) has its lock for some microseconds: then it is tried again.
+LOCK_TRIES, LOCK_PAUSE_S = 5, 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,11 +74,18 @@ def only_one(runtime: Path) -> Generator[None]:
     except OSError as failure:
         raise GoldlineError(f"{runtime}: the runtime directory cannot be written: {failure.strerror}") from failure
     with open(runtime / "lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GoldlineError(f"{runtime}: another goldline run uses this runtime directory") from None
+        if not any(_locks(handle) for _ in range(LOCK_TRIES)):
+            raise GoldlineError(f"{runtime}: another goldline run uses this runtime directory")
         yield
+
+
+def _locks(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(LOCK_PAUSE_S)
+        return False
+    return True
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The folder camera: the contract, the order, and files that cannot be used."""
 
+import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,11 +12,15 @@ import pytest
 from edge.camera_config import FolderCamera as Config
 from edge.camera_config import TriggerConfig
 from edge.cameras.camera import CameraAbsent, CameraConfigError, CapturedFrame
+from edge.cameras.discovery import state_of
 from edge.cameras.folder import FolderCamera
 from edge.images import read_image
 from tests.cameras.contract import Losable, LosableContract, MakeCamera, Streaming, streaming
+from tests.needs import needs_root
 
 SIZE = (40, 30)
+# Debian's user who owns nothing.
+NOBODY = 65_534
 
 
 def write(path: Path, value: int, size: tuple[int, int] = SIZE) -> Path:
@@ -196,6 +202,27 @@ def test_a_folder_that_is_not_there_may_come(tmp_path: Path) -> None:
     (tmp_path / "later").mkdir()
     write(tmp_path / "later" / "0.png", 1)
     assert camera.open().width == SIZE[0]
+
+
+@pytest.mark.parametrize("play", ["loop", "once", "watch"])
+@pytest.mark.parametrize(("mode", "below"), [(0o700, "images"), (0o711, "")])
+def test_a_folder_that_this_user_may_not_look_into_is_absent(mode: int, below: str, play: str) -> None:
+    """A service may see less than whoever configured it."""
+    needs_root()
+    with tempfile.TemporaryDirectory() as outer:
+        folder = Path(outer, below)
+        folder.mkdir(exist_ok=True)
+        write(folder / "0.png", 1)
+        Path(outer).chmod(mode)
+        config = Config(source="folder", path=folder)
+        os.seteuid(NOBODY)
+        try:
+            with pytest.raises(CameraAbsent, match=rf"^camera trunk: {folder}: Permission denied$"):
+                maker(folder, play=play)().open()
+            state = state_of("trunk", config, ())
+        finally:
+            os.seteuid(0)
+    assert (state.state, state.detail) == (("absent", "this user may not look there") if below else ("reachable", ""))
 
 
 def test_a_folder_without_a_usable_image_is_refused(tmp_path: Path) -> None:

@@ -173,6 +173,16 @@ def test_a_watched_folder_without_a_picture_is_absent_until_the_first_comes_and_
         assert stream.wait().label == "first.png"
 
 
+def test_a_link_that_leads_nowhere_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "old.png").symlink_to(folder / "old.png")
+    with streaming(watching(folder)) as stream:
+        (folder / "new.png").symlink_to(folder / "new.png")
+        (folder / "gone.png").symlink_to(folder / "nothing.png")
+        move_in(folder / "picture.png", (folder / "1.png").read_bytes())
+        assert stream.wait().label == "picture.png"
+        assert stream.camera.next(0.1) is None
+
+
 def test_a_folder_that_was_replaced_is_seen_for_the_first_time(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 from edge.camera_config import GentlCamera as Config
 from edge.cameras.camera import CameraAbsent, CameraBusy, CameraConfigError, CameraLost
+from edge.cameras.discovery import state_of
 from edge.cameras.gentl import GentlCamera, discover
 from tests.cameras.contract import CameraContract, MakeCamera, streaming
 from tests.cameras.untriggered import Untriggered
@@ -61,6 +62,8 @@ def test_devices_are_discovered_and_opened_by_serial_number_or_id() -> None:
         (serial, "Machine Vision Games Ltd.", "Viky") for serial in "012"
     ]
     for device, serial in ((RED, "0"), ("1", "1")):
+        config = Config(source="gentl", producer=producer(), device=device)
+        assert state_of("top", config, found).state == "reachable"
         with closing(maker(device=device)()) as camera:
             info = camera.open()
         assert (info.vendor, info.model, info.serial) == ("Machine Vision Games Ltd.", "Viky", serial)
@@ -140,6 +143,16 @@ def test_frames_that_harvesters_throws_away_are_handed_over_as_incomplete() -> N
         assert stream.camera._taken(None).complete is False
         stats = stream.camera.stats()
     assert (stats.frames, stats.incomplete) == (len(held) + 2, 1) and before.complete
+
+
+def test_frames_that_are_thrown_away_before_the_first_whole_one_cost_no_slot() -> None:
+    """They have no id yet to follow, so they are only counted."""
+    with streaming(maker()) as stream:
+        for missed in range(1, len(stream.slots) + 1):
+            stream.camera._note_miss()
+            assert stream.camera._taken(None) is None
+            assert stream.camera.stats().lost == missed
+        assert sorted(stream.wait().slot for _ in stream.slots) == list(range(len(stream.slots)))
 
 
 def test_a_device_that_goes_away_is_lost_and_comes_back() -> None:

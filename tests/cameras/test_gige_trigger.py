@@ -136,6 +136,24 @@ def test_a_picture_that_never_arrived_is_not_told_as_an_edge_without_one(wire: W
     assert unpictured(frames) == 0
 
 
+def test_a_counter_of_something_else_is_not_trusted(wire: WireCamera) -> None:
+    # This camera's chunk data has its first counter, whichever was set up.
+    config = settings(WIRE, features={}, chunks=("CounterValue",))
+    with opened(config, "line", counter="Counter1") as stream:
+        wire.order("pulse 6")
+        with pytest.raises(CameraLost, match="its counter does not count the edges that trigger"):
+            stream.take(6)
+
+
+def test_a_counter_that_does_not_run_is_not_trusted(wire: WireCamera) -> None:
+    with opened(settings(WIRE, features={}), "line", counter="Counter0") as stream:
+        stream.camera.set_feature("CounterEventSource[Counter0]", "Off")
+        wire.order("pulse 6")
+        stream.take(6)
+        with pytest.raises(CameraLost, match="its counter does not count the edges that trigger"):
+            idle(stream, 3.0)
+
+
 def test_a_picture_that_is_delayed_is_no_edge_without_one(wire: WireCamera) -> None:
     with opened(settings(WIRE, features={"TriggerDelay": 900_000.0}), "line", counter="Counter0") as stream:
         frames = []
@@ -204,7 +222,6 @@ def test_each_shot_has_its_own_features(wire: WireCamera) -> None:
 @pytest.mark.parametrize(
     ("mode", "features", "said"),
     [
-        ("software", {"ExposureTime": 5.0}, r"cameras.trunk.shot.dark.features.ExposureTime = 5.0: outside 10 to"),
         ("software", {"Width": 32}, r"shot.dark.features.Width: every picture of a camera has one size"),
         ("line", {"ExposureTime": 50.0}, r"shot.dark.features.ExposureTime: with trigger.mode = \"line\" the camera"),
         ("software", {"TriggerSource": "Line0"}, r"shot.dark.features.TriggerSource: trigger.mode"),
@@ -215,6 +232,23 @@ def test_a_shot_that_cannot_be_is_refused_when_opened(
 ) -> None:
     config = settings(WIRE, features={}, shot=[SHOTS[0], dict(SHOTS[1], features=features)])
     with pytest.raises(CameraConfigError, match=said), opened(config, mode):
+        pass
+
+
+def test_a_shot_that_the_camera_does_not_take_is_refused_when_opened(wire: WireCamera) -> None:
+    shots = [dict(shot, features={"ExposureTime": us}) for shot, us in zip(SHOTS, (100.0, 5.0), strict=True)]
+    said = r"cameras.trunk.shot.dark.features.ExposureTime = 5.0: outside 10 to"
+    with pytest.raises(CameraConfigError, match=said), opened(settings(WIRE, features={}, shot=shots), "software"):
+        pass
+
+
+def test_a_shot_that_would_be_taken_as_another_was_is_refused(wire: WireCamera) -> None:
+    # Nothing would bring the camera's own 2 ms back.
+    config = settings(
+        WIRE, features={"ExposureTime": 2_000.0}, shot=[SHOTS[0], dict(SHOTS[1], features={"ExposureTime": 500.0})]
+    )
+    said = "cameras.trunk.shot.bright.features: ExposureTime is missing; shot dark sets it, and it would stay so"
+    with pytest.raises(CameraConfigError, match=said), opened(config, "software"):
         pass
 
 

@@ -33,7 +33,10 @@ def simulated() -> Iterator[None]:
 
 
 def test_it_is_found_by_its_serial_number_and_opened_by_it() -> None:
-    assert discover() == [Found(source="gige", address=SERIAL, vendor="Aravis", model="Fake", serial=SERIAL)]
+    ids = (f"Fake_{SERIAL}",) * 2
+    assert discover() == [
+        Found(source="gige", address=SERIAL, vendor="Aravis", model="Fake", serial=SERIAL, aliases=ids)
+    ]
     with closing(gige(settings(SERIAL, packet_size_bytes=9000, packet_delay_ns=500))) as camera:
         assert camera.open().model == "Fake"
         assert "PixelFormat" in [feature.name for feature in camera.features()]

@@ -8,12 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from msgspec import structs
 
+from edge.camera_config import GigeCamera as GigeConfig
 from edge.cameras.camera import CameraBusy, CameraConfigError, CameraLost, CapturedFrame, Found
+from edge.cameras.discovery import state_of
 from edge.cameras.gige_discovery import discover
 from tests.cameras.contract import lost_between
 from tests.cameras.gige_bench import (
-    SLOTS,
     SPECIAL,
     WIRE,
     WireCamera,
@@ -273,7 +275,13 @@ def test_a_name_that_two_cameras_have_opens_neither(wire: WireCamera) -> None:
 
 def test_discovery_tells_names_and_who_is_busy(wire: WireCamera) -> None:
     found = next(found for found in discover() if found.serial == "WC4")
-    assert found == Found(source="gige", address=WIRE, vendor="Wire", model="WireCam", serial="WC4", name="left door")
+    told = Found(source="gige", address=WIRE, vendor="Wire", model="WireCam", serial="WC4", name="left door")
+    assert found == structs.replace(told, aliases=("Wire-WireCam-WC4", "02:47:4c:00:00:04"))
+    # Whatever opens it finds it, as `find` has it.
+    for address in (WIRE, "wc4", "02:47:4C:00:00:04", "wire-wirecam-wc4", "left door"):
+        config = GigeConfig(source="gige", address=address)
+        assert state_of("top", config, [found]).state == "reachable", address
+    assert state_of("top", GigeConfig(source="gige", address="Left door"), [found]).state == "absent"
     with closing(gige(settings(WIRE, **PLAIN))) as camera:
         camera.open()
         assert [found.is_busy for found in discover() if found.serial == "WC4"] == [True]

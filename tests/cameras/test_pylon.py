@@ -175,13 +175,15 @@ def test_shots_are_taken_under_their_own_settings() -> None:
         {"name": "dark", "role": "b", "features": {"ExposureTime": 500.0}},
     ]
     with streaming(maker("software", shot=shots)) as stream:
-        exposures = []
+        exposures, took_us = [], []
         for shot in shots * 2:
             stream.camera.prepare(shot["features"])
             stream.camera.trigger()
-            stream.camera.release(stream.wait().slot)
+            frame = stream.wait()
+            took_us.append((frame.host_timestamp_ns - frame.started_ns) / 1e3)
+            stream.camera.release(frame.slot)
             exposures += [it.value for it in stream.camera.features() if it.name == "ExposureTime"]
-    assert exposures == [20_000.0, 500.0] * 2
+    assert exposures == took_us == [20_000.0, 500.0] * 2
 
 
 @pytest.mark.parametrize("pixel_format", ["Mono8", "RGB8Packed", "BayerRG8", "Mono12"])
