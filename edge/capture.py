@@ -125,6 +125,8 @@ class Capture:
         ring = Ring(descriptor, grant.slots, grant.slot_bytes)
         os.close(descriptor)
         self._asked_for_ring, self._granted_s = False, time.monotonic()
+        if self._handover is not None:
+            self._handover.abandon(Reason.CAMERA_DOWN)
         self._handover = Handover(
             self._camera,
             ring,

@@ -63,6 +63,8 @@ class Exposures:
         self._depth, self._within_ns = config.queue_depth, round(config.deadline_ms * 1e6)
         self._waiting: deque[Exposure] = deque()
         self._outstanding: Exposure | None = None
+        # Answered for, since the camera said that it took no picture; it may have taken one all the same.
+        self._doubtful: Exposure | None = None
         self._fired_ns = 0
 
     def accept(self, trigger: Trigger, *, is_streaming: bool) -> None:
@@ -81,7 +83,7 @@ class Exposures:
 
     def fire(self, *, has_slot: bool) -> None:
         """Take the next picture, if none is outstanding."""
-        while self._waiting and self._outstanding is None:
+        while self._waiting and self._outstanding is None and self._doubtful is None:
             exposure = self._waiting.popleft()
             if exposure.trigger.deadline_ns <= time.monotonic_ns():
                 self._unjudged(exposure, Reason.DEADLINE, "its turn came after its deadline")
@@ -94,11 +96,16 @@ class Exposures:
         try:
             if exposure.shot.features is not None:
                 self._shutter.prepare(exposure.shot.features)
-            self._fired_ns = time.monotonic_ns()
+        except CameraError as problem:
+            self._unjudged(exposure, Reason.CAMERA_DOWN, str(problem))
+            return
+        self._fired_ns = time.monotonic_ns()
+        try:
             self._shutter.trigger()
             self._outstanding = exposure
         except CameraError as problem:
             self._unjudged(exposure, Reason.CAMERA_DOWN, str(problem))
+            self._doubtful = exposure
 
     def claim(self, captured: CapturedFrame) -> Exposure | None:
         """What this frame is the picture of. One that was complete before it was fired is nobody's."""
@@ -110,9 +117,12 @@ class Exposures:
     def give_up(self, now_ns: int) -> Exposure | None:
         """The outstanding exposure when its picture is overdue: its trigger's deadline has passed, and answers for it.
 
-        It may still come: nothing may be fired before the stream was started afresh, or it would be taken for the
-        next one's.
+        Or one that the camera seemed not to take. A picture may still come: nothing may be fired before the stream was
+        started afresh, or it would be taken for the next one's.
         """
+        if self._doubtful is not None:
+            exposure, self._doubtful = self._doubtful, None
+            return exposure
         if self._outstanding is None or now_ns - self._fired_ns <= self._within_ns:
             return None
         exposure, self._outstanding = self._outstanding, None
@@ -123,7 +133,7 @@ class Exposures:
         outstanding = [] if self._outstanding is None else [self._outstanding]
         for exposure in (*outstanding, *self._waiting):
             self._unjudged(exposure, reason, "no picture was taken")
-        self._outstanding = None
+        self._outstanding = self._doubtful = None
         self._waiting.clear()
 
     def _unjudged(self, exposure: Exposure, reason: Reason, detail: str) -> None:

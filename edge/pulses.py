@@ -26,13 +26,14 @@ MOST_AT_ONCE = 64
 MOST_LOST = 1000
 # By this factor the pause before a burst must be longer than those within; a device's clock is steadier.
 LONGER = 1.1
-# A pause within that is by this factor longer than the one before: whatever was known of the order, it holds no more.
+# A pause within that is by this factor longer than the one before, or than any within: whatever was known of the order,
+# it holds no more. A shot that was lost and that the camera did not count leaves such a pause behind.
 TOO_LONG = 2.0
 
 LOST = "the camera counted a picture that never arrived"
 TOO_FAST = "an edge came while the camera could not take a picture"
 NOT_KNOWN_YET = "which shot it is cannot be told before a burst of this stream came after a longer pause than within"
-OUT_OF_STEP = "the pause within the burst was longer than before it: its pictures are of two parts"
+OUT_OF_STEP = "the pause within the burst was longer than a burst's are: its pictures are of two parts"
 
 
 class Look(NamedTuple):
@@ -57,13 +58,15 @@ class Pulses:
         self._newest: tuple[int, int] | None = None
         # Before this burst; the first of a stream has none that is known.
         self._pause_ns: int | None = None
+        # The longest within the bursts of this stream, as far as they came after a longer one.
+        self._within_ns = 0
         # Whether all of this burst lies as a burst does, and whether one of this stream did.
         self._fits = self._is_certain = False
 
     def end(self, reason: Reason, detail: str) -> list[Look]:
         """The stream is over: what is missing of a burst will not come, and the next stream counts anew."""
-        self._newest = self._surplus = self._pause_ns = None
-        self._is_certain = False
+        self._newest = self._pause_ns = None
+        self._forget_order()
         return self._close(reason, detail)
 
     def see(self, frame_id: int, at_ns: int, edges: int | None = None, lost: Reason = Reason.INCOMPLETE) -> list[Look]:
@@ -78,7 +81,7 @@ class Pulses:
         # After lost frames, how long the pause before this one alone was is not known.
         doubt = self._doubt(elapsed_ns if step == 1 else None)
         if doubt == OUT_OF_STEP:
-            self._is_certain, self._surplus = False, None
+            self._forget_order()
             looks += self._close(Reason.MISSING_VIEW, OUT_OF_STEP)
         looks += self._too_fast(edges, most)
         if self._shot == 0:
@@ -99,11 +102,20 @@ class Pulses:
         """Why this frame may not be the shot of the burst whose turn it is."""
         if self._shot == 0:
             return None
+        if self._is_certain and elapsed_ns is not None and elapsed_ns > self._within_ns * TOO_LONG:
+            return OUT_OF_STEP
         if elapsed_ns is None or self._pause_ns is None:
             return None if self._is_certain else NOT_KNOWN_YET
         if elapsed_ns > self._pause_ns * (TOO_LONG if self._is_certain else LONGER):
             return OUT_OF_STEP
-        return None if self._is_certain or elapsed_ns * LONGER <= self._pause_ns else NOT_KNOWN_YET
+        if elapsed_ns * LONGER <= self._pause_ns:
+            self._within_ns = max(self._within_ns, elapsed_ns)
+            return None
+        return None if self._is_certain else NOT_KNOWN_YET
+
+    def _forget_order(self) -> None:
+        """Which frame a burst begins with is not known any more, nor which of them an edge gave."""
+        self._is_certain, self._surplus, self._within_ns = False, None, 0
 
     def _too_fast(self, edges: int | None, most: int) -> list[Look]:
         """The pulses before this one, if it is a pulse's first frame, that gave no picture and are not told of yet."""

@@ -24,6 +24,7 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from edge.record_log import Full, Located, RecordLog
 from edge.records import Trigger
@@ -88,16 +89,36 @@ class OpenedLog:
     @classmethod
     def create_or_resume(cls, path: Path, camera: str, slots: int = OPENED_SLOTS) -> Self:
         """The writer's log: that of this boot with its records and ids, or a new one."""
-        log = cls(RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES))
+        log = cls._readable(RecordLog.resume(path, camera, slots, OPENED_SLOT_BYTES))
+        if log is None:
+            log = cls(RecordLog.create(path, camera, slots, OPENED_SLOT_BYTES))
         # The last record may stand there without the note behind it.
         log.skip_ids([trigger.trigger_id for trigger in log.read_all()])
         return log
 
     @classmethod
     def attach(cls, path: Path) -> Self | None:
-        """The reader's view of a log, or None while there is none of this boot."""
+        """The reader's view of a log, or None while there is none of this boot that this version can read."""
         log = RecordLog.attach(path)
-        return None if log is None else cls(log)
+        return None if log is None else cls._readable(log)
+
+    @classmethod
+    def _readable(cls, log: RecordLog) -> Self | None:
+        """None, and a word, where another version of this program wrote what this one cannot read."""
+        try:
+            for record in log.records():
+                _decode_trigger(record.body)
+            return cls(log)
+        except msgspec.DecodeError as problem:
+            unanswered = len(log.unfinished()[0])
+            structlog.get_logger().warning(
+                "a trigger log of another version is let go",
+                file=str(log.path),
+                unanswered=unanswered,
+                problem=str(problem),
+            )
+            log.close()
+            return None
 
     @property
     def is_current(self) -> bool:

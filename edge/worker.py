@@ -15,7 +15,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 
@@ -69,6 +71,18 @@ def main() -> int:
     return 0
 
 
+def leave(code: int) -> NoReturn:
+    """End the process, at once where a thread still hangs in a library.
+
+    Code of a library that comes back while the interpreter is taken down around it ends in an abort.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def context_of(name: str, birth: dict[str, int]) -> WorkerContext:
     """The worker's context from what the supervisor wrote on its command line."""
     with open(birth["station"]) as handle:
@@ -90,4 +104,4 @@ def die_with_parent(supervisor: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -131,13 +131,17 @@ class Bench:
         self.capture._grabber.start()
         self.publish = self.link("publish")
         self.until(lambda: self.heard(self.control, WantRing), "it asks for its ring")
-        memory = ring.create("ring", SLOTS, FRAME_BYTES)
-        self.control.send(Grant(camera="left", slots=SLOTS, slot_bytes=FRAME_BYTES), descriptor=memory)
-        os.close(memory)
+        self.grant(FRAME_BYTES)
         self.inspection = self.link("inspection")
         self.inspection.send(Hello(held=()))
         self.until(lambda: self.camera.starts == 1, "it streams")
         self.turn()
+
+    def grant(self, slot_bytes: int) -> None:
+        """A ring for frames of this size."""
+        memory = ring.create("ring", SLOTS, slot_bytes)
+        self.control.send(Grant(camera="left", slots=SLOTS, slot_bytes=slot_bytes), descriptor=memory)
+        os.close(memory)
 
     def link(self, peer: str) -> Channel:
         ours, theirs = pair()

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.cameras.camera import CameraLost, CameraStalled
 from edge.channel import Channel, pair
-from edge.messages import Link
+from edge.messages import Link, WantRing
 from edge.records import Reason
-from tests.capture_bench import DEADLINE_MS, SLOTS, Bench, Connect, benches
+from tests.capture_bench import DEADLINE_MS, FRAME_BYTES, INFO, SLOTS, Bench, Connect, TinyCamera, benches
 
 Make = Callable[..., Bench]
 
@@ -97,6 +98,35 @@ def test_a_picture_that_never_comes_starts_the_stream_afresh(bench: Bench) -> No
     assert bench.until(bench.frames, "the next trigger has its own picture") == [2]
 
 
+def test_a_picture_of_a_trigger_that_seemed_to_fail_is_not_the_next_one_s(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The camera took it, and its word of that was lost."""
+    bench.send_trigger(1)
+    bench.send_trigger(2)
+    with monkeypatch.context() as unanswered:
+        unanswered.setattr(bench.camera, "trigger", seems_to_fail(bench.camera))
+        bench.turn()
+        bench.camera.picture()
+        bench.until(lambda: bench.camera.starts == 2 and bench.capture._is_streaming, "the stream starts afresh")
+    assert bench.frames() == []
+    assert bench.answers() == {1: Reason.CAMERA_DOWN, 2: Reason.CAMERA_DOWN}
+    bench.fire(3)
+    bench.camera.picture()
+    assert bench.until(bench.frames, "the next has its own") == [3]
+
+
+def seems_to_fail(camera: TinyCamera) -> Callable[[], None]:
+    """Takes each picture, but says of the first that it did not."""
+
+    def trigger() -> None:
+        camera.triggered += 1
+        if camera.triggered == 1:
+            raise CameraLost("no answer to a trigger")
+
+    return trigger
+
+
 def test_a_camera_that_is_lost_is_answered_for(bench: Bench) -> None:
     bench.fire(1)
     bench.fire(2)
@@ -118,6 +148,24 @@ def test_a_camera_that_stalls_is_answered_for_once(bench: Bench) -> None:
     answered += bench.unjudged()
     assert answered == [(1, "left", Reason.CAMERA_DOWN), (2, "left", Reason.CAMERA_DOWN)]
     assert bench.camera.starts == 2, "what was given up once is not given up again"
+
+
+def test_a_frame_that_waits_for_inspection_is_answered_for_when_its_ring_goes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The camera comes back with larger frames while inspection is dead."""
+    bench.inspection.close()
+    bench.fire(1)
+    bench.camera.picture()
+    bench.until(lambda: bench.capture._handover and bench.capture._handover.taken, "it waits")
+    larger = msgspec.structs.replace(INFO, frame_bytes=2 * FRAME_BYTES)
+    monkeypatch.setattr(bench.camera, "open", lambda: larger)
+    bench.camera.coming.put(CameraLost("unplugged"))
+    bench.until(lambda: bench.heard(bench.control, WantRing), "it asks for a larger ring")
+    bench.grant(2 * FRAME_BYTES)
+    assert bench.until(bench.unjudged, "it is answered") == [(1, "left", Reason.CAMERA_DOWN)]
+    assert bench.dropped() == {("capture", Reason.CAMERA_DOWN): 1}
+    bench.until(lambda: bench.camera.starts == 2, "it streams into the larger one")
 
 
 def test_free_running_frames_of_a_stream_that_settles_are_dropped_before_anything_is_promised(make: Make) -> None:

@@ -100,6 +100,29 @@ def test_a_part_is_never_made_of_shots_of_two(made: tuple[int, list[tuple[Taken,
         assert of == [Taken(of[0].burst, shot) for shot in range(shots)], "which could pass"
 
 
+@given(
+    shots=st.integers(2, 4),
+    within_ms=st.integers(2, 20),
+    pauses=st.lists(st.floats(2.1, 50), min_size=4, max_size=8),
+    data=st.data(),
+)
+def test_nor_where_the_camera_did_not_count_a_shot_that_it_lost(
+    shots: int, within_ms: int, pauses: list[float], data: st.DataObject
+) -> None:
+    """A camera whose own memory is full may drop a picture before it numbers it: by the ids alone none is missing."""
+    lost = data.draw(st.integers(2 * shots, len(pauses) * shots - 1), label="frame")
+    pulses, at_ns, frame_id, shown = Pulses(shots), 0, 0, list[tuple[Look, Taken]]()
+    for number in range(len(pauses) * shots):
+        burst, shot = divmod(number, shots)
+        at_ns += round(within_ms * MS * (1 if shot else pauses[burst]))
+        if number != lost:
+            frame_id += 1
+            shown.append((pulses.see(frame_id, at_ns)[-1], Taken(burst, shot)))
+    for pulse in {look.pulse for look, _ in shown}:
+        of = [taken for look, taken in shown if look.pulse == pulse and look.reason is None]
+        assert len(of) < shots or of == [Taken(of[0].burst, shot) for shot in range(shots)]
+
+
 @given(shots=st.integers(1, 4), count=st.integers(2, 20), within_ms=st.integers(1, 20), pause=st.floats(1.2, 50))
 @example(shots=2, count=3, within_ms=10, pause=1.2)
 def test_whole_bursts_with_a_pause_between_are_all_judged_but_the_first(

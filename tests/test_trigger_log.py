@@ -10,6 +10,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,31 @@ def test_a_new_writer_goes_on_with_records_and_ids(tmp_path):
     assert all(map(reader.is_handed, (1, 2)))
     again.surrender_ids()
     assert OpenedLog.create_or_resume(path, "left").next_id() is None
+
+
+def test_what_another_version_wrote_is_let_go_with_a_word(tmp_path, capsys):
+    """After a roll-back, say: its process would die of it again and again."""
+    path = tmp_path / "log"
+    writer = OpenedLog.create_or_resume(path, "left")
+    writer.add_ids(1, 4)
+    writer.append(values.trigger(1))
+    writer._log.append(msgspec.msgpack.encode(msgspec.to_builtins(values.trigger(2)) | {"of_tomorrow": 1}))
+    writer.close()
+    assert OpenedLog.attach(path) is None
+    said = capsys.readouterr().out
+    assert "of_tomorrow" in said and str(path) in said
+    again = OpenedLog.create_or_resume(path, "left")
+    assert again.wants_ids and again.read_all() == []
+    reader = OpenedLog.attach(path)
+    assert reader is not None and reader.read_unclosed() == []
+
+
+def test_a_log_of_the_version_before_is_read(tmp_path):
+    path = tmp_path / "log"
+    before = msgspec.to_builtins(values.trigger(2))
+    del before["is_timed"]
+    OpenedLog.create_or_resume(path, "left")._log.append(msgspec.msgpack.encode(before))
+    assert OpenedLog.create_or_resume(path, "left").read_all() == [values.trigger(2)]
 
 
 def test_an_id_whose_record_was_written_before_the_note_is_not_given_again(tmp_path, monkeypatch):

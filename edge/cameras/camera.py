@@ -70,8 +70,8 @@ class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):
 class CapturedFrame(msgspec.Struct, frozen=True, kw_only=True):
     """A filled buffer. `frame_id` counts up without wrapping; a step of more than 1 is a lost frame.
 
-    `host_timestamp_ns` is CLOCK_MONOTONIC when the frame was complete, `started_ns` when its exposure began, as far as
-    can be told. `trigger_count` is the camera's count of its input's edges up to this frame, without wrapping; a step of
+    `host_timestamp_ns` is CLOCK_MONOTONIC when the frame was complete, `started_ns` when its trigger came or its exposure
+    began, as far as can be told. `trigger_count` is the camera's count of its input's edges up to this frame, without wrapping; a step of
     more than the frames between is edges without a picture. `used_bytes`: of a frame whose length varies (MJPEG).
     `settling` and `repeats` (the picture before, to the last bit) are the grabber's to set. `label` is what the
     simulation drew, for tests only.

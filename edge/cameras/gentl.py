@@ -188,30 +188,36 @@ class GentlCamera(NodemapCamera):
         try:
             # Of a payload that has no picture in it there are no components.
             components = getattr(fetched.payload, "components", ())
-            data = components[0].data if components else None
-            return self._frame(int(fetched.module.frame_id), time.monotonic_ns(), data)
+            picture = self._picture(fetched.module, components[0]) if components else None
+            return self._frame(int(fetched.module.frame_id), time.monotonic_ns(), picture)
         finally:
             fetched.queue()
 
-    def _frame(self, device_id: int | None, now_ns: int, data: NDArray[np.generic] | None) -> CapturedFrame | None:
+    def _picture(self, buffer: Any, component: Any) -> NDArray[np.uint8] | None:
+        """The bytes as they came, None of another size. harvesters' own `data` is unpacked, and padded lines stay so."""
+        info = self._opened_info()
+        if (component.width, component.height) != (info.width, info.height):
+            return None
+        sent = np.frombuffer(buffer.raw_buffer, np.uint8)[component.data_offset :]
+        return without_padding(sent, info.height, info.frame_bytes, int(component.x_padding))
+
+    def _frame(self, device_id: int | None, now_ns: int, picture: NDArray[np.uint8] | None) -> CapturedFrame | None:
         frame_id = self._ids.advance(device_id)
         slot = None if frame_id is None else self._free.take()
         if slot is None or frame_id is None:
             self._dropped += 1
             return None
-        needed, flat = self._opened_info().frame_bytes, None if data is None else data.reshape(-1).view(np.uint8)
-        complete = flat is not None and flat.size >= needed
-        if flat is not None and complete:
-            np.copyto(self._buffers[slot][:needed], flat[:needed])
+        if picture is not None:
+            np.copyto(self._buffers[slot][: picture.size], picture)
         self._frames += 1
-        self._incomplete += not complete
+        self._incomplete += picture is None
         return CapturedFrame(
             slot=slot,
             frame_id=frame_id,
             host_timestamp_ns=now_ns,
             host_timestamp_utc_ns=time.time_ns(),
             device_timestamp_ns=None,
-            complete=complete,
+            complete=picture is not None,
             started_ns=self._started_ns(now_ns),
         )
 
@@ -233,6 +239,17 @@ class GentlCamera(NodemapCamera):
         """A step of letting go, which a device that is gone does not answer."""
         with suppress(library("genicam.gentl", "gentl").GenericException):
             call()
+
+
+def without_padding(sent: NDArray[np.uint8], height: int, frame_bytes: int, padding: int) -> NDArray[np.uint8] | None:
+    """The flat `frame_bytes` of a picture whose lines each end with so many bytes of nothing; None where some lack."""
+    line_bytes, rest = divmod(frame_bytes, height)
+    stride = line_bytes + padding
+    if not padding:
+        return sent[:frame_bytes] if sent.size >= frame_bytes else None
+    if rest or sent.size < stride * height:
+        return None
+    return sent[: stride * height].reshape(height, stride)[:, :line_bytes].reshape(-1)
 
 
 def _callback(core: Any, call: Callable[[], None]) -> Any:

@@ -2,7 +2,7 @@
 
 `gige_opening` reaches and sets the device. At `start` come the stream, its receive buffer enlarged before the first
 packet, the slots lent, AcquisitionStart; `gige_reception` hands over what arrives. The same code serves USB3 Vision by
-libaravis, where packets and receive buffer do not exist; it has not met such a camera.
+libaravis, where packets and receive buffer do not exist; it has met one made of software only.
 
 That a silent device is gone is seen by a question of its own, since the library's notice comes after 5.9 s; after it
 the device must be opened again even if frames still flow. A device that answers and sends nothing is its caller's to
@@ -49,6 +49,9 @@ _COMMAND_LIMIT_S = 1.0
 # Each step of leaving a device that is gone costs the library 2.5 s; beyond this it goes on without the caller. The
 # three steps together stay within what a caller allows.
 _TEARDOWN_LIMIT_S = 0.7
+# A stream of USB3 Vision ends when the transfer that it waits for does: after the time that the camera claims for an
+# answer, up to 1 s. Until then it holds the camera.
+_USB_STREAM_LIMIT_S = 1.1
 # What a picture's transfer takes at most on a link that keeps up, for a camera that does not tell its exposure.
 _UNKNOWN_PICTURE_NS = 1_000_000_000
 
@@ -103,7 +106,8 @@ class GigeCamera:
             self._stream.lend(buffers, needed)
             tick_hz = device.tick_hz() if device.is_gige else 0
             counter = self._counter(device, self._stream)
-            self._reception = Reception(self._stream, counter, self._opened_info().exposure_s, tick_hz)
+            delay_s = 0.0 if self._trigger.mode == "free" else trigger_delay_s(device)
+            self._reception = Reception(self._stream, counter, self._opened_info().exposure_s, delay_s, tick_hz)
             device.execute("AcquisitionStart")
 
     def next(self, timeout_s: float) -> CapturedFrame | None:
@@ -167,7 +171,8 @@ class GigeCamera:
         self._stream = None
         if self._gone is None:
             finishes(_TEARDOWN_LIMIT_S, self._end_acquisition)
-        finishes(_TEARDOWN_LIMIT_S, lambda: stream.close(held))
+        is_usb = self._device is not None and not self._device.is_gige
+        finishes(_USB_STREAM_LIMIT_S if is_usb else _TEARDOWN_LIMIT_S, lambda: stream.close(held))
 
     def close(self) -> None:
         """Let the device go. Safe to call twice."""

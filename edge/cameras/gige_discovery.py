@@ -7,6 +7,7 @@ import msgspec
 from edge.cameras import gvcp
 from edge.cameras.aravis import Library
 from edge.cameras.camera import Found
+from edge.cameras.usb_claim import is_claimed
 
 _GIGE = "GigEVision"
 
@@ -47,7 +48,7 @@ def _found(device: Listed) -> Found:
         model=device.model,
         serial=device.serial,
         name=gvcp.user_defined_name(device.key) if device.is_gige else "",
-        is_busy=bool(gvcp.is_controlled(device.key)) if device.is_gige else False,
+        is_busy=bool(gvcp.is_controlled(device.key)) if device.is_gige else is_claimed(device.serial),
         aliases=(device.library_id, device.hardware_id),
     )
 

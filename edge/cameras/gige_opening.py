@@ -13,8 +13,9 @@ from edge.cameras.aravis import AravisError, Library
 from edge.cameras.aravis_device import Device, FeatureKind
 from edge.cameras.camera import CameraAbsent, CameraBusy, CameraConfigError, CameraInfo
 from edge.cameras.genicam_settings import apply_settings, exposure_s, period_s
-from edge.cameras.gige_discovery import find, is_ip
+from edge.cameras.gige_discovery import Listed, find, is_ip
 from edge.cameras.gige_transport import has_chunks, set_chunks, set_packets
+from edge.cameras.usb_claim import is_claimed
 from edge.images import frame_bytes
 from edge.pixel_formats import PIXEL_FORMATS
 
@@ -38,7 +39,11 @@ def reach(library: Library, name: str, address: str) -> tuple[Device, str | None
     """
     known = address
     if not is_ip(address):
-        known = _key_of(library, name, address)
+        device = _device_of(library, name, address)
+        # A device that libaravis cannot open because it is in use may end the process (0.8.26).
+        if not device.is_gige and is_claimed(device.serial):
+            raise CameraBusy(f"camera {name}: another program uses {address}, or has not let it go yet")
+        known = device.key
     ip_address = known if is_ip(known) else None
     if ip_address is not None:
         controlled = gvcp.is_controlled(ip_address)
@@ -52,14 +57,14 @@ def reach(library: Library, name: str, address: str) -> tuple[Device, str | None
         raise CameraAbsent(f"camera {name}: {error}") from None
 
 
-def _key_of(library: Library, name: str, address: str) -> str:
+def _device_of(library: Library, name: str, address: str) -> Listed:
     found = find(library, address)
     if not found:
         raise CameraAbsent(f"camera {name}: no GigE Vision or USB3 Vision device answers as {address}")
     if len(found) > 1:
         said = ", ".join(f"{device.key} (serial {device.serial})" for device in found)
         raise CameraConfigError(f"cameras.{name}.address = {address!r}: several devices answer as that: {said}")
-    return found[0].key
+    return found[0]
 
 
 def configure(

@@ -68,14 +68,17 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 class Reception:
     """Hands over what a stream filled. `next` is for one thread; `release` may come from another.
 
-    `exposure_s` is that of the frames to come; `tick_hz` is what the device's time in chunk data counts, 0 for ns.
+    `exposure_s` is that of the frames to come, `delay_s` from a trigger to its exposure; `tick_hz` is what the device's
+    time in chunk data counts, 0 for ns.
     """
 
-    def __init__(self, stream: Stream, counter: EdgeCounter, exposure_s: float | None, tick_hz: int) -> None:
+    def __init__(
+        self, stream: Stream, counter: EdgeCounter, exposure_s: float | None, delay_s: float, tick_hz: int
+    ) -> None:
         self._stream = stream
         self._counter = counter
         self._tick_hz = tick_hz
-        self.exposure_s = exposure_s
+        self.exposure_s, self._delay_s = exposure_s, delay_s
         self._ids = FrameIds()
         self.held: set[int] = set()
         self._frames = self._incomplete = self._nameless = 0
@@ -143,12 +146,12 @@ class Reception:
         return Times(complete_ns=complete_ns, complete_utc_ns=complete_utc_ns, arrival_ns=now_ns - age_ns)
 
     def _started_ns(self, buffer: FilledBuffer, times: Times) -> int | None:
-        """A camera sends a picture's first packet when its exposure is over."""
+        """When its trigger came: a camera sends a picture's first packet when its exposure is over."""
         told_us = self._stream.chunk(buffer.index, "ChunkExposureTime")
         exposure_s = self.exposure_s if told_us is None else told_us / 1e6
         if exposure_s is None or times.arrival_ns is None:
             return None
-        return times.arrival_ns - round(exposure_s * 1e9)
+        return times.arrival_ns - round((exposure_s + self._delay_s) * 1e9)
 
     def _device_ns(self, buffer: FilledBuffer) -> int | None:
         ticks = self._stream.chunk(buffer.index, "ChunkTimestamp")

@@ -3,6 +3,8 @@
 import importlib.util
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from edge.camera_config import GentlCamera as Config
 from edge.cameras.camera import CameraAbsent, CameraBusy, CameraConfigError, CameraLost
 from edge.cameras.discovery import state_of
-from edge.cameras.gentl import GentlCamera, discover
+from edge.cameras.gentl import GentlCamera, discover, without_padding
 from tests.cameras.contract import CameraContract, MakeCamera, streaming
 from tests.cameras.untriggered import Untriggered
 from tests.needs import needs_module
@@ -143,6 +145,34 @@ def test_frames_that_harvesters_throws_away_are_handed_over_as_incomplete() -> N
         assert stream.camera._taken(None).complete is False
         stats = stream.camera.stats()
     assert (stats.frames, stats.incomplete) == (len(held) + 2, 1) and before.complete
+
+
+def test_padding_is_left_out_and_what_is_too_short_is_no_picture() -> None:
+    sent = np.arange(3 * 5, dtype=np.uint8)
+    assert without_padding(sent, 3, 15, 0).tolist() == sent.tolist()
+    assert without_padding(sent, 3, 12, 1).tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13]
+    assert without_padding(sent, 2, 12, 0).tolist() == list(range(12))
+    assert without_padding(sent, 4, 16, 0) is without_padding(sent, 3, 15, 1) is without_padding(sent, 2, 7, 1) is None
+
+
+class Padded(NamedTuple):
+    """What a producer says of where a picture lies in its buffer."""
+
+    width: int = 128
+    height: int = 100
+    data_offset: int = 4
+    x_padding: int = 2
+
+
+def test_a_picture_is_its_bytes_as_they_came() -> None:
+    with streaming(maker()) as stream:
+        needed = stream.info.frame_bytes
+        lines = np.random.default_rng(1).integers(0, 256, (100, 130), np.uint8)
+        buffer = SimpleNamespace(raw_buffer=bytes(4) + lines.tobytes() + bytes(100))
+        picture = stream.camera._picture(buffer, Padded())
+        assert picture.size == needed and (picture.reshape(100, 128) == lines[:, :128]).all()
+        assert stream.camera._picture(buffer, Padded(width=64)) is None
+        assert stream.camera._picture(SimpleNamespace(raw_buffer=bytes(needed - 1)), Padded(x_padding=0)) is None
 
 
 def test_frames_that_are_thrown_away_before_the_first_whole_one_cost_no_slot() -> None:

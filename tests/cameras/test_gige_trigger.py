@@ -162,6 +162,9 @@ def test_a_picture_that_is_delayed_is_no_edge_without_one(wire: WireCamera) -> N
             # The counter is read, and the picture comes long after exposure, transfer and slack.
             frames += stream.take(1)
     assert [frame.trigger_count for frame in frames] == [1, 2, 3]
+    # Its time is that of the edge: the line waits for its answer from there on.
+    for frame in frames:
+        assert frame.started_ns is not None and frame.host_timestamp_ns - frame.started_ns >= 900_000_000
 
 
 def test_the_counter_is_followed_on_a_line_that_is_never_quiet(
