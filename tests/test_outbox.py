@@ -132,7 +132,7 @@ def test_a_block_whose_ids_all_have_events_is_let_go(tmp_path):
 def test_late_results_are_kept_once(tmp_path):
     with Outbox(tmp_path / "outbox", "run") as outbox:
         for arrived_ns in (5, 6):
-            outbox.add_late(Late(trigger_id=1, camera="left", verdict=PASS, arrived_ns=arrived_ns))
+            outbox.add_late(Late(trigger_id=1, view="left", verdict=PASS, arrived_ns=arrived_ns))
         assert outbox._db.execute("SELECT COUNT(*) FROM late").fetchone() == (1,)
 
 
