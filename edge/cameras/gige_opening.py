@@ -40,7 +40,7 @@ def reach(library: Library, name: str, address: str) -> tuple[Device, str | None
     known = address
     if not is_ip(address):
         device = _device_of(library, name, address)
-        # A device that libaravis cannot open because it is in use may end the process (0.8.26).
+        # libaravis finds it out by failing, leaves its device half made, and GLib complains (0.8.26).
         if not device.is_gige and is_claimed(device.serial):
             raise CameraBusy(f"camera {name}: another program uses {address}, or has not let it go yet")
         known = device.key

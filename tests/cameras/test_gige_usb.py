@@ -1,6 +1,6 @@
 """The way of a device that is not on a network, which is USB3 Vision's, with the device that libaravis simulates itself.
 
-No USB3 Vision camera was there: what these show is that nothing of GigE Vision is asked of a device that is none.
+What these show is that nothing of GigE Vision is asked of a device that is none; USB itself is in `tests/hardware`.
 """
 
 import ctypes
