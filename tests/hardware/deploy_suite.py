@@ -2,6 +2,7 @@
 after. The camera is a USB3 Vision device in name alone. Run by `vivid.sh`, in its virtual machine.
 """
 
+import contextlib
 import os
 import shutil
 import struct
@@ -59,6 +60,16 @@ def udev() -> Iterator[None]:
     rules = Path("/run/udev/rules.d")
     rules.mkdir(parents=True, exist_ok=True)
     shutil.copy(DEPLOY / "udev" / "60-goldline.rules", rules)
+    try:
+        with udev_daemon():
+            yield
+    finally:
+        shutil.rmtree("/run/udev/rules.d")
+
+
+@contextlib.contextmanager
+def udev_daemon() -> Iterator[None]:
+    """udev with the rules that there are."""
     daemon = subprocess.Popen(["/lib/systemd/systemd-udevd"], env=ANYWHERE)
     try:
         ping = ["udevadm", "control", "--ping"]
@@ -67,7 +78,6 @@ def udev() -> Iterator[None]:
     finally:
         daemon.terminate()
         daemon.wait()
-        shutil.rmtree("/run/udev/rules.d")
 
 
 def access(machine: Machine) -> Status:

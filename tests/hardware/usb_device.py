@@ -6,6 +6,7 @@ answers. To everything above it (uvcvideo, libusb) the device is as real as one 
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 import threading
@@ -19,8 +20,11 @@ _SUBMIT, _UNLINK, _SUBMITTED, _UNLINKED = 1, 2, 3, 4
 _HEADER_BYTES = 48
 _HIGH_SPEED, _PORT, _DEVICE_ID = 3, 0, 2
 GET_DESCRIPTOR, _SET_CONFIGURATION, _SET_INTERFACE, _CLEAR_FEATURE, _GET_STATUS = 0x06, 0x09, 0x0B, 0x01, 0x00
+_SET_FEATURE = 0x03
 # How long the kernel may take to let go of a device that was unplugged.
 _LEAVE_S = 10.0
+# While what the host said is being heard.
+_TURN_S = 0.001
 
 # (request type, request, value, index, length, data) of a control transfer: the answer, or None to refuse.
 Control = Callable[[int, int, int, int, int, bytes], bytes | None]
@@ -68,24 +72,34 @@ class UsbDevice:
         """Gone, in the middle of whatever there is."""
         with self._changed:
             link, self._socket = self._socket, None
-        if link is not None:
-            link.shutdown(socket.SHUT_RDWR)  # the thread that listens to it closes it
+            if link is not None:
+                link.shutdown(socket.SHUT_RDWR)  # the thread that listens to it closes it
 
     def send(self, endpoint: int, data: bytes, until_s: float) -> bool:
-        """One transfer to the host, which must ask for at least as much. False when it did not ask in time."""
+        """One transfer to the host, which is told if it asked for less. False when it did not ask in time."""
         with self._changed:
-            left_s = max(0.0, until_s - time.monotonic())
-            if not self._changed.wait_for(lambda: self._waiting[endpoint], left_s) or time.monotonic() > until_s:
-                return False
+            while not self._waiting[endpoint] or self._has_more_to_say():
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(left_s, _TURN_S) if self._waiting[endpoint] else left_s)
             sequence, room = self._waiting[endpoint].popleft()
-            assert len(data) <= room, (len(data), room)
-            self._answer(sequence, 0, data)
+            self._answer(sequence, 0 if len(data) <= room else -errno.EOVERFLOW, data[:room])
             return True
+
+    def _has_more_to_say(self) -> bool:
+        """Whether the host said something that was not heard yet, such as that it does not ask any more."""
+        return self._socket is not None and bool(select.select([self._socket], [], [], 0)[0])
 
     def _serve(self, link: socket.socket) -> None:
         with link, contextlib.suppress(OSError):  # unplugged meanwhile
-            while (header := _exactly(link, _HEADER_BYTES)) is not None and link is self._socket:
-                self._hear(link, header)
+            while link is self._socket:
+                select.select([link], [], [])
+                with self._changed:
+                    header = _exactly(link, _HEADER_BYTES)
+                    if header is None:
+                        return
+                    self._hear(link, header)
 
     def _hear(self, link: socket.socket, header: bytes) -> None:
         command, sequence, _device, is_in, endpoint = struct.unpack(">5I", header[:20])
@@ -129,7 +143,8 @@ class UsbDevice:
             return self._descriptors.get(value)
         if request == _GET_STATUS:
             return b"\0\0"
-        return b"" if request in (_SET_CONFIGURATION, _SET_INTERFACE, _CLEAR_FEATURE) else None
+        known = (_SET_CONFIGURATION, _SET_INTERFACE, _CLEAR_FEATURE, _SET_FEATURE)
+        return b"" if request in known else None
 
     def _answer(self, sequence: int, status: int, data: bytes, length: int | None = None) -> None:
         used = len(data) if length is None else length
