@@ -102,7 +102,7 @@ def test_every_pulse_of_the_line_has_one_event_whatever_becomes_of_its_picture(t
         reasons = [str(event.data.reason) for event in answered(listener, daemon, 14)]
         assert reasons[10:] == ["incomplete"] * 3 + ["None"]
         # Pulses faster than the camera: they are counted where the line is quiet, and told with the next picture.
-        train = camera.order("pulse 12 120")
+        train = camera.order("pulse 12 500")
         assert train["missed"] > 0, train
         time.sleep(2.0)
         camera.order("pulse")

@@ -100,7 +100,7 @@ def test_what_another_version_wrote_is_let_go_with_a_word(tmp_path, capsys):
     writer._log.append(msgspec.msgpack.encode(msgspec.to_builtins(values.trigger(2)) | {"of_tomorrow": 1}))
     writer.close()
     assert OpenedLog.attach(path) is None
-    said = capsys.readouterr().out
+    said = "".join(capsys.readouterr())
     assert "of_tomorrow" in said and str(path) in said
     again = OpenedLog.create_or_resume(path, "left")
     assert again.wants_ids and again.read_all() == []
