@@ -26,9 +26,11 @@ MOST_AT_ONCE = 64
 MOST_LOST = 1000
 # By this factor the pause before a burst must be longer than those within; a device's clock is steadier.
 LONGER = 1.1
-# A pause within that is by this factor longer than the one before, or than any within: whatever was known of the order,
-# it holds no more. A shot that was lost and that the camera did not count leaves such a pause behind.
+# A pause within that is by this factor longer than the one before: whatever was known of the order, it holds no more.
 TOO_LONG = 2.0
+# So with one that is by this factor longer than any within was: a shot that was lost and that the camera did not count
+# leaves a pause twice as long behind.
+GAPING = 1.5
 
 LOST = "the camera counted a picture that never arrived"
 TOO_FAST = "an edge came while the camera could not take a picture"
@@ -102,7 +104,7 @@ class Pulses:
         """Why this frame may not be the shot of the burst whose turn it is."""
         if self._shot == 0:
             return None
-        if self._is_certain and elapsed_ns is not None and elapsed_ns > self._within_ns * TOO_LONG:
+        if self._is_certain and elapsed_ns is not None and elapsed_ns > self._within_ns * GAPING:
             return OUT_OF_STEP
         if elapsed_ns is None or self._pause_ns is None:
             return None if self._is_certain else NOT_KNOWN_YET
