@@ -16,6 +16,8 @@ MOST_VIEWS = 8
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 FeatureValue = bool | int | float | str
 Features = dict[str, FeatureValue]
+# SFNC's exposure time and its name of before 2008, both in us.
+EXPOSURE_TIMES = ("ExposureTime", "ExposureTimeAbs")
 
 
 class Section(BaseModel):

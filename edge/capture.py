@@ -22,7 +22,7 @@ from edge.config import runtime_directory
 from edge.errors import GoldlineError
 from edge.exposures import Exposure, Exposures, shots_of
 from edge.follower import Follower
-from edge.grabber import Down, Grabber, Streaming
+from edge.grabber import Down, Grabber
 from edge.handover import Handover, Waiting
 from edge.messages import Grant, Link, Stop, WantRing
 from edge.metrics import State
@@ -184,18 +184,21 @@ class Capture:
                 case CameraInfo():
                     self._opened = happening
                     self._logger.info("camera open", model=happening.model, serial=happening.serial)
-                case Streaming():
-                    self._is_streaming = True
-                    self._tally.streams()
-                    if self._follower is not None:
-                        self._follower.begin(self._handover)
                 case CapturedFrame():
                     self._take(happening)
                 case Down():
                     self._camera_is_down(happening)
                 case CameraState():
                     self._tally.show(happening)
+                    if happening is CameraState.STREAMING:
+                        self._streams()
         self._lend_ring()
+
+    def _streams(self) -> None:
+        self._is_streaming = True
+        self._tally.streams()
+        if self._follower is not None:
+            self._follower.begin(self._handover)
 
     def _camera_is_down(self, down: Down) -> None:
         if down.fatal and not self._tally.has_streamed:

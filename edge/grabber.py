@@ -51,10 +51,6 @@ TEARDOWN_S = 3.0
 NEXT_TIMEOUT_S = 0.1
 
 
-class Streaming:
-    """The camera streams into the lent buffers."""
-
-
 class Down:
     """The camera is not there. `fatal`: its settings are refused, and trying again will not help.
 
@@ -65,7 +61,7 @@ class Down:
         self.cause, self.fatal, self.is_news = cause, isinstance(cause, CameraConfigError), is_news
 
 
-Happening = CameraInfo | Streaming | CapturedFrame | Down | CameraState
+Happening = CameraInfo | CapturedFrame | Down | CameraState
 
 
 def pause_s(failures: int, jitter: float, *, is_busy: bool = False) -> float:
@@ -209,7 +205,6 @@ class Grabber:
         watched.start()
         self._set_live(watched)
         self._tell(CameraState.STREAMING)
-        self._tell(Streaming())
         while not (self._stopping.is_set() or self._reopening.is_set()):
             self._may_take(CALL_S)
             if (frame := watched.next(NEXT_TIMEOUT_S)) is not None:

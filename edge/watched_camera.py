@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera_config import CameraConfig, FeatureValue
+from edge.camera_config import EXPOSURE_TIMES, CameraConfig, FeatureValue
 from edge.cameras.camera import Camera, CameraInfo, CapturedFrame
 from edge.images import frame_bytes
 from edge.liveness import Liveness, rules_for
@@ -23,8 +23,6 @@ Pixels = NDArray[np.uint8]
 # Bytes of one pixel, or of few together, in every pixel format divide this; so a picture in one colour repeats itself
 # at this distance.
 PIXELS_APART_BYTES = 12
-# SFNC's exposure time and its name of before 2008, in us.
-EXPOSURE_US = frozenset({"ExposureTime", "ExposureTimeAbs"})
 # NumPy compares without an early end; the library's function ends at the first difference and lets the interpreter go.
 _memcmp = ctypes.CDLL(None).memcmp
 _memcmp.argtypes, _memcmp.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
@@ -116,7 +114,7 @@ class WatchedCamera:
     def prepare(self, features: Mapping[str, FeatureValue]) -> None:
         """Set what the next shot needs. Raises CameraLost or CameraConfigError."""
         self._camera.prepare(features)
-        for name in EXPOSURE_US & features.keys():
+        for name in features.keys() & EXPOSURE_TIMES:
             if self._liveness is not None:
                 self._liveness.exposes(float(features[name]) / 1e6)
 

@@ -26,7 +26,6 @@ from edge.grabber import (
     Down,
     Grabber,
     Happening,
-    Streaming,
     pause_s,
 )
 
@@ -137,7 +136,7 @@ def test_a_camera_goes_from_opening_to_streaming_and_when_opened_anew_through_th
         hearer = Hearer(grabber)
         for _ in range(2):
             frames: list[Happening] = []
-            hearer.until(lambda happening: isinstance(happening, Streaming))
+            hearer.until(lambda happening: happening is CameraState.STREAMING)
             while len(frames) < 5:
                 frames.append(hearer.until(lambda happening: isinstance(happening, CapturedFrame)))
             # Each start of the stream settles anew.

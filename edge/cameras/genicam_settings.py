@@ -9,7 +9,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from edge.camera_config import FeatureValue, GenicamCamera, ShotConfig, TriggerConfig
+from edge.camera_config import EXPOSURE_TIMES, FeatureValue, GenicamCamera, ShotConfig, TriggerConfig
 from edge.cameras.aravis import AravisError
 from edge.cameras.aravis_device import FeatureKind
 from edge.cameras.camera import CameraConfigError
@@ -64,7 +64,7 @@ def apply_settings(
 
 def exposure_s(device: GenicamDevice) -> float | None:
     """The exposure that is set now, under its name in SFNC or the older one; both are in microseconds."""
-    exposure_us = _number(device, "ExposureTime", "ExposureTimeAbs")
+    exposure_us = _number(device, *EXPOSURE_TIMES)
     return None if exposure_us is None else exposure_us / 1e6
 
 

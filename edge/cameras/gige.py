@@ -105,8 +105,8 @@ class GigeCamera:
             self._expect_pictures(self._stream)
             self._stream.lend(buffers, needed)
             tick_hz = device.tick_hz() if device.is_gige else 0
-            counter = self._counter(device, self._stream)
             delay_s = 0.0 if self._trigger.mode == "free" else trigger_delay_s(device)
+            counter = self._counter(device, self._stream, delay_s)
             self._reception = Reception(self._stream, counter, self._opened_info().exposure_s, delay_s, tick_hz)
             device.execute("AcquisitionStart")
 
@@ -185,7 +185,7 @@ class GigeCamera:
 
     # --- streaming
 
-    def _counter(self, device: Device, stream: Stream) -> EdgeCounter:
+    def _counter(self, device: Device, stream: Stream, delay_s: float) -> EdgeCounter:
         if self._trigger.counter is None:
             return NoCounter()
         pictures_for_each = max(1, len(self._settings.shots))
@@ -193,7 +193,7 @@ class GigeCamera:
             return ChunkCounter(stream, pictures_for_each)
         exposure = self._opened_info().exposure_s
         picture_ns = _UNKNOWN_PICTURE_NS if exposure is None else round(exposure * 1e9)
-        picture_ns += round(trigger_delay_s(device) * 1e9)
+        picture_ns += round(delay_s * 1e9)
         value = resolve(device, f"cameras.{self._name}.trigger.counter", f"CounterValue[{self._trigger.counter}]")
         return RegisterCounter(device, value, picture_ns, pictures_for_each)
 

@@ -128,10 +128,6 @@ class Nodemap:
         """Whether the feature cannot be written as the device is set now."""
         return self._access(name) == _READ_ONLY
 
-    def is_write_only(self, name: str) -> bool:
-        """Whether the feature has no value to read."""
-        return self._access(name) == _WRITE_ONLY
-
     def similar_features(self, name: str) -> list[str]:
         """The names of its features closest to `name`, best first."""
         return difflib.get_close_matches(name, self.description.names())

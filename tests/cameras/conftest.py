@@ -7,11 +7,28 @@ import pytest
 from tests.cameras.gige_bench import (
     OWN,
     STOCK,
+    WIRE,
+    WireCamera,
     network,
     own_camera,
     stock_camera,
+    wire_camera,
     write_pictures,
 )
+
+
+@pytest.fixture(scope="module")
+def loopback() -> Iterator[None]:
+    """A network of the tests' own, with no camera in it."""
+    with network():
+        yield
+
+
+@pytest.fixture
+def wire(loopback: None) -> Iterator[WireCamera]:
+    """A camera written from the standard's text, anew for each test."""
+    with wire_camera(WIRE) as camera:
+        yield camera
 
 
 @pytest.fixture(scope="module")

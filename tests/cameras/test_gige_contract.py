@@ -17,7 +17,6 @@ from tests.cameras.gige_bench import (
     SMALL,
     SPECIAL,
     gige,
-    network,
     own_camera,
     settings,
     stock_camera,
@@ -52,12 +51,6 @@ class Device:
     def end(self) -> None:
         self.resume()
         self._stack.close()
-
-
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[None]:
-    with network():
-        yield
 
 
 class GigeContract(LosableContract):

@@ -1,6 +1,5 @@
 """Settings of a GenICam camera: under their selectors, automatic ones, the strobe, and as a person is shown them."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -11,20 +10,8 @@ from edge.cameras.aravis_device import Device, FeatureKind
 from edge.cameras.camera import CameraConfigError, Feature
 from edge.cameras.genicam import resolve, set_feature
 from edge.cameras.genicam_xml import Description
-from tests.cameras.gige_bench import WIRE, WireCamera, gige, network, settings, wire_camera
+from tests.cameras.gige_bench import WIRE, WireCamera, gige, settings, wire_camera
 from tests.cameras.wire_camera_registers import CATEGORIES, description
-
-
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[None]:
-    with network():
-        yield
-
-
-@pytest.fixture
-def wire(loopback: None) -> Iterator[WireCamera]:
-    with wire_camera(WIRE) as camera:
-        yield camera
 
 
 def opened_with(mode: str = "free", trigger: dict[str, object] | None = None, **changes: object) -> None:

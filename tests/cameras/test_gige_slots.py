@@ -1,6 +1,5 @@
 """Slots lent to a stream of GigE Vision: what is in them is the picture that was agreed on, and none is let go twice."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -9,22 +8,10 @@ import pytest
 from edge.cameras.aravis import AravisError, Library
 from edge.cameras.aravis_device import Device
 from edge.cameras.camera import CameraConfigError, CapturedFrame
-from tests.cameras.gige_bench import SLOTS, WIRE, WireCamera, gige, network, opened, settings, wire_camera
+from tests.cameras.gige_bench import SLOTS, WIRE, WireCamera, gige, opened, settings
 from tests.cameras.lending import Streaming, resident_bytes
 
 PLAIN: dict[str, object] = {"features": {}}
-
-
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[None]:
-    with network():
-        yield
-
-
-@pytest.fixture
-def wire(loopback: None) -> Iterator[WireCamera]:
-    with wire_camera(WIRE) as camera:
-        yield camera
 
 
 def taken(stream: Streaming) -> CapturedFrame:

@@ -1,7 +1,6 @@
 """Pictures by an input of the camera, several for each trigger, and edges that gave none."""
 
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -9,25 +8,13 @@ import pytest
 
 from edge.cameras import edge_count, gige_counter
 from edge.cameras.camera import CameraConfigError, CameraLost, CapturedFrame
-from tests.cameras.gige_bench import WIRE, WireCamera, network, opened, settings, wire_camera
+from tests.cameras.gige_bench import WIRE, WireCamera, opened, settings
 from tests.cameras.lending import LONGEST_CALL_S, Streaming
 
 SHOTS = [{"name": "bright", "role": "bright"}, {"name": "dark", "role": "dark"}]
 # A reading of the counter counts once the line was quiet for exposure, transfer and a slack of 0.2 s; the rest is for a
 # busy machine.
 PROVEN_S = 1.5
-
-
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[None]:
-    with network():
-        yield
-
-
-@pytest.fixture
-def wire(loopback: None) -> Iterator[WireCamera]:
-    with wire_camera(WIRE) as camera:
-        yield camera
 
 
 def frames_of(stream: Streaming, count: int) -> list[CapturedFrame]:

@@ -20,7 +20,6 @@ from tests.cameras.gige_bench import (
     WIRE,
     WireCamera,
     gige,
-    network,
     opened,
     pixels,
     settings,
@@ -32,12 +31,6 @@ from tests.cameras.wire_camera import pixels as pixels_of
 PLAIN: dict[str, object] = {"features": {}}
 # 64 x 48 Mono8 in packets of 576 bytes: leader, 6 payload packets, trailer.
 PACKETS: dict[str, object] = {"features": {}, "packet_size_bytes": 576}
-
-
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[None]:
-    with network():
-        yield
 
 
 @pytest.fixture
