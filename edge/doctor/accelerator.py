@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from onnx import TensorProto, helper
 
 from edge.config import InferenceConfig
-from edge.doctor.finding import Finding, Machine, Status
+from edge.doctor.finding import Finding, Machine, Status, weighed
 from edge.errors import GoldlineError
 from edge.inference import OPTIONS, Loader
 
@@ -20,14 +20,13 @@ _ASK_S = 10.0
 def wheels() -> Iterator[Finding]:
     """Both of ONNX Runtime's wheels fill one folder: removing one of two breaks the other."""
     there = {name: found for name in _WHEELS if (found := _version(name))}
-    yield Finding(
+    yield weighed(
         check="wheels",
-        status=Status.OK if len(there) == 1 else Status.BAD,
+        is_well=len(there) == 1,
+        otherwise=Status.BAD,
         seen=", ".join(f"{name} {found}" for name, found in there.items()) or "no ONNX Runtime is installed",
         wanted="one of onnxruntime and onnxruntime-gpu",
-        mend=""
-        if len(there) == 1
-        else f"pip uninstall -y {' '.join(_WHEELS)} && pip install 'goldline[cpu]' (or [gpu])",
+        mend=f"pip uninstall -y {' '.join(_WHEELS)} && pip install 'goldline[cpu]' (or [gpu])",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from edge.camera_config import CameraConfig, FolderCamera, V4l2Camera
 from edge.cameras.camera import Found
 from edge.cameras.discovery import state_of
-from edge.doctor.finding import Finding, Machine, Status
+from edge.doctor.finding import Finding, Machine, Status, weighed
 
 _SEARCH = "check cable, power and address; goldline camera list"
 
@@ -61,10 +61,11 @@ def video_access(configs: Mapping[str, CameraConfig], machine: Machine) -> Itera
             )
             continue
         may = machine.person.may(device, os.R_OK | os.W_OK)
-        yield Finding(
+        yield weighed(
             check="video-access",
-            status=Status.OK if may else Status.BAD,
+            is_well=may,
+            otherwise=Status.BAD,
             seen=f"{name}: {who} {'may' if may else 'may not'} use {config.device}",
             wanted="read and write, by group video",
-            mend="" if may else f"usermod -aG video {who}, then log in again (the service: systemctl restart goldline)",
+            mend=f"usermod -aG video {who}, then log in again (the service: systemctl restart goldline)",
         )

@@ -28,6 +28,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     mend: str = ""
 
 
+def weighed(*, check: str, is_well: bool, otherwise: Status, seen: str, wanted: str, mend: str) -> Finding:
+    """What was seen beside what is wanted: there is something to mend only where it is not well."""
+    status, mend = (Status.OK, "") if is_well else (otherwise, mend)
+    return Finding(check=check, status=status, seen=seen, wanted=wanted, mend=mend)
+
+
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """Whose access counts: the user that the station runs as."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge.camera_config import CameraConfig, SimulatedCamera, V4l2Camera
-from edge.doctor.finding import Finding, Machine, Status, in_bytes
+from edge.doctor.finding import Finding, Machine, Status, in_bytes, weighed
 from edge.errors import GoldlineError
 from edge.images import frame_bytes
 
@@ -36,12 +36,13 @@ def power(machine: Machine) -> Iterator[Finding]:
         yield Finding(check="power", status=Status.SKIPPED, seen="the processors' speed is not managed here")
         return
     saving = {mode for mode in modes.values() if mode in ("powersave", "power")}
-    yield Finding(
+    yield weighed(
         check="power",
-        status=Status.WARN if saving else Status.OK,
+        is_well=not saving,
+        otherwise=Status.WARN,
         seen=f"processors: {', '.join(sorted(set(modes.values())))}",
         wanted="performance, or what the system chooses by itself",
-        mend="cpupower frequency-set --governor performance" if saving else "",
+        mend="cpupower frequency-set --governor performance",
     )
 
 
@@ -53,12 +54,13 @@ def jetson_power(machine: Machine) -> Iterator[Finding]:
     told = subprocess.run([program, "-q"], capture_output=True, text=True, check=False, timeout=10).stdout
     mode = next((line.partition(":")[2].strip() for line in told.splitlines() if "Power Mode" in line), "")
     is_full = mode.upper().startswith("MAXN")
-    yield Finding(
+    yield weighed(
         check="jetson-power",
-        status=Status.OK if is_full else Status.WARN,
+        is_well=is_full,
+        otherwise=Status.WARN,
         seen=f"power mode {mode or 'unknown'}",
         wanted="MAXN: every core at full clock",
-        mend="" if is_full else "nvpmodel -m 0 && jetson_clocks",
+        mend="nvpmodel -m 0 && jetson_clocks",
     )
 
 
@@ -89,12 +91,13 @@ def clock() -> Iterator[Finding]:
 
 def kept(*, is_kept: bool, error_ms: float) -> Finding:
     """Of a clock that somebody sets or nobody."""
-    return Finding(
+    return weighed(
         check="clock",
-        status=Status.OK if is_kept else Status.WARN,
+        is_well=is_kept,
+        otherwise=Status.WARN,
         seen=f"synchronized, off by at most {error_ms:.0f} ms" if is_kept else "nobody sets it",
         wanted="synchronized: times in events are labels for people and the MES",
-        mend="" if is_kept else "timedatectl set-ntp true, or apt-get install chrony",
+        mend="timedatectl set-ntp true, or apt-get install chrony",
     )
 
 
@@ -134,12 +137,13 @@ def memory(cameras: Mapping[str, CameraConfig], machine: Machine) -> Iterator[Fi
     needed, left_out = sum(known.values()), len(cameras) - len(known)
     fits = needed <= _RING_SHARE * available
     unknown = f"; {left_out} more whose size is not in config.toml" if left_out else ""
-    yield Finding(
+    yield weighed(
         check="memory",
-        status=Status.OK if fits else Status.BAD,
+        is_well=fits,
+        otherwise=Status.BAD,
         seen=f"rings of {len(known)} camera(s) take {in_bytes(needed)}{unknown}; {in_bytes(available)} are available",
         wanted=f"at most {_RING_SHARE:.0%} of what is available",
-        mend="" if fits else "fewer slots of the largest cameras, or more memory",
+        mend="fewer slots of the largest cameras, or more memory",
     )
 
 
@@ -171,14 +175,13 @@ def usb_memory(machine: Machine) -> Iterator[Finding]:
         return
     # 0 is without a bound.
     is_enough = limit == 0 or limit >= _USBFS_MB
-    yield Finding(
+    yield weighed(
         check="usb-memory",
-        status=Status.OK if is_enough else Status.BAD,
+        is_well=is_enough,
+        otherwise=Status.BAD,
         seen=f"usbfs_memory_mb is {limit}, for {len(nodes)} USB3 Vision camera(s)",
         wanted=str(_USBFS_MB),
-        mend=""
-        if is_enough
-        else f"echo {_USBFS_MB} > /sys/module/usbcore/parameters/usbfs_memory_mb; to keep it, install deploy/tmpfiles.d/goldline.conf",
+        mend=f"echo {_USBFS_MB} > /sys/module/usbcore/parameters/usbfs_memory_mb; to keep it, install deploy/tmpfiles.d/goldline.conf",
     )
 
 
@@ -187,12 +190,13 @@ def usb_access(machine: Machine) -> Iterator[Finding]:
     for node in vision_devices(machine):
         may = node.exists() and machine.person.may(node, os.R_OK | os.W_OK)
         who = machine.person.name
-        yield Finding(
+        yield weighed(
             check="usb-access",
-            status=Status.OK if may else Status.BAD,
+            is_well=may,
+            otherwise=Status.BAD,
             seen=f"{who} {'may' if may else 'may not'} use the camera at {node}",
             wanted="read and write",
-            mend="" if may else "install deploy/udev/60-goldline.rules, then plug the camera in again",
+            mend="install deploy/udev/60-goldline.rules, then plug the camera in again",
         )
 
 

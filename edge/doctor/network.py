@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from edge.camera_config import CameraConfig, GigeCamera
 from edge.cameras.camera import Found
 from edge.doctor import interfaces
-from edge.doctor.finding import Finding, Machine, Status, in_bytes
+from edge.doctor.finding import Finding, Machine, Status, in_bytes, weighed
 
 # What a packet's headers leave of a jumbo frame for pixels: the largest that every camera and switch agrees on.
 _JUMBO_MTU = 9000
@@ -43,14 +43,13 @@ def packet_size(cameras: Mapping[str, GigeCamera], found: Iterable[Found]) -> It
             continue
         mtu = interfaces.mtu(interface)
         fits = size <= mtu
-        yield Finding(
+        yield weighed(
             check="packet-size",
-            status=Status.OK if fits else Status.BAD,
+            is_well=fits,
+            otherwise=Status.BAD,
             seen=f"{name}: packets of {size} bytes, {interface} takes {mtu}",
             wanted=f"an MTU of at least {size}",
-            mend=""
-            if fits
-            else f"ip link set dev {interface} mtu {_JUMBO_MTU}, or {key} = {mtu}; deploy/networkd keeps it",
+            mend=f"ip link set dev {interface} mtu {_JUMBO_MTU}, or {key} = {mtu}; deploy/networkd keeps it",
         )
 
 
@@ -65,12 +64,13 @@ def receive_buffer(cameras: Mapping[str, GigeCamera], machine: Machine) -> Itera
         yield Finding(check="receive-buffer", status=Status.SKIPPED, seen=seen)
         return
     exceeds = " (this user may exceed it, the service may not)" if _may_exceed(machine) else ""
-    yield Finding(
+    yield weighed(
         check="receive-buffer",
-        status=Status.OK if allowed >= asked else Status.BAD,
+        is_well=allowed >= asked,
+        otherwise=Status.BAD,
         seen=f"net.core.rmem_max is {in_bytes(allowed)}{exceeds}",
         wanted=f"{in_bytes(asked)}, the largest receive_buffer_bytes",
-        mend="" if allowed >= asked else f"sysctl -w net.core.rmem_max={asked}; to keep it, {_SYSCTL}",
+        mend=f"sysctl -w net.core.rmem_max={asked}; to keep it, {_SYSCTL}",
     )
 
 
@@ -100,12 +100,13 @@ def backlog(cameras: Mapping[str, GigeCamera], machine: Machine) -> Iterator[Fin
     # One row for each processor; the second hexadecimal column counts what did not fit into its queue.
     dropped = sum(int(row.split()[1], 16) for row in rows)
     limit = machine.number("/proc/sys/net/core/netdev_max_backlog")
-    yield Finding(
+    yield weighed(
         check="backlog",
-        status=Status.WARN if dropped else Status.OK,
+        is_well=not dropped,
+        otherwise=Status.WARN,
         seen=f"{dropped} packets dropped since the machine started; net.core.netdev_max_backlog is {limit}",
         wanted="0 dropped",
-        mend=f"sysctl -w net.core.netdev_max_backlog=10000; to keep it, {_SYSCTL}" if dropped else "",
+        mend=f"sysctl -w net.core.netdev_max_backlog=10000; to keep it, {_SYSCTL}",
     )
 
 
@@ -115,12 +116,13 @@ def socket_drops(cameras: Mapping[str, GigeCamera], machine: Machine) -> Iterato
     if not cameras or not counts:
         return
     dropped = counts["RcvbufErrors"]
-    yield Finding(
+    yield weighed(
         check="socket-drops",
-        status=Status.WARN if dropped else Status.OK,
+        is_well=not dropped,
+        otherwise=Status.WARN,
         seen=f"{dropped} of {counts['InDatagrams'] + dropped} datagrams found a full socket since the machine started",
         wanted="0",
-        mend="see receive-buffer; goldline_camera_incomplete_frames_total says whether it goes on" if dropped else "",
+        mend="see receive-buffer; goldline_camera_incomplete_frames_total says whether it goes on",
     )
 
 
@@ -130,14 +132,13 @@ def reverse_path(cameras: Mapping[str, GigeCamera], machine: Machine) -> Iterato
     if not cameras or not counts:
         return
     dropped = counts["IPReversePathFilter"]
-    yield Finding(
+    yield weighed(
         check="reverse-path",
-        status=Status.WARN if dropped else Status.OK,
+        is_well=not dropped,
+        otherwise=Status.WARN,
         seen=f"{dropped} packets came by a port that no route leads back to, since the machine started",
         wanted="0: each camera in the network of the port that it is on",
-        mend="ip route get ADDRESS names the port toward a camera; give that port an address of its own"
-        if dropped
-        else "",
+        mend="ip route get ADDRESS names the port toward a camera; give that port an address of its own",
     )
 
 
@@ -156,10 +157,11 @@ def card_ring(cameras: Mapping[str, GigeCamera], found: Iterable[Found]) -> Iter
             yield Finding(check="card-ring", status=Status.SKIPPED, seen=f"{interface} has no ring of its own")
             continue
         is_full = ring.now >= ring.most
-        yield Finding(
+        yield weighed(
             check="card-ring",
-            status=Status.OK if is_full else Status.WARN,
+            is_well=is_full,
+            otherwise=Status.WARN,
             seen=f"{interface} holds {ring.now} packets",
             wanted=f"{ring.most}, the most it can",
-            mend="" if is_full else f"ethtool -G {interface} rx {ring.most}; deploy/networkd keeps it",
+            mend=f"ethtool -G {interface} rx {ring.most}; deploy/networkd keeps it",
         )

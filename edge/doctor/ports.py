@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge.config import Station
-from edge.doctor.finding import Finding, Machine, Status
+from edge.doctor.finding import Finding, Machine, Status, weighed
 
 
 def ports(station: Station, machine: Machine, *, station_runs: bool) -> Iterator[Finding]:
@@ -19,12 +19,13 @@ def ports(station: Station, machine: Machine, *, station_runs: bool) -> Iterator
     if free:
         yield Finding(check="ports", status=Status.OK, seen=f"free: {', '.join(free)}")
     for key, (_host, port) in held.items():
-        yield Finding(
+        yield weighed(
             check="ports",
-            status=Status.OK if station_runs else Status.BAD,
+            is_well=station_runs,
+            otherwise=Status.BAD,
             seen=f"{key}: {port} is held by {'the station that runs here' if station_runs else _holder(port, machine)}",
             wanted="free, or held by the station",
-            mend="" if station_runs else f"end that program (ss -ltnp 'sport = :{port}'), or set another {key}",
+            mend=f"end that program (ss -ltnp 'sport = :{port}'), or set another {key}",
         )
 
 
