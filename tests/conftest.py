@@ -16,8 +16,11 @@ from edge.channel import Channel, pair
 from tests.needs import DATA_VARIABLE
 from tests.stations import CAMERA, SIZE
 
-# Examples are not timed: the machine may be busy with something else.
-settings.register_profile("goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Examples are not timed: the machine may be busy with something else. CI draws the same ones each time, so that what
+# it says is about the change; a developer's run draws new ones.
+settings.register_profile(
+    "goldline", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("goldline")
 
 

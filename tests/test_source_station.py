@@ -64,6 +64,7 @@ def test_each_file_that_is_put_into_a_watched_folder_gets_one_verdict(taught: Pa
     config = station(taught, tmp_path, {"left": camera})
     listener = Listener(config)
     with rehearsal.running(config):
+        assert listener.joined.wait(PATIENCE_S), "the listener does not hear the station"
         for number, part in enumerate(parts):
             move_in(watched / f"{number}.png", part)
             listener.wait_for(1)

@@ -105,6 +105,8 @@ class TestUsb3Vision(LosableContract):
 
     RATE_HZ = RATE_HZ
     FRAMES = 12
+    # The device is a program beside us on an emulated processor: a pause of 0.2 s is a third of what it sends here.
+    RATE_TOLERANCE = 0.6
     TRIGGERS = 10
     CYCLES = 2  # of more than a second each: some hundred commands on an emulated processor
 
