@@ -7,7 +7,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from edge.exposition import Collector
-from edge.metrics import SECONDS, Page, State, page_size
+from edge.metric_table import SECONDS
+from edge.metrics import Page, State, page_size
 
 CAMERAS = ("left", "right")
 CALLS = 200_000

@@ -1,4 +1,4 @@
-"""ZeroMQ endpoints that nothing outside this machine can reach: the only ones a configuration may name."""
+"""Addresses that the station listens on: ZeroMQ endpoints and `HOST:PORT`, and whether others can reach them."""
 
 import ipaddress
 from typing import Annotated
@@ -8,26 +8,58 @@ from pydantic import AfterValidator
 
 # Port numbers have 16 bits.
 LAST_PORT = 65_535
+# ZeroMQ's name for every interface.
+EVERY_INTERFACE = "*"
 
 
-def _is_local(address: str) -> str:
-    """The address, if it is such an endpoint. Raises ValueError."""
+def is_remote(address: str) -> bool:
+    """Whether anything outside this machine can reach this (valid) address."""
+    if address.startswith("ipc://"):
+        return False
+    host, _ = host_and_port(address)
+    return host == EVERY_INTERFACE or not ipaddress.ip_address(host).is_loopback
+
+
+def host_and_port(address: str) -> tuple[str, str]:
+    """Of `tcp://HOST:PORT` or `HOST:PORT`, the host as an IP address or `*`."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return "127.0.0.1" if host == "localhost" else host.strip("[]"), port
+
+
+def _endpoint(address: str) -> str:
+    """The address, if it is a ZeroMQ endpoint to listen on. Raises ValueError."""
     url = urlsplit(address)
     if url.scheme == "ipc" and (url.netloc or url.path):
         return address
-    host, _, port = url.netloc.rpartition(":")
-    if url.scheme != "tcp" or not (port == "*" or (port.isdecimal() and 1 <= int(port) <= LAST_PORT)):
+    host, port = host_and_port(url.netloc)
+    if url.scheme != "tcp" or not (port == "*" or _is_port(port)):
         raise ValueError(f'must be "tcp://127.0.0.1:PORT" with a port from 1 to {LAST_PORT}, or "ipc://PATH"')
-    if host != "localhost" and not _is_loopback(host.strip("[]")):
-        raise ValueError("must be a loopback address: peers elsewhere cannot be authenticated yet")
+    if host != EVERY_INTERFACE and not _is_ip(host):
+        raise ValueError(
+            "must name an IP address of this machine, or * for all: who answers to a name is not ours to say"
+        )
     return address
 
 
-def _is_loopback(host: str) -> bool:
+def _host_port(address: str) -> str:
+    """The address, if it is HOST:PORT with the host as an IP address. Raises ValueError."""
+    host, port = host_and_port(address)
+    if not _is_port(port) or not _is_ip(host):
+        raise ValueError(f'must be "127.0.0.1:PORT": an IP address of this machine, and a port from 1 to {LAST_PORT}')
+    return address
+
+
+def _is_port(port: str) -> bool:
+    return port.isdecimal() and 1 <= int(port) <= LAST_PORT
+
+
+def _is_ip(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: who answers to it is not ours to say
+        ipaddress.ip_address(host)
+    except ValueError:
         return False
+    return True
 
 
-LocalAddress = Annotated[str, AfterValidator(_is_local)]
+ListenAddress = Annotated[str, AfterValidator(_endpoint)]
+TcpAddress = Annotated[str, AfterValidator(_host_port)]

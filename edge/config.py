@@ -14,7 +14,15 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from edge import environment, schema, validation
-from edge.addresses import LAST_PORT, LocalAddress
+from edge.border_config import (
+    ArchiveConfig,
+    EventsConfig,
+    LanesConfig,
+    MetricsConfig,
+    OrdersConfig,
+    OutboxConfig,
+    SecurityConfig,
+)
 from edge.camera_config import MOST_VIEWS, CameraConfig, Name, Section
 from edge.errors import ConfigError, GoldlineError
 from edge.records import view_of
@@ -22,7 +30,6 @@ from edge.records import view_of
 DEFAULT_FILE = Path("config.toml")
 
 Model = TypeVar("Model", bound=BaseModel)
-PlaceName = Annotated[str, Field(pattern=r"^(-|[a-z0-9][a-z0-9_-]{0,62})$")]
 
 
 class GroupConfig(Section):
@@ -56,24 +63,6 @@ class InferenceConfig(Section):
     backbone: Path | None = None
 
 
-class EventsConfig(Section):
-    """The ZeroMQ border. Addresses beyond loopback are refused until they can be authenticated."""
-
-    # The station's place in the plant, two words of every topic; `-` is none.
-    site: PlaceName = "-"
-    line: PlaceName = "-"
-    live: LocalAddress = "tcp://127.0.0.1:5556"
-    command: LocalAddress = "tcp://127.0.0.1:5557"
-    heartbeat_ms: Annotated[float, Field(ge=50, le=10_000)] = 250
-
-
-class MetricsConfig(Section):
-    """The HTTP page for Prometheus, with /healthz and /readyz."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=LAST_PORT)] = 9464
-
-
 class LogConfig(Section):
     """`auto` is readable on a terminal and JSON elsewhere."""
 
@@ -96,6 +85,11 @@ class Station(BaseSettings):
     groups: dict[Name, GroupConfig] = {}
     inference: InferenceConfig = InferenceConfig()
     events: EventsConfig = EventsConfig()
+    security: SecurityConfig = SecurityConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    orders: OrdersConfig = OrdersConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    lanes: LanesConfig = LanesConfig()
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 
@@ -113,11 +107,26 @@ class Station(BaseSettings):
 
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> Self:
-        if self.events.live == self.events.command:
-            raise ValueError(f"[events] live and command are both {self.events.live}")
-        for key in ("live", "command"):
-            if str(getattr(self.events, key)).endswith(f":{self.metrics.port}"):
-                raise ValueError(f"[events] {key} and [metrics] port are both {self.metrics.port}")
+        taken = {str(self.metrics.port): "[metrics] port"}
+        for key, address in self.listening.items():
+            port = address.rpartition(":")[2]
+            # An ipc address has no port and is itself what must be its own; `*` is any port that is free.
+            own = port if port.isdecimal() else address
+            if own in taken and port != "*":
+                raise ValueError(f"{key} and {taken[own]} are both {own}")
+            taken[own] = key
+        return self
+
+    @model_validator(mode="after")
+    def _channels_can_be_triggered(self) -> Self:
+        for name in ("modbus", "opcua"):
+            lane = getattr(self.lanes, name)
+            for channel in lane.channels if lane else ():
+                if channel not in self.triggered:
+                    raise ValueError(
+                        f"[lanes.{name}] channels: {channel} is no camera or group"
+                        + schema.did_you_mean(channel, list(self.triggered))
+                    )
         return self
 
     @model_validator(mode="after")
@@ -168,6 +177,18 @@ class Station(BaseSettings):
             if (role := self.role_of(view)) in taken:
                 return f'{taken[role]} and {view} both have role = "{role}"; each view of a part needs its own'
         return None
+
+    @property
+    def listening(self) -> dict[str, str]:
+        """Every address that is listened on but that of the metrics, by the key it is set with."""
+        events = {f"[events] {key}": getattr(self.events, key) for key in ("live", "command", "sync")}
+        lanes = {"[lanes.modbus] listen": self.lanes.modbus, "[lanes.opcua] listen": self.lanes.opcua}
+        return events | {key: lane.listen for key, lane in lanes.items() if lane is not None}
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where this station's key and those of its clients are."""
+        return self.security.keys_dir or self.state_dir / "keys"
 
     def group_of(self, camera: str) -> str | None:
         """The group that triggers this camera; None for one that is triggered by itself."""

@@ -20,7 +20,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector as BaseCollector
 
 from edge.errors import GoldlineError
-from edge.metrics import Metric, Page, Series
+from edge.metric_table import Metric
+from edge.metrics import Page, Series
 
 # A client that sends no request for this long is cut off.
 REQUEST_TIMEOUT_S = 5.0

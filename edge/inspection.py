@@ -20,7 +20,8 @@ from edge.errors import GoldlineError
 from edge.images import ImageError, as_bgr
 from edge.inspector import Inspector, Prepared
 from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
-from edge.metrics import STAGES, State
+from edge.metric_table import STAGES
+from edge.metrics import State
 from edge.mouth import Mouth
 from edge.poller import Poller
 from edge.records import FrameRef, Provenance, Reason, Timing, Verdict, error
@@ -125,6 +126,8 @@ class Inspection:
                     self._take_ring(grant, descriptor)
                 case Link(peer="publish"), int(descriptor):
                     self._link_publish(Channel(socket.socket(fileno=descriptor)))
+                case Link(peer="archive"), int(descriptor):
+                    os.close(descriptor)
                 case Link(peer=peer), int(descriptor):
                     self._link_capture(peer.partition("@")[2], Channel(socket.socket(fileno=descriptor)))
                 case message, _:

@@ -4,7 +4,11 @@ supervisor ─▶ worker     Grant, Link (each with a descriptor as ancillary da
 worker     ─▶ supervisor WantRing (capture) · Failed
 capture    ─▶ inspection Frame              inspection ─▶ capture  Hello · Release
 capture    ─▶ publish    Opened · Unjudged · WantIds   publish ─▶ capture  Ids · Fire
-inspection ─▶ publish    Judged
+inspection ─▶ publish    Judged · Prepared              publish ─▶ inspection Prepare
+inspection ─▶ archive    Grant (with its descriptor) · Keep   archive ─▶ inspection Kept
+publish    ─▶ capture    Run · Announce
+lane       ─▶ publish    Asked                          publish ─▶ lane     Answered · Standing · News
+sync       ─▶ publish    Acknowledged
 """
 
 import msgspec
@@ -109,6 +113,81 @@ class Judged(Message, frozen=True):
     timing: Timing
 
 
+class Run(Message, frozen=True):
+    """Whether the station takes what comes by itself: while it does not, no frame and no pulse opens a trigger."""
+
+    is_on: bool
+
+
+class Announce(Message, frozen=True):
+    """The unit that the next trigger of this camera, or of the group it opens, is for. None: take it back."""
+
+    unit_identifier: str | None
+    expect: dict[str, str] = {}
+
+
+class Prepare(Message, frozen=True):
+    """Load this product beside the one that is judged, then judge by it every frame that comes after."""
+
+    product: str
+    generation: int
+
+
+class Prepared(Message, frozen=True):
+    """From here on this product is judged by; or why it is not, and the one before still is."""
+
+    product: str
+    generation: int
+    problem: str | None = None
+
+
+class Keep(Message, frozen=True):
+    """A picture to keep as evidence, lent in a slot of inspection's own ring for the archive."""
+
+    slot: int
+    generation: int
+    frame: FrameRef
+    verdict: Verdict
+
+
+class Kept(Message, frozen=True):
+    """The archive gives a slot back."""
+
+    slot: int
+    generation: int
+
+
+class Asked(Message, frozen=True):
+    """An order by a lane, in the words of the command socket (`orders.py`). `token` comes back with the answer."""
+
+    token: int
+    order: bytes
+
+
+class Answered(Message, frozen=True):
+    """What the order came to, in the words of the command socket."""
+
+    token: int
+    answer: bytes
+
+
+class Standing(Message, frozen=True):
+    """How the station stands (`orders.StationState` in JSON): at first, and whenever it has changed."""
+
+    state: bytes
+
+
+class News(Message, frozen=True):
+    """Something was decided: the decided log has it."""
+
+
+class Acknowledged(Message, frozen=True):
+    """A consumer has every event up to this one: they may be pruned as far as it is concerned."""
+
+    consumer: str
+    upto: int
+
+
 AnyMessage = (
     Link
     | Grant
@@ -124,4 +203,15 @@ AnyMessage = (
     | Ids
     | Fire
     | Judged
+    | Run
+    | Announce
+    | Prepare
+    | Prepared
+    | Keep
+    | Kept
+    | Asked
+    | Answered
+    | Standing
+    | News
+    | Acknowledged
 )

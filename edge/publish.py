@@ -193,7 +193,7 @@ class Publisher:
         self._hear_peer(peer)
         self._lose(peer)
         self._links[peer] = Channel(socket.socket(fileno=descriptor))
-        if peer != INSPECTION:
+        if peer.startswith("capture@"):
             self._books.attach(_camera(peer))
 
     # --- the other workers
@@ -218,7 +218,7 @@ class Publisher:
             return  # it left because it was told to; what it left open is closed as such
         if peer == INSPECTION:
             self._books.lost_inspection()
-        else:
+        elif peer.startswith("capture@"):
             self._books.lost_capture(_camera(peer), is_inspected=INSPECTION in self._links)
 
     def _hear(self, peer: str, message: AnyMessage) -> None:

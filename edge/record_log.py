@@ -40,6 +40,8 @@ _PAGE = mmap.PAGESIZE
 _NOTE_AT = (1024, 2048)
 _NOTE_MAX = 1024 - _NOTE.size
 _WORD = 8
+# Behind the notes: when the writer's loop last came round, CLOCK_MONOTONIC in ns.
+_BEAT_AT = 3072
 
 
 class Full(GoldlineError):
@@ -89,6 +91,7 @@ class RecordLog:
         self._ring_bytes = self.slots * self.slot_bytes
         # Native 8-byte words: an aligned store of one is a single instruction, so it is whole or not there.
         self._marks = memoryview(self._map)[_PAGE : _PAGE + self.slots * _WORD].cast("Q")
+        self._beat = memoryview(self._map)[_BEAT_AT : _BEAT_AT + _WORD].cast("Q")
         self._live: deque[tuple[int, int]] = deque()
         self._next = 0
         if is_writer:
@@ -141,6 +144,7 @@ class RecordLog:
     def close(self) -> None:
         """Unmap. The file stays."""
         self._marks.release()
+        self._beat.release()
         self._map.close()
 
     @property
@@ -178,6 +182,15 @@ class RecordLog:
     def set_state(self, index: int, state: int) -> None:
         """Replace the state byte of the record at `index`."""
         self._map[self._at(index) + _STATE_AT] = state
+
+    def beat(self, now_ns: int) -> None:
+        """The writer's loop came round."""
+        self._beat[0] = now_ns
+
+    @property
+    def beat_ns(self) -> int:
+        """When the writer's loop last came round; 0 before the first time."""
+        return self._beat[0]
 
     def write_note(self, note: bytes) -> None:
         """Replace the writer's note: after a kill at any instant it is the old one or the new one."""

@@ -68,9 +68,13 @@ def goldline(*words: str | Path, timeout_s: float = 900.0) -> subprocess.Complet
 
 def write_config(directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, product: str = PRODUCT) -> Path:
     """Write `directory/config.toml` for these cameras, on free ports."""
-    live, command, metrics = free_ports(3)
+    live, command, sync, metrics = free_ports(4)
     tables: dict[str, Mapping[str, Any]] = {
-        "events": {"live": f"tcp://127.0.0.1:{live}", "command": f"tcp://127.0.0.1:{command}"},
+        "events": {
+            "live": f"tcp://127.0.0.1:{live}",
+            "command": f"tcp://127.0.0.1:{command}",
+            "sync": f"tcp://127.0.0.1:{sync}",
+        },
         "metrics": {"port": metrics},
         "log": {"format": "json"},
     }

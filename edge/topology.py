@@ -6,16 +6,20 @@ in hand flows out.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edge.config import Station
 
 
 @dataclass(frozen=True)
 class Role:
-    """A kind of process. `stop_s`: how long it may take to hand on what it holds before it is killed."""
+    """A kind of process. `stop_s`: how long it may take to hand on what it holds before it is killed.
+
+    `each`: one for each camera, for each lane, or one at all; the archive, only where it is on.
+    """
 
     name: str
-    per_camera: bool
+    each: Literal["station", "camera", "lane", "archive"]
     peers: tuple[str, ...]
     # Patience with a worker that does not beat, by its state. A model may take long to warm (TensorRT builds an
     # engine); a loop that runs beats several times a second, and 3 s is a stall even on a busy machine.
@@ -29,15 +33,18 @@ class Role:
 
 # Stopping takes at most the sum of `stop_s`, inside the 10 s a service is given.
 ROLES = (
-    Role("capture", True, ("inspection", "publish"), 30, 60, 3, 2.0, 0),
-    Role("inspection", False, ("publish",), 30, 1200, 3, 3.0, 300),
-    Role("publish", False, (), 30, 60, 3, 3.0, -800),
+    Role("capture", "camera", ("inspection", "publish"), 30, 60, 3, 2.0, 0),
+    Role("inspection", "station", ("publish", "archive"), 30, 1200, 3, 3.0, 300),
+    Role("publish", "station", ("lane", "sync"), 30, 60, 3, 3.0, -800),
+    Role("lane", "lane", (), 30, 60, 3, 0.5, -800),
+    Role("sync", "station", (), 30, 60, 3, 0.5, 0),
+    Role("archive", "archive", (), 30, 60, 10, 0.5, 500),
 )
 
 
 @dataclass(frozen=True)
 class Process:
-    """One row of the running station: `capture@left`, `inspection`, `publish`."""
+    """One row of the running station: `capture@left`, `inspection`, `publish`, `lane@modbus`."""
 
     name: str
     role: Role
@@ -46,10 +53,18 @@ class Process:
 def processes(station: Station) -> tuple[Process, ...]:
     """Every process of this station, in the order data flows."""
     return tuple(
-        Process(f"{role.name}@{camera}" if role.per_camera else role.name, role)
-        for role in ROLES
-        for camera in (station.cameras if role.per_camera else ("",))
+        Process(f"{role.name}@{one}" if one else role.name, role) for role in ROLES for one in _instances(role, station)
     )
+
+
+def _instances(role: Role, station: Station) -> tuple[str, ...]:
+    """What tells the processes of this role apart; `("",)` for a single one."""
+    return {
+        "station": ("",),
+        "camera": tuple(station.cameras),
+        "lane": station.lanes.names,
+        "archive": ("",) if station.archive.is_on else (),
+    }[role.each]
 
 
 def counted(worker: str, station: Station) -> tuple[str, ...]:

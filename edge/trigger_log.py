@@ -258,6 +258,29 @@ class DecidedLog:
         """Write one decision and return its index. Raises Full while the outbox is a whole ring behind."""
         return self._log.append(event)
 
+    def beat(self, now_ns: int) -> None:
+        """Publish's loop came round: what is decided is here."""
+        self._log.beat(now_ns)
+
+    @property
+    def beat_ns(self) -> int:
+        """When publish's loop last came round, CLOCK_MONOTONIC; 0 before the first time."""
+        return self._log.beat_ns
+
+    @property
+    def is_current(self) -> bool:
+        """False when another file has taken this one's place."""
+        return self._log.is_current
+
+    def read_from(self, index: int) -> Iterator[tuple[int, bytes]]:
+        """The decisions from `index` on: of each, the index behind it and the event as bytes."""
+        for record in self._log.follow(index):
+            yield self._log.after(record), record.body
+
+    def end(self) -> int:
+        """The index behind the newest decision."""
+        return self._log.unfinished()[1]
+
     def mark_committed(self, index: int) -> None:
         """The outbox has this event on disk."""
         self._log.mark(index)

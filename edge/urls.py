@@ -27,6 +27,16 @@ def openable(url: str) -> str:
     return url
 
 
+def broker(url: str) -> str:
+    """The URL of an MQTT broker. Raises ValueError."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("mqtt", "mqtts") or "@" in parts.netloc:
+        raise ValueError(
+            'must be "mqtt://HOST:PORT", or "mqtts://HOST:PORT" with TLS; who connects is said by username'
+        )
+    return url
+
+
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)

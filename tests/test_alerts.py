@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from edge.metrics import METRICS
+from edge.metric_table import METRICS
 from tests.needs import needs_program
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from edge import camera_config, schema
+from edge import border_config, camera_config, schema
 from edge.camera_state import CameraState
 from edge.config import GroupConfig, Station, load_station
 from edge.pixel_formats import PIXEL_FORMATS
@@ -20,7 +20,10 @@ CAMERAS = FILE.parent / "docs" / "cameras.md"
 SECTION = re.compile(r"^(# )?\[+(?P<name>[a-z0-9_.]+)\]+$")
 KEY = re.compile(r"^(?P<off># )?(?P<key>[A-Za-z_]+) = (?P<value>[^#]*?) *(?P<comment># .*)?$")
 # Keys that are sections, shown as such or as tables in a line.
-SHOWN_AS_SECTIONS = {"cameras", "groups", "inference", "events", "metrics", "log", "trigger", "shot", "strobe"}
+SHOWN_AS_SECTIONS = {"cameras", "groups", "inference", "trigger", "shot", "strobe", "metrics", "log"} | {
+    "events", "security", "outbox", "orders", "archive", "lanes",
+}  # fmt: skip
+LANES = {"modbus": border_config.ModbusConfig, "opcua": border_config.OpcUaConfig, "mqtt": border_config.MqttConfig}
 MODELS = {
     model.model_fields["source"].annotation.__args__[0]: model
     for model in schema.alternatives(camera_config.CameraConfig)
@@ -58,6 +61,8 @@ def model_of(section: str) -> Any:
     head, *rest = section.split(".")
     if head == "groups":
         return GroupConfig
+    if head == "lanes":
+        return LANES[rest[0]]
     if head != "cameras":
         return Station.model_fields[head].annotation
     camera = MODELS[sources()[f"cameras.{rest[0]}"]]
@@ -122,7 +127,8 @@ def test_every_key_is_shown() -> None:
     assert {camera_config.TriggerConfig, camera_config.StrobeConfig, camera_config.ShotConfig, GroupConfig} <= set(
         shown
     )
-    sections = {name for name, field in Station.model_fields.items() if is_model(field.annotation)}
+    assert set(LANES) == set(border_config.LanesConfig.model_fields) and set(LANES.values()) <= set(shown)
+    sections = {name for name, field in Station.model_fields.items() if is_model(field.annotation)} - {"lanes"}
     assert {Station.model_fields[name].annotation for name in sections} <= set(shown)
 
 

@@ -25,7 +25,8 @@ from edge.drift import (
     baseline,
     measured,
 )
-from edge.metrics import ALARMS, TRENDS, Page, page_size
+from edge.metric_table import ALARMS, TRENDS
+from edge.metrics import Page, page_size
 from edge.ranks import CLEAR_LOG10, WINDOW
 from edge.records import Outcome, Pose, Reason, Verdict, error
 from edge.watch import Watch

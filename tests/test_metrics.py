@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import GoldlineError
-from edge.metrics import METRICS, Metric, Page, State, layout, page_size
+from edge.metric_table import METRICS, Metric
+from edge.metrics import Page, State, layout, page_size
 from tools import metrics_page
 
 CAMERAS = ("left", "right")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from edge.metrics import METRICS, Metric
+from edge.metric_table import METRICS, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 HEADER = """\
 # Metrics
 
-Everything on `/metrics`, by the process that feeds it. Written by `tools/metrics_page.py` from `edge/metrics.py`.
+Everything on `/metrics`, by the process that feeds it. Written by `tools/metrics_page.py` from `edge/metric_table.py`.
 Units are in the names; counters go on counting when a worker is restarted, and start at 0 with the service.
 """
 BY_ROLE = {

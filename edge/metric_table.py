@@ -1,0 +1,115 @@
+"""Every metric of the station, documented once, by the role that feeds it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from edge.camera_state import CameraState
+from edge.records import Outcome, Reason
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+# From the cheapest stage to the default deadline of 1 s, densest around a budget of 20 ms.
+SECONDS = (0.001, 0.002, 0.005, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
+# An outbox commit takes 10 us unflushed, 4 ms flushed, and up to a second on a worn card.
+COMMIT_SECONDS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+# The sizes batches are padded to.
+BATCH_SIZES = (1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One row of the table. `labels` gives each label's closed set; None is known only at start (cameras, workers).
+
+    `lapses`: a gauge that is a lie once its writer is dead; the supervisor then calls `Page.lapse`.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, tuple[str, ...] | None]
+    buckets: tuple[float, ...] = ()
+    lapses: bool = False
+
+    @property
+    def words(self) -> int:
+        """Float64 values that one series takes."""
+        return len(self.buckets) + 2 if self.kind == "histogram" else 1
+
+
+def _counter(name: str, text: str, **labels: tuple[str, ...] | None) -> Metric:
+    return Metric(name=f"goldline_{name}", kind="counter", help=text, labels=labels)
+
+
+def _gauge(name: str, text: str, *, lapses: bool = False, **labels: tuple[str, ...] | None) -> Metric:
+    return Metric(name=f"goldline_{name}", kind="gauge", help=text, labels=labels, lapses=lapses)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], **labels: tuple[str, ...] | None) -> Metric:
+    return Metric(name=f"goldline_{name}", kind="histogram", help=text, labels=labels, buckets=buckets)
+
+
+VERDICTS = tuple(str(outcome) for outcome in Outcome)
+REASONS = tuple(str(reason) for reason in Reason)
+# Besides the reasons of an ERROR, in free-running mode: a newer frame took its place, or its stream had just begun.
+DROP_REASONS = (*REASONS, "superseded", "settling")
+CAMERA_STATES = tuple(str(state) for state in CameraState)
+RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
+RESTART_CAUSES = ("exit", "signal", "stall")
+STAGES = ("queue", "register", "graph", "judge")
+# What drifts, and the alarms about it (`drift.py`).
+TRENDS = ("dx_px", "dy_px", "angle_deg", "gain", "sharpness")
+ALARMS = ("appearance", "pose", "gain", "sharpness")
+DROPPED = "Frames that were never judged, by the stage that dropped them and why."
+
+# By the role that feeds them. A metric fed by two roles has the same kind, help and label names in both.
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "publish": (
+        _counter("triggers_total", "Triggers accepted, of a camera or of a group that sees one part.", camera=None),
+        _counter("verdicts_total", "Triggers closed, by verdict.", camera=None, verdict=VERDICTS),
+        _counter("errors_total", "ERROR verdicts, by reason.", camera=None, reason=REASONS),
+        _gauge("triggers_in_flight", "Triggers accepted and not closed yet.", camera=None),
+        _counter("deadline_missed_total", "Verdicts that came after their deadline.", camera=None),
+        _histogram("capture_to_event_seconds", "From last frame complete to event committed.", SECONDS, camera=None),
+        _counter("events_written_total", "Events committed to the outbox."),
+        _histogram("outbox_commit_seconds", "Duration of an outbox commit.", COMMIT_SECONDS),
+        _gauge("outbox_head_sequence", "Sequence number of the newest event in the outbox."),
+    ),
+    "capture": (
+        _counter("frames_captured_total", "Frames the camera delivered, complete or not.", camera=None),
+        _counter("frames_handed_total", "Frames lent to inspection.", camera=None),
+        # Lost: the camera's own counter shows a frame that never arrived.
+        _counter("frames_dropped_total", DROPPED, camera=None, stage=("camera",), reason=("lost",)),
+        _counter("frames_dropped_total", DROPPED, camera=None, stage=("capture",), reason=DROP_REASONS),
+        _gauge("camera_up", "1 while the camera streams.", camera=None, lapses=True),
+        _gauge("camera_state", "1 for the state that the camera is in.", lapses=True, camera=None, state=CAMERA_STATES),
+        _counter("camera_reconnects_total", "Times it was opened again.", camera=None, cause=RECONNECT_CAUSES),
+        _counter("camera_incomplete_frames_total", "Frames with missing data.", camera=None),
+        _gauge("camera_last_frame_timestamp_seconds", "Unix time of the newest complete frame.", camera=None),
+        _gauge("ring_slots", "Slots of the camera's ring, by who has them.", camera=None, state=("free", "lent")),
+    ),
+    "inspection": (
+        _counter("frames_judged_total", "Frames that judge decided on. A shot is `camera.shot`.", camera=None),
+        _counter("frames_torn_total", "Frames that were overwritten while they were read.", camera=None),
+        _counter("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=DROP_REASONS),
+        _gauge("engine_fallback", "1 where the CPU stands in for the accelerator that was asked for.", lapses=True),
+        _gauge("drift_ks_distance", "Of the newest 200 passed parts from teach's good ones.", lapses=True, camera=None),
+        _gauge("drift_log10_evidence", "For passed parts having changed; alarm from 7 on.", lapses=True, camera=None),
+        _gauge("drift_trend_spreads", "Mean beside the goods'; alarm at 4.", lapses=True, camera=None, quantity=TRENDS),
+        _gauge("drift_alarm", "1 while this kind of drift is reported.", lapses=True, camera=None, kind=ALARMS),
+        _counter("drift_alarms_total", "Times it began to be reported.", camera=None, kind=ALARMS),
+        _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
+        _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
+    ),
+    "lane": (),
+    "sync": (),
+    "archive": (),
+    "supervisor": (
+        _gauge("worker_up", "1 while the worker is past its start and inside its deadline.", worker=None),
+        _counter("worker_restarts_total", "Times it was started again, by cause.", worker=None, cause=RESTART_CAUSES),
+        _gauge("worker_heartbeat_age_seconds", "Time since the worker's main loop last came round.", worker=None),
+        _gauge("worker_resident_memory_bytes", "Resident memory.", worker=None),
+        _gauge("worker_open_fds", "Open file descriptors.", worker=None),
+        _gauge("build_info", "Always 1; the version is a label.", version=None),
+    ),
+}
