@@ -54,7 +54,7 @@ def shots(name: str, *views: str, role: str | None = None) -> str:
     return head + "".join(lines)
 
 
-ELSEWHERE = "must be a loopback address: peers elsewhere cannot be authenticated yet"
+ELSEWHERE = "must name an IP address of this machine, or * for all: who answers to a name is not ours to say"
 REFUSED = [
     ('station_id = "Line 4"', 'config.toml: station_id = "Line 4": must match ^[a-z0-9][a-z0-9_-]{0,62}$'),
     ('porduct = "trunk"', 'config.toml: porduct = "trunk": unknown key; did you mean product?'),
@@ -93,8 +93,8 @@ REFUSED = [
         "config.toml: [cameras.g.features] Gain = [1]: must be true or false or a whole number or a number or text",
     ),
     (
-        "[events]\nlive = 'tcp://0.0.0.0:5556'",
-        f'config.toml: [events] live = "tcp://0.0.0.0:5556": {ELSEWHERE}',
+        "[events]\nlive = 'tcp://somewhere:5556'",
+        f'config.toml: [events] live = "tcp://somewhere:5556": {ELSEWHERE}',
     ),
     (GROUPED + 'cameras = ["top"]', 'config.toml: [groups.box] cameras = ["top"]: must name 2 to 8 cameras'),
     (GROUPED + 'cameras = "top"', 'config.toml: [groups.box] cameras = "top": must be a list'),

@@ -28,16 +28,18 @@ def station(tmp_path: Path) -> Station:
 
 def test_the_table_names_every_process_in_the_order_data_flows(station: Station) -> None:
     names = [process.name for process in topology.processes(station)]
-    assert names == ["capture@left", "capture@right", "inspection", "publish"]
+    assert names == ["capture@left", "capture@right", "inspection", "publish", "sync", "archive"]
     assert topology.links(station) == (
         ("capture@left", "inspection"),
         ("capture@left", "publish"),
         ("capture@right", "inspection"),
         ("capture@right", "publish"),
         ("inspection", "publish"),
+        ("inspection", "archive"),
+        ("publish", "sync"),
     )
     senders = [topology.frames_from(link) for link in topology.links(station)]
-    assert senders == ["capture@left", "", "capture@right", "", ""]
+    assert senders == ["capture@left", "", "capture@right", "", "", "", ""]
 
 
 def test_stopping_fits_the_ten_seconds_a_service_is_given() -> None:

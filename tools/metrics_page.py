@@ -15,6 +15,9 @@ BY_ROLE = {
     "publish": "Ledger and outbox (`publish`)",
     "capture": "Cameras (`capture@<camera>`)",
     "inspection": "Inspection (`inspection`)",
+    "lane": "Lanes to PLCs (`lane@<name>`)",
+    "sync": "What was said before (`sync`)",
+    "archive": "Pictures (`archive`)",
     "supervisor": "The station (`supervisor`)",
 }
 
@@ -23,6 +26,8 @@ def page() -> str:
     """The whole page, as markdown."""
     sections = [HEADER]
     for role, metrics in METRICS.items():
+        if not metrics:
+            continue
         rows = "\n".join(map(_row, metrics))
         sections.append(f"## {BY_ROLE[role]}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n{rows}\n")
     return "\n".join(sections)
