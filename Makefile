@@ -34,12 +34,12 @@ lock:
 clean:
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# All return at once where .venv is as uv.lock says. Only the tests need the libraries of cameras that few have.
+# All return at once where .venv is as uv.lock says. Only the tests need the libraries of cameras and lanes that few have.
 environment:
 	@tools/set_up.sh test
 
 test-environment:
-	@tools/set_up.sh test cameras
+	@tools/set_up.sh test peers
 
 lint-environment:
 	@tools/set_up.sh test lint

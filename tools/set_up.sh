@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes .venv as the lock file says, from nothing but Python >= 3.11: tools/set_up.sh test [lint] [cameras]; `uv` alone
-# stops after step 1; `cameras` adds the extras pylon and gentl (100 MB), without which their tests skip
+# Makes .venv as the lock file says, from nothing but Python >= 3.11: tools/set_up.sh test [lint] [peers]; `uv` alone
+# stops after step 1; `peers` adds the extras of cameras and lanes and what speaks with them (250 MB), without which
+# their tests skip
 #   1. a pinned uv in .uv, by pip      2. the extra that this machine can run, gpu or cpu      3. uv sync into .venv
 # Quick when nothing changed: the stamp holds what .venv was made from. Run it in the project's folder.
 set -eu
@@ -66,9 +67,12 @@ python=$(find_python)
 key=$(cat uv.lock pyproject.toml tools/set_up.sh tools/choose_extra.py | sha256sum | cut -d' ' -f1)
 made=$(cat "$STAMP" 2>/dev/null || true)
 parts="--group test"
-# Once the tools of lint or the cameras' libraries are there, they stay: `make demo` after `make test` changes nothing.
+# Once the tools of lint or the peers' libraries are there, they stay: `make demo` after `make test` changes nothing.
 case "$* $made" in *lint*) parts="$parts --group lint" ;; esac
-case "$* $made" in *cameras* | *pylon*) parts="$parts --extra pylon --extra gentl" ;; esac
+case "$* $made" in *peers*)
+        for extra in pylon gentl modbus opcua mqtt postgres; do parts="$parts --extra $extra"; done
+        parts="$parts --group peers"
+        ;; esac
 [ "$made" = "$key $parts" ] && [ -x .venv/bin/python ] && exit 0
 
 need_uv "$python"
