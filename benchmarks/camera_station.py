@@ -29,15 +29,16 @@ DEADLINE_MS = 2_000.0
 class Listener:
     """Every event, with the time it came, UTC ns."""
 
-    def __init__(self, address):
+    def __init__(self, addresses):
         self.events, self.joined = [], threading.Event()
-        threading.Thread(target=self._listen, args=[address], daemon=True).start()
+        threading.Thread(target=self._listen, args=[addresses], daemon=True).start()
 
-    def _listen(self, address):
+    def _listen(self, addresses):
+        notify = client.Notify(begun=lambda _: self.joined.set())
         # The station's silence is what is being measured.
-        ignore = lambda *_: None  # noqa: E731
+        heard = client.Subscriber(live=addresses["live"], sync=addresses["sync"], silence_s=600, notify=notify)
         try:
-            for event in client.subscribe(address, ignore, joined=self.joined.set, silence_s=600):
+            for event in heard:
                 self.events.append((time.time_ns(), event.data))
         except GoldlineError:
             return
@@ -191,7 +192,7 @@ def station(taught, directory, cameras, rate_hz):
         (directory / "state" / "references").symlink_to(taught / "state" / "references")
         (directory / "pipelines").symlink_to(taught / "pipelines")
         daemon = stack.enter_context(rehearsal.running(config))
-        listener = Listener(rehearsal.settings(config)["events"]["live"])
+        listener = Listener(rehearsal.settings(config)["events"])
         listener.joined.wait(PATIENCE_S)
         bench = Bench(daemon, config, devices, listener)
         for name in cameras:

@@ -33,15 +33,15 @@ SETTLE_S = 1.5
 class Listener:
     """Every event, with the time it came, UTC ns."""
 
-    def __init__(self, address):
-        self.events, self.lost, self.joined = [], [], threading.Event()
-        threading.Thread(target=self._listen, args=[address], daemon=True).start()
+    def __init__(self, addresses):
+        self.events, self.joined = [], threading.Event()
+        threading.Thread(target=self._listen, args=[addresses], daemon=True).start()
 
-    def _listen(self, address):
+    def _listen(self, addresses):
+        notify = client.Notify(begun=lambda _: self.joined.set())
+        heard = client.Subscriber(live=addresses["live"], sync=addresses["sync"], silence_s=20, notify=notify)
         try:
-            for event in client.subscribe(
-                address, lambda *numbers: self.lost.append(numbers), joined=self.joined.set, silence_s=20
-            ):
+            for event in heard:
                 self.events.append((time.time_ns(), event.data, int(event.sequence)))
         except GoldlineError:
             return
@@ -87,15 +87,16 @@ def books(daemon, listener, slots, outbox):
         rows = database.execute("SELECT sequence, trigger_id FROM events ORDER BY sequence").fetchall()
     ids = Counter(trigger_id for _, trigger_id in rows if trigger_id is not None)
     numbers = [sequence for sequence, _ in rows]
-    # While publish is away a subscriber is not connected; it is told which numbers it missed, and the outbox has them.
-    missed = sum(last - first + 1 for first, last in listener.lost)
+    # What is said while publish is away, or before the subscriber is connected again, it fetches afterwards.
+    heard = [sequence for _, _, sequence in listener.events]
+    missed = sum(b - a - 1 for a, b in pairwise(heard))
     return {
         "triggers": int(triggers),
         "verdicts": int(verdicts),
         "in_flight": int(totals["goldline_triggers_in_flight"]),
         "duplicates": sum(count > 1 for count in ids.values()),
         "sequence_gaps": sum(b - a != 1 for a, b in pairwise(numbers)),
-        "events_announced_as_missed": missed,
+        "events_missed_by_subscriber": missed,
         # One frame a camera may be between the camera and capture at the moment the gauges are read.
         "slots_missing": max(0, int(slots - totals["goldline_ring_slots"])),
         "errors": dict(Counter(str(result.reason) for _, result, _ in listener.events if result.verdict == "ERROR")),
@@ -117,7 +118,7 @@ def main():
         config = rehearsal.write_config(directory, dict.fromkeys(cameras, camera))
         rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
         with rehearsal.running(config) as daemon:
-            listener = Listener(rehearsal.settings(config)["events"]["live"])
+            listener = Listener(rehearsal.settings(config)["events"])
             listener.joined.wait(10)
             times_ms = kill_each(daemon, listener, cameras, arguments.kills)
             result = {"books": books(daemon, listener, 8 * len(cameras), directory / "state" / "outbox.sqlite3")}

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "run the station",
     "tail": "print the station's events as they come",
     "trigger": "ask a software-triggered camera for a picture",
+    "opcua": "make the certificate that the OPC UA server shows its clients",
     "bench": "measure this machine: the graph alone, the plain loop, the running station",
 }
 EXIT_CANNOT_RUN = 2

@@ -8,7 +8,7 @@ import msgspec
 from edge import events
 from edge.events import NONE, Check, Defect, Event, IdRange, Latency, Limits, Pose, Result, Source
 from edge.ledger import Decision, Origin, View
-from edge.records import Outcome, Reason
+from edge.records import Image, Outcome, Reason
 
 
 def result_event(source: Source, decision: Decision, *, is_simulated: bool) -> Event:
@@ -124,5 +124,10 @@ def _of_view(view: View, decided_ns: int) -> dict[str, Any]:
         "frame_id": frame.frame_id,
         "device_timestamp_ns": frame.device_timestamp_ns,
         "settling": frame.settling,
+        **_image(view.origin.image),
         "latency": Latency(**msgspec.structs.asdict(timing), capture_to_verdict_ms=since_captured_ms),
     }
+
+
+def _image(image: Image | None) -> dict[str, Any]:
+    return {} if image is None else {"image_ref": image.ref, "image_sha256": image.sha256}

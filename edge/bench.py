@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,25 +169,23 @@ class Run:
         return float(np.percentile(self.services_ns, percent)) / 1e6
 
 
-def _ignore_lost(_first: int, _last: int) -> None:
-    """An event lost on the way is missing from the rate, as it should be."""
-
-
 class Subscriber:
-    """Takes the time of every event, on a thread."""
+    """Takes the time of every event, on a thread. `addresses`: the station's `[events]`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, addresses: Mapping[str, str]) -> None:
         self.services_ns: list[int] = []
         self.joined = threading.Event()
-        self._address = address
+        self._addresses = addresses
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
-        events = client.subscribe(self._address, _ignore_lost, joined=self.joined.set, silence_s=3.0)
+        notify = client.Notify(begun=lambda _: self.joined.set())
+        live, sync = self._addresses["live"], self._addresses["sync"]
         try:
-            for event in events:
-                self._take(event, time.time_ns())
+            with client.Subscriber(live=live, sync=sync, silence_s=3.0, notify=notify) as events:
+                for event in events:
+                    self._take(event, time.time_ns())
         except GoldlineError:
             return  # the station has stopped
 
@@ -200,7 +198,7 @@ def station_run(settings: Settings, directory: Path, config: Path, rate_hz: floa
     """Run the daemon at this rate and listen for a while."""
     config = write_config(settings, directory, rate_hz)
     with rehearsal.running(config) as daemon:
-        subscriber = Subscriber(rehearsal.settings(config)["events"]["live"])
+        subscriber = Subscriber(rehearsal.settings(config)["events"])
         if not subscriber.joined.wait(10):
             raise GoldlineError("the station runs, but no heartbeat was heard")
         time.sleep(WARM_UP_S)

@@ -107,7 +107,7 @@ class Books:
         self._tally.restore(self.ledger)
 
     def tell(self, fire: Callable[[Trigger], None]) -> None:
-        """From here on `fire` hears of each trigger that the line opened, once."""
+        """From here on `fire` hears of each trigger that capture opened, once."""
         self._fire = fire
 
     # --- opening
@@ -144,29 +144,13 @@ class Books:
         if self._promise(trigger):
             self._log.error("opened trigger is not in its log", camera=trigger.camera, trigger_id=trigger.trigger_id)
 
-    def accept(self, name: str, unit_identifier: str | None = None, expect: dict[str, str] | None = None) -> Trigger:
-        """Open a trigger of a camera or a group that came as a command. Raises OrderError: it cannot be written down."""
-        trigger_id = self.commands.next_id()
-        if trigger_id is None:
-            raise OrderError("no trigger id is reserved yet: try again")
-        now_ns, views = time.monotonic_ns(), self._station.views_of(name)
-        trigger = Trigger(
-            trigger_id=trigger_id,
-            camera=name,
-            source="software",
-            opened_ns=now_ns,
-            opened_utc_ns=time.time_ns(),
-            deadline_ns=now_ns + int(self._station.deadline_ms(name) * 1e6),
-            unit_identifier=unit_identifier,
-            expect=expect or {},
-            views=() if views == (name,) else views,
-        )
+    def accept(self, trigger: Trigger) -> None:
+        """Open a trigger that came as an order, with an id of `commands`. Raises OrderError: it cannot be written down."""
         try:
             self.commands.append(trigger)
         except Full as problem:
             raise OrderError(str(problem)) from problem
         self._open(trigger, self.commands)
-        return trigger
 
     def _open(self, trigger: Trigger, log: OpenedLog) -> None:
         if not self._promise(trigger) and not self.ledger.is_open(trigger.trigger_id):
@@ -177,7 +161,7 @@ class Books:
         if not self.ledger.open(trigger):
             return False
         self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
-        if trigger.source == "line":
+        if trigger.source in ("line", "free", "announced"):
             self._fire(trigger)
         return True
 
@@ -190,7 +174,9 @@ class Books:
 
     def judged(self, message: Judged) -> None:
         """Inspection's verdict on a view."""
-        origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing)
+        origin = Origin(
+            frame=message.frame, provenance=message.provenance, timing=message.timing, image=message.image
+        )
         self._expect(message.frame.camera, message.frame.trigger_id)
         self._decide(message.frame.view, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
 
@@ -273,6 +259,11 @@ class Books:
         # The part is complete with its last frame.
         captured_ns = (origin.frame.host_timestamp_ns for origin in (decision.origins if decision else ()))
         return Decided(draft=draft, record=record, captured_ns=max(captured_ns, default=None))
+
+    @property
+    def decided(self) -> DecidedLog:
+        """What is decided, for lanes."""
+        return self._decided
 
     # --- trigger ids, and the end
 

@@ -27,6 +27,10 @@ class ChannelClosed(Exception):
     """The peer has gone."""
 
 
+class MessageTooLarge(Exception):
+    """More than MAX_MESSAGE_BYTES: the peer could not read it whole."""
+
+
 def pair() -> tuple[socket.socket, socket.socket]:
     """A fresh pair of connected sockets, for one incarnation of each side."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -44,10 +48,13 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: AnyMessage, *, descriptor: int | None = None) -> None:
-        """Send one message, and a file descriptor with it. Raises ChannelFull or ChannelClosed."""
+        """Send one message, and a file descriptor with it. Raises MessageTooLarge, ChannelFull or ChannelClosed."""
         descriptors = [] if descriptor is None else [descriptor]
+        packet = _encode(message)
+        if len(packet) > MAX_MESSAGE_BYTES:
+            raise MessageTooLarge(f"{type(message).__name__} of {len(packet)} bytes")
         try:
-            socket.send_fds(self._socket, [_encode(message)], descriptors)
+            socket.send_fds(self._socket, [packet], descriptors)
         except BlockingIOError:
             raise ChannelFull from None
         except OSError:  # the peer has gone, or another thread closed this end

@@ -20,14 +20,19 @@ import zmq
 
 from edge import events, header
 from edge.events import NONE, Head, Source
+from edge.guard import tend
 from edge.header import Flag, Header
 from edge.ledger import Late
+from edge.messages import Standing
 from edge.metrics import Page
 from edge.outbox import Draft, Outbox, Stored
+from edge.outbox_health import Alarm
 from edge.trigger_log import DecidedLog
 
 # One commit costs the same for 1 and 64 events on most disks; more only makes the first of them wait.
 BATCH_EVENTS = 256
+# However seldom the heartbeat is: subscribers whose key was taken away are gone by then.
+TURN_S = 0.5
 
 
 class Reserve(msgspec.Struct, frozen=True):
@@ -52,7 +57,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     captured_ns: int | None = None
 
 
-Work = Decided | Reserve | Late
+Work = Decided | Reserve | Late | Standing
 
 
 class Committer:
@@ -73,6 +78,8 @@ class Committer:
         live.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._heartbeat_s = heartbeat_s
         self._heartbeat_topic = source.topic(NONE, "hb").encode()
+        self._state_topic = source.topic(NONE, "state").encode()
+        self._standing: Standing | None = None
         self._work: deque[Work] = deque()
         self._answers: deque[Reserved] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -106,6 +113,14 @@ class Committer:
             self._running.result()
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
+    def may_accept(self) -> str | None:
+        """None: a trigger may be accepted now. A text: why not. By the main thread, which also writes the decided log."""
+        return None
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is wrong with the record now; () while it is well."""
+        return ()
+
     def finish(self) -> None:
         """Commit and send what is queued, and end the thread: outbox and socket are the caller's again.
 
@@ -133,7 +148,8 @@ class Committer:
             if time.monotonic() >= next_beat_s:
                 self._send_head()
                 next_beat_s = time.monotonic() + self._heartbeat_s
-            wait_ms = 0 if self._work else math.ceil(max(0.0, next_beat_s - time.monotonic()) * 1000)
+            tend(self._live)
+            wait_ms = 0 if self._work else math.ceil(max(0.0, min(TURN_S, next_beat_s - time.monotonic())) * 1000)
             ready = dict(poller.poll(wait_ms))
             if self._wake in ready:
                 os.eventfd_read(self._wake)
@@ -156,6 +172,9 @@ class Committer:
                 os.eventfd_write(self._answered, 1)
             elif isinstance(work, Late):
                 self._outbox.add_late(work)
+            elif isinstance(work, Standing):
+                self._standing = work
+                self._send_state()
 
     def _commit(self, batch: list[Decided]) -> None:
         before_s = time.monotonic()
@@ -184,11 +203,21 @@ class Committer:
             joined |= self._live.recv()[:1] == b"\x01"
         if joined:
             self._send_head()
+            self._send_state()
 
     def _send_head(self) -> None:
+        body = Head(stream=str(self._outbox.stream), head=self._outbox.head, low=self._outbox.low)
+        self._say(self._heartbeat_topic, events.encode(body))
+
+    def _send_state(self) -> None:
+        """How the station stands: at each change, and to whoever joins."""
+        if self._standing is not None:
+            self._say(self._state_topic, self._standing.state)
+
+    def _say(self, topic: bytes, body: bytes) -> None:
+        """What is no event: its header has the newest sequence number and no flag."""
         stream: UUID = self._outbox.stream
         named = Header(
             flags=Flag(0), stream=stream, sequence=self._outbox.head, previous=0, verdict_utc_ns=time.time_ns()
         )
-        body = Head(stream=str(stream), head=self._outbox.head, low=self._outbox.low)
-        self._live.send_multipart([self._heartbeat_topic, header.encode(named), events.encode(body)])
+        self._live.send_multipart([topic, header.encode(named), body])

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from edge.batcher import Queued
 from edge.inspector import Inspector, Prepared
 from edge.records import Reason, Timing, Verdict, error
+from edge.view_inspector import Scores
 
 # A batch that takes longer than this hangs: a hundred times the slowest that was seen on a busy machine.
 HANG_S = 5.0
@@ -34,10 +35,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """One frame as it was prepared, its verdict, and where its time went."""
+    """One frame as it was prepared and scored, by whom, its verdict, and where its time went."""
 
     queued: Queued
     prepared: Prepared
+    scores: Scores
+    inspector: Inspector
     verdict: Verdict
     timing: Timing
 
@@ -110,5 +113,5 @@ class Engine:
                 graph_ms=(scored - started) * 1e3,
                 judge_ms=(time.perf_counter() - before) * 1e3,
             )
-            results.append(Done(queued, job.prepared[index], verdict, timing))
+            results.append(Done(queued, job.prepared[index], scores[index], self._inspector, verdict, timing))
         return results

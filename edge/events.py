@@ -107,6 +107,8 @@ class View(Wire, frozen=True, kw_only=True):
     device_timestamp_ns: int | None = None
     settling: bool = False
     latency: Latency | None = None
+    image_ref: str | None = None
+    image_sha256: str | None = None
 
 
 class Result(Wire, frozen=True, kw_only=True):
@@ -115,7 +117,9 @@ class Result(Wire, frozen=True, kw_only=True):
     What produced the verdict (`product` to `model_sha256`) is null for what was never judged; `own_models_sha256` has the
     user's own models, by the checks that ask them. Where a part is seen more than once, by the cameras of a group or in
     several shots, `views` has each by its name (`camera`, or `camera.shot`); what belongs to a single view (`pose`,
-    `closest_reference`, `captured`, `frame_id`, `device_timestamp_ns`, `latency`) is null here and stands there.
+    `closest_reference`, `captured`, `frame_id`, `device_timestamp_ns`, `latency`, `image_ref`, `image_sha256`) is null
+    here and stands there. `image_ref`: the picture that the archive was given, below the station's state directory, and
+    the SHA-256 of its pixels (`docs/images.md`); that it is still there is not promised.
     `settling`: a picture was taken so soon after its stream began that light and exposure may not have been steady.
     """
 
@@ -154,6 +158,8 @@ class Result(Wire, frozen=True, kw_only=True):
     latency: Latency | None = None
     interrupted: tuple[IdRange, ...] = ()
     views: dict[str, View] = {}
+    image_ref: str | None = None
+    image_sha256: str | None = None
 
 
 class Event(Wire, frozen=True, kw_only=True):

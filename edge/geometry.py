@@ -52,7 +52,7 @@ def warp(
     3. One bilinear warp into `size` (width, height). Beyond the image its edge is repeated.
     """
     width, height = size
-    golden = pose_matrix(pose, image_size, frame_size) @ _region_matrix(box or (0, 0, *image_size), size)
+    golden = pose_matrix(pose, image_size, frame_size) @ region_matrix(box or (0, 0, *image_size), size)
     to_live = _live_scale(image, frame_size or image_size) @ golden
     factor = max(1, math.floor(_shrinkage(to_live)))
     left, top, crop = _crop(image, _corners(to_live, size), factor)
@@ -79,7 +79,7 @@ def to_image(
     """
     x, y, width, height = cells
     frame = frame_size or image_size
-    matrix = pose_matrix(pose, image_size, frame) @ _region_matrix(box or (0, 0, *image_size), size)
+    matrix = pose_matrix(pose, image_size, frame) @ region_matrix(box or (0, 0, *image_size), size)
     corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
     found = _apply(matrix, corners - 0.5) + 0.5
     left, top = (_clip(math.floor(value), 0, limit - 1) for value, limit in zip(found.min(0), frame, strict=True))
@@ -113,7 +113,7 @@ def visible_share(box: BoxXywh | None, pose: Pose, image_size: Size) -> float:
 def seen(box: BoxXywh | None, pose: Pose, image_size: Size, size: Size, frame_size: Size | None = None) -> Image:
     """Which pixels of a region cut at a pose show the frame, and not its edge repeated: [size h, size w], 255 or 0."""
     frame = frame_size or image_size
-    to_frame = pose_matrix(pose, image_size, frame) @ _region_matrix(box or (0, 0, *image_size), size)
+    to_frame = pose_matrix(pose, image_size, frame) @ region_matrix(box or (0, 0, *image_size), size)
     right, bottom = frame[0] - 0.5, frame[1] - 0.5
     around = np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]])
     corners = _apply(np.asarray(np.linalg.inv(to_frame), np.float64), around)
@@ -156,8 +156,8 @@ def _whole_blocks(first: int, last: int, limit: int, factor: int) -> tuple[int, 
     return first, first + blocks * factor
 
 
-def _region_matrix(box: BoxXywh, size: Size) -> Matrix:
-    """Region pixels of `size` to golden pixels."""
+def region_matrix(box: BoxXywh, size: Size) -> Matrix:
+    """[3, 3]: pixels or cells of a region (`size` of them across and down) to pixels of the picture that `box` lies in."""
     scale_x, scale_y = box[2] / size[0], box[3] / size[1]
     return np.array([
         [scale_x, 0.0, box[0] + (scale_x - 1) / 2],
@@ -168,12 +168,12 @@ def _region_matrix(box: BoxXywh, size: Size) -> Matrix:
 
 def _live_scale(image: Image, image_size: Size) -> Matrix:
     """Pixels of a picture of `image_size` to those of the live image: the identity when they agree."""
-    return _region_matrix((0, 0, image.shape[1], image.shape[0]), image_size)
+    return region_matrix((0, 0, image.shape[1], image.shape[0]), image_size)
 
 
 def block_matrix(factor: int) -> Matrix:
     """Pixels to blocks of factor x factor."""
-    return _region_matrix((0, 0, 1, 1), (factor, factor))
+    return region_matrix((0, 0, 1, 1), (factor, factor))
 
 
 def shift_matrix(dx: float, dy: float) -> Matrix:

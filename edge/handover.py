@@ -218,4 +218,5 @@ class Handover:
             is_part=not trigger.views,
             settling=captured.settling,
             used_bytes=captured.used_bytes,
+            unit_identifier=trigger.unit_identifier,
         )

@@ -1,36 +1,20 @@
-"""PROCESS: one lane to a PLC or a broker, by its name in the configuration."""
+"""PROCESS: one lane to a PLC or a broker, by its name in the configuration: `lane@modbus` runs `lanes/modbus.py`."""
 
-import os
-import time
+import importlib
 
-from edge.channel import ChannelClosed
-from edge.messages import Link, Stop
-from edge.metrics import State
-from edge.poller import Poller
+from edge.errors import GoldlineError
 from edge.worker import WorkerContext
-
-POLL_S = 0.05
 
 
 def run(context: WorkerContext) -> None:
-    """Until told to stop."""
-    stopping: list[bool] = []
-
-    def hear() -> None:
-        try:
-            while (heard := context.control.receive_with_descriptor()) is not None:
-                match heard:
-                    case Stop(), _:
-                        stopping.append(True)
-                    case Link(), int(descriptor):
-                        os.close(descriptor)
-                    case message, _:
-                        raise RuntimeError(f"unexpected {message}")
-        except ChannelClosed:
-            stopping.append(True)
-
-    poller = Poller()
-    poller.listen(context.control.fileno(), hear)
-    while not stopping:
-        context.page.beat(State.IDLE, time.monotonic_ns())
-        poller.turn(POLL_S)
+    """Until told to stop. Raises GoldlineError when the lane's library is not installed."""
+    name = context.name.partition("@")[2]
+    try:
+        lane = importlib.import_module(f"edge.lanes.{name}")
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith("edge."):
+            raise
+        raise GoldlineError(
+            f"[lanes.{name}] needs {missing.name}, which is not installed: pip install 'goldline[{name}]'"
+        ) from missing
+    lane.run(context)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge import judge
-from edge.records import FrameRef, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, camera_of, error
+from edge.records import FrameRef, Image, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, camera_of, error
 
 # Closed ids that are remembered, to tell a late result from an unknown one: the size of a camera's log, twice.
 REMEMBERED = 16_384
@@ -27,11 +27,12 @@ Closing = tuple[str, Outcome, Reason | None]
 
 
 class Origin(Record, frozen=True):
-    """What came with a verdict from inspection: the frame it is about, what produced it, and its times."""
+    """What came with a verdict from inspection: the frame, what produced it, its times, and its picture if one is kept."""
 
     frame: FrameRef
     provenance: Provenance
     timing: Timing
+    image: Image | None = None
 
 
 class View(Record, frozen=True):

@@ -13,7 +13,7 @@ sync       ─▶ publish    Acknowledged
 
 import msgspec
 
-from edge.records import FrameRef, Provenance, Reason, Timing, Trigger, Verdict
+from edge.records import FrameRef, Image, Provenance, Reason, Record, Timing, Trigger, Verdict
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,49 +105,86 @@ class Fire(Message, frozen=True):
 
 
 class Judged(Message, frozen=True):
-    """Inspection's verdict on a frame."""
+    """Inspection's verdict on a frame, and the picture of it that the archive was given."""
 
     frame: FrameRef
     verdict: Verdict
     provenance: Provenance
     timing: Timing
+    image: Image | None = None
 
 
 class Run(Message, frozen=True):
-    """Whether the station takes what comes by itself: while it does not, no frame and no pulse opens a trigger."""
+    """Whether capture opens triggers by itself: while it does not, no frame and no pulse opens one.
+
+    `at_most`: so many from here on, then none; None: any number. `expect`: what every trigger expects that says nothing of it.
+    """
 
     is_on: bool
-
-
-class Announce(Message, frozen=True):
-    """The unit that the next trigger of this camera, or of the group it opens, is for. None: take it back."""
-
-    unit_identifier: str | None
+    at_most: int | None = None
     expect: dict[str, str] = {}
 
 
+class Announce(Message, frozen=True):
+    """The unit that the next trigger of this camera, or of the group it opens, is for. None: take it back.
+
+    The trigger bears the `number`, which grows from one announcement to the next: one that was heard before is no news.
+    """
+
+    unit_identifier: str | None
+    expect: dict[str, str] = {}
+    number: int = 0
+
+
 class Prepare(Message, frozen=True):
-    """Load this product beside the one that is judged, then judge by it every frame that comes after."""
+    """Load this product beside the one that is judged, then judge by it every frame that comes after.
+
+    `variant`: what triggers expect that name none; the product has to know it.
+    """
 
     product: str
     generation: int
+    variant: str | None = None
 
 
 class Prepared(Message, frozen=True):
-    """From here on this product is judged by; or why it is not, and the one before still is."""
+    """From here on this product is judged by; or why it is not, and the one before still is. The first word on a link."""
 
     product: str
     generation: int
     problem: str | None = None
+    provenance: Provenance | None = None
+
+
+class KeptMap(Record, frozen=True):
+    """One anomaly map behind the pixels: `height` rows of `width` bytes, 128 at the check's review limit.
+
+    `to_picture`: the first two rows, flat, of the matrix that takes the map's cells to px of the kept picture.
+    """
+
+    check: str
+    width: int
+    height: int
+    to_picture: tuple[float, float, float, float, float, float]
 
 
 class Keep(Message, frozen=True):
-    """A picture to keep as evidence, lent in a slot of inspection's own ring for the archive."""
+    """A picture to keep as evidence, lent in a slot of inspection's own ring for the archive.
+
+    `box`: where its pixels lie in the frame (x, y, width, height). The slot has `used_bytes` of them in `pixel_format`,
+    which need not be the camera's, and then the maps.
+    """
 
     slot: int
     generation: int
     frame: FrameRef
     verdict: Verdict
+    provenance: Provenance
+    image: Image
+    box: tuple[int, int, int, int]
+    pixel_format: str
+    used_bytes: int
+    maps: tuple[KeptMap, ...] = ()
 
 
 class Kept(Message, frozen=True):
@@ -182,10 +219,14 @@ class News(Message, frozen=True):
 
 
 class Acknowledged(Message, frozen=True):
-    """A consumer has every event up to this one: they may be pruned as far as it is concerned."""
+    """A consumer has every event up to this one: they may be pruned as far as it is concerned.
+
+    `stream`: of the outbox that the number is of; it says nothing about another.
+    """
 
     consumer: str
     upto: int
+    stream: str | None = None
 
 
 AnyMessage = (

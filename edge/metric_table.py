@@ -60,6 +60,9 @@ STAGES = ("queue", "register", "graph", "judge")
 # What drifts, and the alarms about it (`drift.py`).
 TRENDS = ("dx_px", "dy_px", "angle_deg", "gain", "sharpness")
 ALARMS = ("appearance", "pose", "gain", "sharpness")
+# What is asked of SYNC, and why it is refused (`sync_protocol.py`).
+SYNC_VERBS = ("hello", "fetch", "ack")
+SYNC_CODES = ("request", "version", "stream", "consumer", "busy", "unavailable")
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 
 # By the role that feeds them. A metric fed by two roles has the same kind, help and label names in both.
@@ -101,8 +104,21 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
         _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
     ),
-    "lane": (),
-    "sync": (),
+    "lane": (
+        _counter("lane_results_total", "Results that the lane took in, those let go included.", lane=None),
+        _counter("lane_overruns_total", "Results let go: the PLC did not acknowledge those before.", lane=None),
+        _counter("lane_missed_triggers_total", "Triggers by the PLC that were not accepted.", lane=None),
+        _gauge("lane_connections", "Clients that are connected.", lapses=True, lane=None),
+        _counter("lane_connections_refused_total", "Clients that were not let in.", lane=None),
+    ),
+    "sync": (
+        _counter("sync_requests_total", "Requests understood, by verb.", verb=SYNC_VERBS),
+        _counter("sync_events_total", "Events sent again."),
+        _counter("sync_gone_total", "Times a reader was told that events it asked for are not kept any more."),
+        _counter("sync_errors_total", "Requests that were refused.", code=SYNC_CODES),
+        _counter("sync_unsent_total", "Answers let go: their reader does not read, or has gone."),
+        _gauge("sync_waiting", "Readers that wait for news.", lapses=True),
+    ),
     "archive": (),
     "supervisor": (
         _gauge("worker_up", "1 while the worker is past its start and inside its deadline.", worker=None),

@@ -1,118 +1,126 @@
-"""The command socket: reads orders, carries them out, answers."""
+"""The order desk: reads orders from the command socket and takes them from lanes, has them carried out, answers each."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 import zmq
 
 from edge import orders
-from edge.books import Books
 from edge.config import Station
+from edge.job import Command
+from edge.job_desk import JobDesk, Reply
 from edge.orders import (
     Accepted,
+    AnnounceOrder,
     Answer,
-    CameraState,
-    GroupState,
+    AnyOrder,
+    HaltOrder,
     OrderError,
+    PrepareOrder,
     Refused,
+    ResetOrder,
+    StartOrder,
+    StartSingleOrder,
     StateOrder,
-    StationState,
+    StopOrder,
     TriggerOrder,
 )
-from edge.outbox import Outbox
-from edge.records import Outcome
+from edge.records import TriggerSource
+from edge.station_state import Describer
 
 # More in one go would keep verdicts waiting: an order takes a tenth of a millisecond.
 ORDERS_A_TURN = 32
-
-
-class Line(Protocol):
-    """What the desk can have done."""
-
-    @property
-    def is_stopping(self) -> bool:
-        """No more triggers are taken."""
-        ...
-
-    def is_linked(self, camera: str) -> bool:
-        """Whether the camera's process is there."""
-        ...
-
-    def trigger(self, name: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
-        """Open a trigger of a camera or a group, have it fired, return its id. Raises OrderError."""
-        ...
+# The orders that are nothing but a change of the station's state.
+_COMMANDS: dict[type[AnyOrder], Command] = {
+    StartOrder: Command.START,
+    StopOrder: Command.STOP,
+    HaltOrder: Command.HALT,
+    ResetOrder: Command.RESET,
+}
 
 
 class OrderDesk:
     """Owns the ROUTER socket."""
 
-    def __init__(self, socket: zmq.Socket[bytes], station: Station, books: Books, outbox: Outbox, line: Line) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        station: Station,
+        jobs: JobDesk,
+        describer: Describer,
+        is_stopping: Callable[[], bool],
+    ) -> None:
         """Nothing is read before `serve`."""
-        self._socket, self._station, self._books, self._outbox, self._line = socket, station, books, outbox, line
+        self._socket, self._station, self._jobs, self._describer = socket, station, jobs, describer
+        self._is_stopping = is_stopping
 
     def serve(self) -> None:
-        """Answer the orders that are here now. A reader that does not keep up loses its answers, nothing else."""
+        """Take the orders that are here now. A reader that does not keep up loses its answers, nothing else."""
         for _ in range(ORDERS_A_TURN):
             if not self._socket.poll(0):
                 break
             *envelope, body = self._socket.recv_multipart()
-            answer = orders.encode(self.answer(body))
-            try:
-                self._socket.send_multipart([*envelope, answer], zmq.DONTWAIT)
-            except zmq.Again:
-                structlog.get_logger().warning("an answer is let go: its reader does not keep up")
+            self.answer(body, partial(self._reply, envelope))
 
-    def answer(self, body: bytes) -> Answer:
-        """Carry out one order."""
+    def _reply(self, envelope: list[bytes], answer: bytes) -> None:
+        try:
+            self._socket.send_multipart([*envelope, answer], zmq.DONTWAIT)
+        except zmq.Again:
+            structlog.get_logger().warning("an answer is let go: its reader does not keep up")
+
+    def answer(self, body: bytes, reply: Reply, *, source: TriggerSource = "software") -> None:
+        """Carry out one order, of the socket or of a lane. `reply` is called once with its answer: now, or when it is done.
+
+        `source`: of the trigger that the order may open.
+        """
+        asked_id = None
         try:
             order = orders.parse(body)
+            asked_id = order.id
+            answer = self._carry_out(order, reply, source)
         except OrderError as problem:
-            return Refused(error=str(problem))
+            answer = Refused(error=str(problem), id=asked_id)
+        if answer is not None:
+            reply(orders.encode(answer))
+
+    def _carry_out(self, order: AnyOrder, reply: Reply, source: TriggerSource) -> Answer | None:
+        """None: it is answered when it is done."""
         if isinstance(order, StateOrder):
-            return self._state(order)
-        try:
-            self._check(order)
-            trigger_id = self._line.trigger(order.camera, order.unit_identifier, order.expect)
-        except OrderError as problem:
-            return Refused(error=str(problem), id=order.id)
-        return Accepted(trigger_id=trigger_id, id=order.id)
-
-    def _check(self, order: TriggerOrder) -> None:
-        if self._line.is_stopping:
+            return self._describer.describe(order.id)
+        if self._is_stopping():
             raise OrderError("the station is stopping")
-        if order.camera not in self._station.triggered:
+        match order:
+            case PrepareOrder():
+                self._jobs.prepare(order, reply)
+                return None
+            case TriggerOrder():
+                self._check_fired(order.camera)
+                trigger = self._jobs.trigger(order.camera, order.unit_identifier, order.expect, source)
+                return Accepted(trigger_id=trigger.trigger_id, id=order.id)
+            case StartSingleOrder():
+                self._check(order.camera)
+                if (one := self._jobs.start_single(order, source)) is not None:
+                    return Accepted(trigger_id=one.trigger_id, id=order.id)
+            case AnnounceOrder():
+                self._check(order.camera)
+                self._jobs.announce(order)
+            case _:
+                self._jobs.change(_COMMANDS[type(order)])
+        return self._jobs.done(order.id)
+
+    def _check(self, name: str) -> None:
+        """Raises OrderError where this is nothing that can be triggered."""
+        if name not in self._station.triggered:
             known = ", ".join(sorted(self._station.triggered)) or "none"
-            raise OrderError(f"unknown camera {order.camera!r}: known are {known}")
-        if group := self._station.group_of(order.camera):
-            raise OrderError(f"camera {order.camera!r} sees a part together with others: trigger group {group!r}")
-        kind = "group" if order.camera in self._station.groups else "camera"
+            raise OrderError(f"unknown camera {name!r}: known are {known}")
+        if group := self._station.group_of(name):
+            raise OrderError(f"camera {name!r} sees a part together with others: trigger group {group!r}")
+
+    def _check_fired(self, name: str) -> None:
+        self._check(name)
+        kind = "group" if name in self._station.groups else "camera"
         # The cameras of a group have one mode.
-        mode = self._station.cameras[self._station.cameras_of(order.camera)[0]].trigger.mode
+        mode = self._station.cameras[self._station.cameras_of(name)[0]].trigger.mode
         if mode != "software":
-            raise OrderError(f"{kind} {order.camera!r} has trigger mode {mode!r}, not 'software'")
-
-    def _state(self, order: StateOrder) -> StationState:
-        cameras = {
-            name: CameraState(mode=camera.trigger.mode, is_linked=self._line.is_linked(name), **self._counts(name))
-            for name, camera in self._station.cameras.items()
-        }
-        groups = {
-            name: GroupState(cameras=group.cameras, **self._counts(name))
-            for name, group in self._station.groups.items()
-        }
-        return StationState(
-            station=self._station.station_id,
-            stream=str(self._outbox.stream),
-            head=self._outbox.head,
-            cameras=cameras,
-            groups=groups,
-            id=order.id,
-        )
-
-    def _counts(self, name: str) -> dict[str, Any]:
-        ledger = self._books.ledger
-        return {
-            "triggers": ledger.triggers(name),
-            "in_flight": ledger.in_flight(name),
-            "verdicts": {str(outcome): ledger.verdicts(name, outcome) for outcome in Outcome},
-        }
+            raise OrderError(f"{kind} {name!r} has trigger mode {mode!r}, not 'software'")

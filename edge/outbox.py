@@ -1,52 +1,45 @@
 """The durable event log: SQLite in WAL mode, synchronous=FULL, so a committed event survives a power cut.
 
-One connection, used by one thread at a time. Sequence numbers are gap-free and begin at 1; a trigger has at most one
-event, whoever asks. Counts of verdicts are kept in the same transaction as the events they count.
+One connection, used by one thread at a time; any other process may read (`outbox_reader.py`). Sequence numbers are
+gap-free and begin at 1; a trigger has at most one event, whoever asks. Counts of verdicts are kept in the same
+transaction as the events they count. Only the oldest events are ever removed, so what is left is a range.
 
-    events        what was said, by sequence number
-    topics        the newest sequence number on each topic
+    events        what was said: sequence, trigger_id, topic, previous, flags, verdict_utc_ns, body
+    topics        the newest sequence number on each topic, pruned or not: their greatest is the head
+    consumers     name, the event up to which it has everything, when it was last heard of
     counts        verdicts of a run of the station, by camera, outcome and reason
     reservations  blocks of trigger ids in use, each with the identity of the runtime directory it is used from
+    answered      trigger ids in those blocks whose events were pruned
     late          results that came after their trigger was closed
-    meta          stream identity, next trigger id
+    meta          stream identity, next trigger id, the file that was set aside for this one
+
+Beside it lies `trigger_ids`, the id up to which all were given (`trigger_ids.py`).
 """
 
 import sqlite3
-import uuid
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 from uuid import UUID
 
 import msgspec
+import structlog
 
-from edge import events, header
-from edge.errors import GoldlineError
+from edge import events, header, outbox_file, outbox_kept, trigger_ids
 from edge.events import Event, IdRange
 from edge.header import Flag, Header
 from edge.ledger import Closing, Late
+from edge.outbox_file import OutboxError, Trouble, naming
+from edge.outbox_kept import Consumer, Extent
 from edge.records import Outcome, Reason
+from edge.trigger_ids import BLOCK_IDS, IdBook
 
-SCHEMA_VERSION = 1
-# Half a minute of ids at 30 triggers a second: one commit for 1024 triggers.
-BLOCK_IDS = 1024
-# Reserving happens beside other processes' reads at most; longer means that something else holds the file.
-BUSY_TIMEOUT_S = 5.0
+__all__ = ["BLOCK_IDS", "Draft", "Outbox", "OutboxError", "Stored", "Trouble"]
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY, trigger_id INTEGER UNIQUE, topic TEXT NOT NULL, previous INTEGER NOT NULL,
-    flags INTEGER NOT NULL, verdict_utc_ns INTEGER NOT NULL, body BLOB NOT NULL
-);
-CREATE TABLE topics (topic TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE counts (
-    run TEXT, camera TEXT, outcome TEXT, reason TEXT, n INTEGER NOT NULL, PRIMARY KEY (run, camera, outcome, reason)
-) WITHOUT ROWID;
-CREATE TABLE reservations (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, holder TEXT, runtime TEXT NOT NULL);
-CREATE TABLE late (trigger_id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-"""
+_ASIDE = "set_aside"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,21 +61,19 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outbox:
-    """The open database. Raises GoldlineError naming the file when it cannot be read or written."""
+    """The open database. Raises OutboxError naming the file when it cannot be read or written."""
 
     def __init__(self, path: Path, run: str) -> None:
-        """Open or make it. `run` names this run of the station: what `counts` are kept for."""
+        """Open or make it; what is broken is set aside for a new one. `run` names this run of the station."""
         self.path = path
         self._run = run
-        with self._naming_the_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
-            )
-            self._prepare()
-            self.stream = UUID(self._meta("stream"))
-            self.head = self._number("SELECT MAX(sequence) FROM topics")
-            self.low = self._number("SELECT MIN(sequence) FROM events")
+        self._ids = IdBook(path.with_name("trigger_ids"))
+        try:
+            self._open()
+        except OutboxError as problem:
+            if problem.trouble is not Trouble.CORRUPT:
+                raise
+            self._replace(time.time_ns(), str(problem))
 
     def __enter__(self) -> Self:
         """Closed on exit."""
@@ -94,27 +85,45 @@ class Outbox:
 
     def close(self) -> None:
         """Fold the write-ahead log into the database, as far as no reader is in the way, and close."""
-        with self._naming_the_file():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with naming(self.path):
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._db.close()
+
+    def set_aside(self, now_utc_ns: int, why: str) -> None:
+        """This database is broken: keep the file under another name, and begin a new stream in a new one."""
+        with suppress(sqlite3.Error):
             self._db.close()
+        self._replace(now_utc_ns, why)
+        self.adopt_reserved()
+
+    @property
+    def aside(self) -> str | None:
+        """The file that was set aside for this one, until the station was stopped cleanly."""
+        return self._meta(_ASIDE)
 
     # --- events
 
-    def commit(self, drafts: Sequence[Draft]) -> list[Stored]:
+    def commit(self, drafts: Sequence[Draft], acknowledged: Mapping[str, int] | None = None) -> list[Stored]:
         """Write these events in one transaction and return those that were new, on disk and numbered.
 
-        A trigger that has its event already is passed over: the first decision stands.
+        A trigger that has its event already is passed over: the first decision stands. With them is written what
+        consumers have acknowledged.
         """
         with self._transaction():
             stored = [one for draft in drafts if (one := self._insert(draft)) is not None]
-        if stored:
-            self.head = stored[-1].sequence
-            self.low = self.low or stored[0].sequence
+            outbox_kept.acknowledge(self._db, acknowledged or {}, stored[-1].sequence if stored else self.head)
+        self._has_grown(stored)
         return stored
 
     def has_event(self, trigger_id: int) -> bool:
-        """Whether this trigger's event is on disk."""
-        return self._number("SELECT COUNT(*) FROM events WHERE trigger_id = ?", trigger_id) > 0
+        """Whether this trigger's event is on disk, or was."""
+        with naming(self.path):
+            return any(
+                self._number(f"SELECT COUNT(*) FROM {table} WHERE trigger_id = ?", trigger_id)
+                for table in ("events", "answered")
+            )
 
     def read(self, first: int, limit: int) -> list[Stored]:
         """Up to `limit` events from sequence number `first` on."""
@@ -127,79 +136,99 @@ class Outbox:
 
     def counts(self) -> dict[Closing, int]:
         """This run's verdicts by camera, outcome and reason."""
-        rows = self._db.execute("SELECT camera, outcome, reason, n FROM counts WHERE run = ?", (self._run,))
-        return {
-            (camera, Outcome(outcome), Reason(reason) if reason else None): n for camera, outcome, reason, n in rows
-        }
+        with naming(self.path):
+            rows = self._db.execute("SELECT camera, outcome, reason, n FROM counts WHERE run = ?", (self._run,))
+            return {
+                (camera, Outcome(outcome), Reason(reason) if reason else None): n for camera, outcome, reason, n in rows
+            }
 
     def add_late(self, late: Late) -> None:
         """Keep a result that came too late; a second one for the same trigger is let go."""
         with self._transaction():
             self._db.execute("INSERT OR IGNORE INTO late VALUES (?, ?)", (late.trigger_id, msgspec.json.encode(late)))
 
+    def probe(self) -> None:
+        """Write something, to see whether it can be."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', CURRENT_TIMESTAMP)")
+
+    # --- what is kept
+
+    def extent(self) -> Extent:
+        """What is kept now."""
+        with naming(self.path):
+            return outbox_kept.extent(self._db)
+
+    def consumers(self) -> list[Consumer]:
+        """Everybody who acknowledges, by name."""
+        with naming(self.path):
+            return outbox_kept.consumers(self._db)
+
+    def prune(self, upto: int) -> None:
+        """Remove every event up to this one, with what came late for them."""
+        with self._transaction():
+            trigger_ids.note_pruned(self._db, upto)
+            self._db.execute(
+                "DELETE FROM late WHERE trigger_id IN (SELECT trigger_id FROM events WHERE sequence <= ?)", (upto,)
+            )
+            self._db.execute("DELETE FROM events WHERE sequence <= ?", (upto,))
+        self.low = upto + 1
+
     # --- trigger ids
 
     def reserve(self, holder: str, runtime: UUID) -> tuple[int, int]:
-        """The first and last of a block of trigger ids that were never given before and never will be again.
-
-        The holder's earlier blocks are let go once each of their ids has its event.
-        """
+        """The first and last of a block of trigger ids that were never given before and never will be again."""
         with self._transaction():
-            first = int(self._meta("next_trigger_id"))
-            last = first + BLOCK_IDS - 1
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_trigger_id'", (str(last + 1),))
-            self._db.execute(
-                "DELETE FROM reservations WHERE holder = ? AND last - first + 1 ="
-                " (SELECT COUNT(*) FROM events WHERE trigger_id BETWEEN first AND last)",
-                (holder,),
-            )
-            self._db.execute("INSERT INTO reservations VALUES (?, ?, ?, ?)", (first, last, holder, str(runtime)))
-        return first, last
+            block = trigger_ids.reserve(self._db, holder, runtime, self._ids.floor)
+        return self._ids.give(holder, runtime, *block)
+
+    def reserve_alone(self, holder: str, runtime: UUID) -> tuple[int, int]:
+        """The same while the database cannot be written; `adopt_reserved` makes up for it."""
+        return self._ids.give(holder, runtime, *self._ids.next_alone(time.time_ns()))
+
+    def adopt_reserved(self) -> None:
+        """Have it in the database that the newest blocks of each holder are in use."""
+        with self._transaction():
+            for holder, runtime, first, last in self._ids.given:
+                trigger_ids.adopt(self._db, holder, first, last, runtime)
 
     def release(self, runtime: UUID, still_held: Sequence[int]) -> None:
         """A clean stop: every trigger has its event. Blocks that begin with an id of `still_held` stay reserved."""
         with self._transaction():
-            rows = self._db.execute("SELECT first FROM reservations WHERE runtime = ?", (str(runtime),)).fetchall()
-            gone = [row for row in rows if row[0] not in still_held]
-            self._db.executemany("DELETE FROM reservations WHERE first = ?", gone)
+            trigger_ids.release(self._db, runtime, list(still_held))
+            self._db.execute("DELETE FROM meta WHERE key = ?", (_ASIDE,))
 
     def lost_ids(self, runtime: UUID) -> tuple[IdRange, ...]:
         """The ids reserved from other runtime directories than this that have no event: lost with those."""
-        rows = self._db.execute(
-            "SELECT first, last, holder FROM reservations WHERE runtime <> ? ORDER BY first", (str(runtime),)
-        ).fetchall()
-        return tuple(gap for first, last, holder in rows for gap in self._gaps(first, last, holder))
+        with naming(self.path):
+            return trigger_ids.lost(self._db, runtime)
 
     def close_lost(self, runtime: UUID, draft: Draft) -> list[Stored]:
         """Write the event about `lost_ids` and let them go, together: it is said once."""
         with self._transaction():
             stored = self._insert(draft)
-            self._db.execute("DELETE FROM reservations WHERE runtime <> ?", (str(runtime),))
-        if stored is None:
-            return []
-        self.head = stored.sequence
-        self.low = self.low or stored.sequence
-        return [stored]
+            trigger_ids.release_others(self._db, runtime)
+        self._has_grown([stored] if stored else [])
+        return [stored] if stored else []
 
     # --- inside
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # FULL: NORMAL loses acknowledged events at a power cut, and then gives their numbers to others.
-        self._db.execute("PRAGMA synchronous = FULL")
-        version = self._number("PRAGMA user_version")
-        if version == 0:
-            self._create()
-        elif version != SCHEMA_VERSION:
-            raise GoldlineError(f"{self.path}: made by another version of Goldline ({version}, not {SCHEMA_VERSION})")
+    def _open(self) -> None:
+        self._db = outbox_file.open_database(self.path)
+        with naming(self.path):
+            self.stream = UUID(self._meta("stream") or "")
+            self.head = self._number("SELECT MAX(sequence) FROM topics")
+            self.low = self._number("SELECT MIN(sequence) FROM events") or (self.head and self.head + 1)
+            self._ids.open(int(self._meta("next_trigger_id") or 1))
 
-    def _create(self) -> None:
+    def _replace(self, now_utc_ns: int, why: str) -> None:
+        aside = outbox_file.set_aside(self.path, now_utc_ns)
+        structlog.get_logger().error("the outbox is set aside for a new one", kept_as=str(aside), problem=why)
+        with naming(self.path):
+            self._ids.lose_database(now_utc_ns)
+        self._open()
         with self._transaction():
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            meta = [("stream", str(uuid.uuid4())), ("next_trigger_id", "1")]
-            self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_ASIDE, aside.name))
 
     def _insert(self, draft: Draft) -> Stored | None:
         result = draft.event.data
@@ -221,6 +250,11 @@ class Outbox:
             (self._run, camera, outcome.value, reason.value if reason else ""),
         )
 
+    def _has_grown(self, stored: Sequence[Stored]) -> None:
+        if stored:
+            self.head = stored[-1].sequence
+            self.low = self.low or stored[0].sequence
+
     def _stored(self, sequence: int, topic: str, previous: int, flags: int, verdict_utc_ns: int, body: bytes) -> Stored:
         named = Header(
             flags=Flag(flags),
@@ -231,18 +265,9 @@ class Outbox:
         )
         return Stored(sequence=sequence, topic=topic, header=header.encode(named), body=body)
 
-    def _gaps(self, first: int, last: int, holder: str) -> Iterator[IdRange]:
-        rows = self._db.execute(
-            "SELECT trigger_id FROM events WHERE trigger_id BETWEEN ? AND ? ORDER BY trigger_id", (first, last)
-        )
-        start = first
-        for known in [*(row[0] for row in rows), last + 1]:
-            if known > start:
-                yield IdRange(camera=holder, first=start, last=known - 1)
-            start = known + 1
-
-    def _meta(self, key: str) -> str:
-        return self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0]
+    def _meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
 
     def _number(self, query: str, *values: object) -> int:
         row = self._db.execute(query, values).fetchone()
@@ -250,20 +275,5 @@ class Outbox:
 
     @contextmanager
     def _transaction(self) -> Generator[None, None, None]:
-        with self._naming_the_file():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                # SQLite has rolled back by itself when the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _naming_the_file(self) -> Generator[None, None, None]:
-        try:
+        with naming(self.path), outbox_file.transaction(self._db):
             yield
-        except (sqlite3.Error, OSError) as problem:
-            raise GoldlineError(f"{self.path}: the outbox cannot be used: {problem}") from problem

@@ -6,10 +6,9 @@ what is due is closed; what the outbox thread answered is passed on.
 
 import math
 import os
-import socket
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,28 +16,31 @@ import zmq
 
 from edge import announce, border
 from edge.books import COMMANDS, Books
-from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.channel import ChannelClosed
 from edge.committer import Committer, Reserve
 from edge.config import Station, runtime_directory
 from edge.events import NONE
+from edge.firing import Firing
+from edge.guard import Guard, tend
 from edge.header import Flag
-from edge.messages import AnyMessage, Fire, Ids, Judged, Link, Opened, Stop, Unjudged, WantIds
+from edge.job_desk import JobDesk
+from edge.lane_desk import LaneDesk, is_lane
+from edge.links import CAPTURE, INSPECTION, Links, camera_of
+from edge.messages import AnyMessage, Asked, Ids, Judged, Link, Opened, Prepared, Stop, Unjudged, WantIds
 from edge.metrics import State
-from edge.metronome import Metronome
 from edge.order_desk import OrderDesk
-from edge.orders import OrderError
 from edge.outbox import Draft, Outbox
 from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
+from edge.station_state import Describer, Teller
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
 
-# The loop comes round at least this often, to beat.
-TURN_MS = 250
+# The loop comes round at least this often, to beat: lanes count it as dead after three beats that are missing.
+TURN_MS = 50
 # A stop waits this long for the processes before this one to hand on what they hold; the supervisor allows 3 s.
 STOP_WAIT_S = 2.0
-INSPECTION = "inspection"
 
 
 def run(context: WorkerContext) -> None:
@@ -47,8 +49,9 @@ def run(context: WorkerContext) -> None:
     runtime = runtime_directory(station)
     with ExitStack() as stack:
         zmq_context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
-        live = stack.enter_context(border.bind(zmq_context, zmq.XPUB, "events.live", station.events.live))
-        command = stack.enter_context(border.bind(zmq_context, zmq.ROUTER, "events.command", station.events.command))
+        guarded = partial(border.bind, zmq_context, security=Guard(zmq_context, station))
+        live = stack.enter_context(guarded(zmq.XPUB, "events.live", station.events.live, zone="events"))
+        command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))
         outbox = stack.enter_context(Outbox(outbox_path(station), run_identity()))
         decided = DecidedLog.create_or_resume(decided_path(runtime), station.station_id)
         books = Books(station, runtime, decided, Tally(page, station.triggered))
@@ -106,31 +109,31 @@ class Publisher:
         self, context: WorkerContext, books: Books, committer: Committer, outbox: Outbox, command: zmq.Socket[bytes]
     ) -> None:
         """Nothing is read before the first `turn`."""
-        self._station, self._page, self._control = context.station, context.page, context.control
+        station = self._station = context.station
+        self._page, self._control = context.page, context.control
         self._books, self._committer, self._command = books, committer, command
-        self._desk = OrderDesk(command, context.station, books, outbox, self)
         self._log = structlog.get_logger()
-        self._links: dict[str, Channel] = {}
-        self._ids_asked = False
+        self._links = Links(self._hear, self._lost)
+        self._firing = Firing(station, books, committer, self._links.send)
+        runtime = runtime_directory(station)
+        self._jobs = JobDesk(station, runtime, run_identity(), context.generation, books, self._firing, self._links)
+        describer = Describer(station, books, outbox, self._jobs, self._links.__contains__)
+        self._desk = OrderDesk(command, station, self._jobs, describer, lambda: self.is_stopping)
+        self._lanes = LaneDesk(self._links.send, partial(self._desk.answer, source="plc"), books.decided)
+        self._teller = Teller(describer, committer, self._lanes.stand, self._links.__contains__)
         self._stop_by_ns: int | None = None
-        periods_ms = {name: ms for name in self._station.triggered if (ms := self._station.period_ms(name)) is not None}
-        self._metronome = Metronome(periods_ms, time.monotonic_ns())
-        # The first camera of a group on the line has opened it; the others hear of it here.
-        books.tell(lambda trigger: self._fire(trigger, trigger.cameras[1:]))
+        books.tell(self._opened)
 
     @property
     def is_done(self) -> bool:
         """Told to stop, and nobody is left to wait for."""
-        return self._stop_by_ns is not None and (not self._links or time.monotonic_ns() >= self._stop_by_ns)
+        has_upstream = any(peer == INSPECTION or peer.startswith(CAPTURE) for peer in self._links)
+        return self._stop_by_ns is not None and (not has_upstream or time.monotonic_ns() >= self._stop_by_ns)
 
     @property
     def is_stopping(self) -> bool:
         """Told to stop: no more triggers are taken."""
         return self._stop_by_ns is not None
-
-    def is_linked(self, camera: str) -> bool:
-        """Whether the camera's process is there."""
-        return f"capture@{camera}" in self._links
 
     def turn(self) -> None:
         """One round of the loop."""
@@ -142,17 +145,23 @@ class Publisher:
         if self._books.is_blocked:
             return
         self._books.sweep()
-        for peer in sorted(self._links, key=lambda name: name != INSPECTION):
-            self._hear_peer(peer)
+        for peer in self._links:
+            self._links.read(peer)
+        self._jobs.turn(self._committer.may_accept())
+        tend(self._command)
         self._desk.serve()
         self._books.expire(time.monotonic_ns())
-        self._trigger_by_clock()
-        self._want_ids()
+        self._firing.by_clock(self._jobs.trigger_by_clock, self._links)
+        self._firing.want_ids()
+        self._teller.turn(time.monotonic_ns(), time.time_ns())
+        self._lanes.keep_up()
 
     def _beat(self) -> None:
         in_flight = self._books.ledger.in_flight()
         state = State.STOPPING if self._stop_by_ns is not None else State.BUSY if in_flight else State.IDLE
-        self._page.beat(state, time.monotonic_ns(), in_flight)
+        now_ns = time.monotonic_ns()
+        self._lanes.beat(now_ns)
+        self._page.beat(state, now_ns, in_flight)
 
     def _wait(self) -> None:
         poller = zmq.Poller()
@@ -161,10 +170,10 @@ class Publisher:
         if self._books.is_blocked:
             poller.poll(TURN_MS)
             return
-        for channel in self._links.values():
-            poller.register(channel.fileno(), zmq.POLLIN)
+        for fileno in self._links.filenos():
+            poller.register(fileno, zmq.POLLIN)
         poller.register(self._command, zmq.POLLIN)
-        due_ns = (self._metronome.next_ns, self._books.ledger.next_deadline_ns())
+        due_ns = (self._firing.next_ns, self._books.ledger.next_deadline_ns())
         wait_ms = min([TURN_MS, *((due - time.monotonic_ns()) / 1e6 for due in due_ns if due is not None)])
         poller.poll(math.ceil(max(0.0, wait_ms)))
 
@@ -186,40 +195,28 @@ class Publisher:
     def _stop(self) -> None:
         if self._stop_by_ns is None:
             self._stop_by_ns = time.monotonic_ns() + int(STOP_WAIT_S * 1e9)
-            self._metronome.stop()
+            self._firing.stop_clock()
+            self._jobs.stop()
 
     def _link(self, peer: str, descriptor: int) -> None:
-        """A new incarnation of a peer. The one before is dead, even if its end was not read yet."""
-        self._hear_peer(peer)
-        self._lose(peer)
-        self._links[peer] = Channel(socket.socket(fileno=descriptor))
-        if peer.startswith("capture@"):
-            self._books.attach(_camera(peer))
+        self._links.take(peer, descriptor)
+        if peer.startswith(CAPTURE):
+            self._books.attach(camera_of(peer))
+        elif is_lane(peer):
+            self._lanes.link(peer)
+        self._jobs.link(peer)
 
     # --- the other workers
 
-    def _hear_peer(self, peer: str) -> None:
-        if peer not in self._links:
-            return
-        try:
-            for message in self._links[peer].drain():
-                self._hear(peer, message)
-        except ChannelClosed:
-            self._lose(peer)
-
-    def _lose(self, peer: str) -> None:
-        channel = self._links.pop(peer, None)
-        if channel is not None:
-            channel.close()
-            self._lost(peer)
-
     def _lost(self, peer: str) -> None:
+        self._lanes.lose(peer)
         if self.is_stopping:
             return  # it left because it was told to; what it left open is closed as such
+        self._jobs.lose(peer)
         if peer == INSPECTION:
             self._books.lost_inspection()
-        elif peer.startswith("capture@"):
-            self._books.lost_capture(_camera(peer), is_inspected=INSPECTION in self._links)
+        elif peer.startswith(CAPTURE):
+            self._books.lost_capture(camera_of(peer), is_inspected=INSPECTION in self._links)
 
     def _hear(self, peer: str, message: AnyMessage) -> None:
         match message:
@@ -227,73 +224,33 @@ class Publisher:
                 self._books.judged(message)
             case Unjudged():
                 # What inspection said before it died, and capture noticed, was said first.
-                self._hear_peer(INSPECTION)
-                self._books.fail(_camera(peer), message)
+                self._links.read(INSPECTION)
+                self._books.fail(camera_of(peer), message)
+            case Prepared():
+                self._jobs.prepared(message)
             case Opened():
                 self._books.opened(message.trigger)
+            case Asked():
+                self._lanes.hear(peer, message)
             case WantIds():
                 # A new log has no ids: this is its first sign of life.
-                self._books.attach(_camera(peer))
-                self._committer.submit(Reserve(_camera(peer)))
+                self._books.attach(camera_of(peer))
+                self._committer.submit(Reserve(camera_of(peer)))
             case _:
                 self._log.error("unexpected message", peer=peer, message=type(message).__name__)
 
     def _send(self, peer: str, message: AnyMessage) -> Reason | None:
         """Send, or say why it cannot be."""
-        if peer not in self._links:
-            return Reason.CAMERA_DOWN
-        try:
-            self._links[peer].send(message)
-        except ChannelFull:
-            return Reason.OVERRUN
-        except ChannelClosed:
-            # Its end is read, and dealt with, on the next turn.
-            return Reason.CAMERA_DOWN
-        return None
+        return self._links.send(peer, message)
 
-    # --- trigger ids
+    def _opened(self, trigger: Trigger) -> None:
+        """Capture opened it. Of a group on the line the first camera's did; the others hear of it here."""
+        if trigger.source == "line":
+            self._firing.fire(trigger, trigger.cameras[1:])
+        self._jobs.opened(trigger)
 
     def _give_ids(self, holder: str, first: int, last: int) -> None:
         if holder == COMMANDS:
-            self._books.take_ids(first, last)
-            self._ids_asked = False
-        elif self._send(f"capture@{holder}", Ids(first=first, last=last)) is not None:
+            self._firing.take_ids(first, last)
+        elif self._send(f"{CAPTURE}{holder}", Ids(first=first, last=last)) is not None:
             self._log.info("trigger ids are let go: nobody is there to take them", camera=holder, first=first)
-
-    def _want_ids(self) -> None:
-        is_wanted = any(camera.trigger.mode == "software" for camera in self._station.cameras.values())
-        if is_wanted and self._books.commands.wants_ids and not self._ids_asked:
-            self._ids_asked = True
-            self._committer.submit(Reserve(COMMANDS))
-
-    # --- triggers
-
-    def trigger(self, name: str, unit_identifier: str | None, expect: dict[str, str]) -> int:
-        """Open a trigger that came as a command, and have its cameras fired. Raises OrderError."""
-        trigger = self._books.accept(name, unit_identifier, expect)
-        self._fire(trigger, trigger.cameras)
-        return trigger.trigger_id
-
-    def _fire(self, trigger: Trigger, cameras: Iterable[str]) -> None:
-        """Have each take what it is to take for it."""
-        for camera in cameras:
-            reason = self._send(f"capture@{camera}", Fire(trigger=trigger))
-            if reason is not None:
-                detail = "the trigger could not be handed to the camera's process"
-                self._books.fail(camera, Unjudged(trigger_id=trigger.trigger_id, reason=reason, detail=detail))
-
-    def _trigger_by_clock(self) -> None:
-        for name in self._metronome.take(time.monotonic_ns()):
-            # Without a camera nothing passes by that somebody waits for.
-            if any(self.is_linked(camera) for camera in self._station.cameras_of(name)):
-                self._trigger_if_possible(name)
-
-    def _trigger_if_possible(self, name: str) -> None:
-        try:
-            self.trigger(name, None, {})
-        except OrderError as problem:
-            self._log.warning("not triggered", camera=name, problem=str(problem))
-
-
-def _camera(peer: str) -> str:
-    return peer.partition("@")[2]

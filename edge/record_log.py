@@ -179,6 +179,11 @@ class RecordLog:
             return False
         return True
 
+    @property
+    def written(self) -> int:
+        """The index behind the newest record. For the writer: a reader has to search for it (`unfinished`)."""
+        return self._next
+
     def set_state(self, index: int, state: int) -> None:
         """Replace the state byte of the record at `index`."""
         self._map[self._at(index) + _STATE_AT] = state

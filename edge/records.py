@@ -40,7 +40,8 @@ class Reason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-TriggerSource = Literal["free", "software", "line"]
+# `announced`: opened for a unit that was announced and then never triggered.
+TriggerSource = Literal["free", "software", "line", "plc", "announced"]
 
 
 def view_of(camera: str, shot: str) -> str:
@@ -71,6 +72,8 @@ class Trigger(Record, frozen=True):
     expect: dict[str, str] = {}
     views: tuple[str, ...] = ()
     is_timed: bool = True
+    # The announcement that named its unit; 0: none did.
+    announced: int = 0
 
     @property
     def every_view(self) -> tuple[str, ...]:
@@ -113,6 +116,14 @@ class FrameRef(Record, frozen=True):
     is_part: bool = True
     settling: bool = False
     used_bytes: int | None = None
+    unit_identifier: str | None = None
+
+
+class Image(Record, frozen=True):
+    """A picture that the archive was given to keep: where it is below the state directory, and of what pixels."""
+
+    ref: str
+    sha256: str
 
 
 class Pose(Record, frozen=True):

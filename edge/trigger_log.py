@@ -258,6 +258,11 @@ class DecidedLog:
         """Write one decision and return its index. Raises Full while the outbox is a whole ring behind."""
         return self._log.append(event)
 
+    @property
+    def written(self) -> int:
+        """The index behind the newest decision, for publish; readers ask for the `end`."""
+        return self._log.written
+
     def beat(self, now_ns: int) -> None:
         """Publish's loop came round: what is decided is here."""
         self._log.beat(now_ns)

@@ -90,6 +90,11 @@ class View:
         laid = cv2.warpAffine(placed, matrix[:2], posed, borderValue=float(values.min()))
         return np.asarray(laid if frame == posed else cv2.resize(laid, frame), np.float32)
 
+    def matrix(self, pose: Pose, frame: Size) -> geometry.Matrix:
+        """[3, 3]: px of the golden picture to px of a frame of size `frame`."""
+        posed = self._posed(frame)
+        return geometry.region_matrix((0, 0, *frame), posed) @ geometry.pose_matrix(pose, self.size, posed)
+
     def _posed(self, frame: Size) -> Size:
         """The size of the picture in which a frame's pose holds: a part's is in the frame's own pixels."""
         return self.size if self.registration.part is None else frame

@@ -47,6 +47,7 @@ class Subscriber:
         self.socket.connect(address)
         self.head: int | None = None
         self.events: list[Event] = []
+        self.states: list[bytes] = []
         self.headers: list[Header] = []
 
     def hear(self, timeout_ms: int = 0) -> None:
@@ -54,6 +55,8 @@ class Subscriber:
             topic, head, body = self.socket.recv_multipart()
             if topic.endswith(b".hb."):
                 self.head = events.decode_head(body).head
+            elif topic.endswith(b".state."):
+                self.states.append(body)
             else:
                 self.events.append(events.decode(body))
                 self.headers.append(header.decode(head))

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.catch_up import Gone, NewStream
     from edge.events import Check, Defect, Event, Offset
+    from edge.keys import ClientKeys
 
-EXAMPLE = "example: goldline tail --json --count 10 | jq .data.verdict"
+EXAMPLE = "example: goldline tail --json --count 10 --from-start | jq .data.verdict"
+# A station's heart beats every 10 s at the slowest.
+SILENCE_S = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,19 +22,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("--json", action="store_true", help="print each event as one JSON object")
     parser.add_argument("--count", type=int, metavar="N", help="leave after N events")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--after", metavar="N", help="begin behind this event: its number, or its id")
+    where.add_argument("--from-start", action="store_true", help="begin with the oldest event that is kept")
+    parser.add_argument("--consumer", metavar="NAME", help="acknowledge what is printed, in this consumer's name")
     parser.add_argument("--address", help="where the station publishes (default: events.live of the configuration)")
+    parser.add_argument("--sync", help="where it says again what it said (default: events.sync of the configuration)")
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="a client's keys, as `goldline keys client` made them"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print until interrupted, or until the count is reached."""
     from edge import events
-    from edge.client import subscribe
+    from edge.client import Notify, Subscriber
 
-    heard = subscribe(arguments.address or _live_address(arguments.config), _report_lost)
-    for number, event in enumerate(heard, start=1):
-        print(events.encode(event).decode() if arguments.json else line(event), flush=True)
-        if number == arguments.count:
-            break
+    live, sync, keys = _border(arguments)
+    after = "0" if arguments.from_start else arguments.after
+    notify = Notify(gone=_report_gone, new_stream=_report_new_stream)
+    subscriber = Subscriber(
+        live=live, sync=sync, consumer=arguments.consumer, after=after, keys=keys, silence_s=SILENCE_S, notify=notify
+    )
+    with subscriber:
+        for number, event in enumerate(subscriber, start=1):
+            print(events.encode(event).decode() if arguments.json else line(event), flush=True)
+            if arguments.consumer is not None:
+                subscriber.acknowledge(event)
+            if number == arguments.count:
+                break
     return 0
 
 
@@ -81,11 +101,26 @@ def _place(defect: "Defect", *, is_one_of_several: bool) -> str:
     return f"{defect.camera} {where}" if is_one_of_several else where
 
 
-def _report_lost(first: int, last: int) -> None:
-    print(f"goldline: events {first} to {last} did not arrive; they are in the station's outbox", file=sys.stderr)
+def _report_gone(gone: "Gone") -> None:
+    print(f"goldline: events {gone.first} to {gone.last} are not kept any more", file=sys.stderr)
 
 
-def _live_address(config: Path | None) -> str:
+def _report_new_stream(new: "NewStream") -> None:
+    told = f"the station has a new outbox, {new.stream}; of the one before, event {new.heard} was the last heard"
+    print(f"goldline: {told}", file=sys.stderr)
+
+
+def _border(arguments: argparse.Namespace) -> "tuple[str, str, ClientKeys | None]":
+    """Both addresses and what opens them: what was given, else what this machine's station is configured with."""
     from edge.config import load_station
+    from edge.errors import GoldlineError
+    from edge.keys import load_client_keys, own_keys
 
-    return load_station(config).events.live
+    given = load_client_keys(arguments.keys) if arguments.keys is not None else None
+    if (arguments.address is None) != (arguments.sync is None):
+        raise GoldlineError("--address and --sync: give both, or neither")
+    if arguments.address is not None:
+        return arguments.address, arguments.sync, given
+    station = load_station(arguments.config)
+    live, sync = station.events.live, station.events.sync
+    return live, sync, given or own_keys(station.keys_dir, live, station.security.curve)

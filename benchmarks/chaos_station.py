@@ -1,0 +1,293 @@
+"""A station that is kept alive as systemd keeps it, and what ends its processes at random: parts of `chaos.py`."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge import client, rehearsal
+from edge.cameras.simulated import SimulatedCamera
+from edge.config import load_station
+from edge.errors import GoldlineError
+from edge.inspector import Inspector
+
+SIZE = (160, 120)
+PICTURES = 24
+REFERENCES = 12
+# As in goldline.service.
+RESTART_S = 0.5
+SAMPLE_S = 2.0
+
+
+def prepare(directory, cameras, deadline_ms, lanes):
+    """Teach the drawn product; returns the configuration and the truth: verdict by camera and picture."""
+    rehearsal.draw_good_parts(directory / "good", REFERENCES, SIZE)
+    config = rehearsal.write_config(directory, tables(cameras, deadline_ms))
+    add_lanes(config, lanes)
+    taught = rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
+    if taught.returncode:
+        raise SystemExit(taught.stderr)
+    return config, truth(config)
+
+
+def tables(cameras, deadline_ms):
+    """Every camera shows other parts; half of them are bad, so that a PASS out of place is noticed."""
+    return {
+        f"camera{number}": {
+            "source": "simulated", "width": SIZE[0], "height": SIZE[1], "deviation_rate": 0.5, "prerendered": PICTURES,
+            "seed": number, "trigger": {"mode": "software", "deadline_ms": deadline_ms, "queue_depth": 8},
+        }
+        for number in range(cameras)
+    }  # fmt: skip
+
+
+def add_lanes(config, lanes):
+    """A server for PLCs each, on a port of its own."""
+    for lane, port in zip(lanes, rehearsal.free_ports(len(lanes)), strict=True):
+        with config.open("a") as file:
+            file.write(f'\n[lanes.{lane}]\nlisten = "127.0.0.1:{port}"\n')
+
+
+def truth(config):
+    """What one plain loop says about each camera's pictures."""
+    station = load_station(config)
+    inspector = Inspector.load(station, rehearsal.PRODUCT)
+    return {name: [judged(inspector, picture) for picture in shown(name, one)] for name, one in station.cameras.items()}
+
+
+def shown(name, config):
+    """The pictures of a simulated camera, in order."""
+    camera = SimulatedCamera(name, config, config.trigger)
+    info = camera.open()
+    buffer = np.zeros(info.frame_bytes, np.uint8)
+    camera.start([buffer])
+    for _ in range(config.prerendered):
+        camera.trigger()
+        frame = camera.next(1.0)
+        yield buffer.reshape(info.height, info.width, 3).copy()
+        camera.release(frame.slot)
+    camera.stop()
+
+
+def judged(inspector, picture):
+    prepared = inspector.prepare(picture)
+    return str(inspector.judge(prepared, inspector.score([prepared])[0], {}).outcome)
+
+
+class Station:
+    """`goldline run`, started again half a second after it has ended, whatever ended it."""
+
+    def __init__(self, config):
+        self.config, self.log = config, config.with_suffix(".log")
+        self.starts = 0
+        self._settings = rehearsal.settings(config)
+        self._is_wanted = True
+        self._start()
+        self._keeper = threading.Thread(target=self._keep)
+        self._keeper.start()
+
+    def _start(self):
+        command = [sys.executable, "-m", "edge", "run", "--config", str(self.config)]
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        self.daemon = rehearsal.Daemon(self.config, process, self._settings["metrics"]["port"], self.log)
+        self.starts += 1
+
+    def _keep(self):
+        while True:
+            self.daemon.process.wait()
+            if not self._is_wanted:
+                return
+            time.sleep(RESTART_S)
+            self._start()
+
+    @property
+    def events(self):
+        return self._settings["events"]
+
+    def pids(self):
+        """Of every process that is there now; the supervisor's by that name."""
+        with contextlib.suppress(OSError, IndexError):
+            return {"supervisor": self.daemon.process.pid, **self.daemon.workers()}
+        return {}
+
+    def state(self):
+        """The station's own answer, or None while nobody answers."""
+        with contextlib.suppress(GoldlineError):
+            return client.ask(self.events["command"], {"verb": "state"}, timeout_s=1.0)
+
+    def drain(self, within_s=60.0):
+        """Until no trigger is in flight: every one has its answer. Returns the newest sequence number."""
+        until_s = time.monotonic() + within_s
+        while time.monotonic() < until_s:
+            if self.daemon.get("/readyz")[0] == 200 and (state := self.state()):
+                in_flight = sum(camera["in_flight"] for camera in state["cameras"].values())
+                if in_flight == 0:
+                    return state["head"]
+            time.sleep(0.2)
+        raise SystemExit(f"triggers are still in flight after {within_s:g} s: {self.log}")
+
+    def stop(self):
+        """SIGTERM, and the exit code."""
+        self._is_wanted = False
+        code = self.daemon.stop() if self.daemon.process.poll() is None else self.daemon.process.returncode
+        self._keeper.join()
+        return code
+
+    def kill(self):
+        self._is_wanted = False
+        self.daemon.process.kill()
+        self._keeper.join()
+
+
+# How often each is chosen, relative to the others; a supervisor takes everybody with it.
+WEIGHTS = {"capture": 2.0, "inspection": 2.0, "publish": 3.0, "sync": 1.5, "archive": 1.0, "lane": 1.0}
+WEIGHTS |= {"supervisor": 0.6, "consumer": 0.7}
+# Of all signals; the others are SIGKILL.
+STOPPED, TOLD = 0.2, 0.3
+# Longer than any worker may be silent: the supervisor's watchdog ends it.
+FOR_THE_WATCHDOG_S = 6.0
+
+
+class Killer(threading.Thread):
+    """Signals at random until `over` is set, at most one stopped process at a time; a line of kills.jsonl for each."""
+
+    def __init__(self, station, consumer, directory, *, every_s, seed):
+        super().__init__()
+        self.over = threading.Event()
+        self._station, self._consumer, self._every_s = station, consumer, every_s
+        self._random = random.Random(seed)
+        self._log = (directory / "kills.jsonl").open("a", buffering=1)
+        self._stopped, self._continue_at_s = None, 0.0
+
+    def run(self):
+        while not self.over.wait(self._pause_s()):
+            self._let_go()
+            self._strike()
+        self._let_go(now=True)
+
+    def _pause_s(self):
+        pause_s = self._every_s * self._random.uniform(0.4, 1.6)
+        left_s = self._continue_at_s - time.monotonic()
+        return min(pause_s, max(left_s, 0.05)) if self._stopped and left_s < pause_s else pause_s
+
+    def _strike(self):
+        pids = self._station.pids()
+        pids["consumer"] = self._consumer.pid
+        names = sorted(pids)
+        if len(names) < 4:
+            return  # nothing but the supervisor is there
+        weights = [WEIGHTS[name.partition("@")[0]] for name in names]
+        worker = self._random.choices(names, weights)[0]
+        number, pause_s = self._signal(worker)
+        if self._send(pids[worker], number):
+            if number is signal.SIGSTOP:
+                self._stopped, self._continue_at_s = pids[worker], time.monotonic() + pause_s
+            row = {"t": time.time(), "signal": number.name, "worker": worker, "pid": pids[worker]}
+            self._log.write(json.dumps(row | ({"stopped_s": pause_s} if pause_s else {})) + "\n")
+
+    def _signal(self, worker):
+        chance = self._random.random()
+        if chance < STOPPED and self._stopped is None:
+            # Nobody but systemd watches the supervisor, and the consumer nobody.
+            is_watched = worker not in {"supervisor", "consumer"}
+            is_long = is_watched and self._random.random() < 0.4
+            return signal.SIGSTOP, FOR_THE_WATCHDOG_S if is_long else round(self._random.uniform(0.1, 1.5), 2)
+        if worker == "supervisor" and chance < STOPPED + TOLD:
+            return signal.SIGTERM, None
+        return signal.SIGKILL, None
+
+    def _let_go(self, *, now=False):
+        if self._stopped and (now or time.monotonic() >= self._continue_at_s):
+            self._send(self._stopped, signal.SIGCONT)
+            self._stopped = None
+
+    @staticmethod
+    def _send(pid, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return True
+        return False
+
+
+class Consumer:
+    """The consumer's process, started again after its death as its own keeper would."""
+
+    def __init__(self, station, directory):
+        self._words = [
+            sys.executable, Path(__file__).with_name("chaos_consumer.py"), station.events["live"],
+            station.events["sync"], station.config.parent / "state" / "outbox.sqlite3", directory,
+        ]  # fmt: skip
+        self._is_wanted = True
+        self._log = (directory / "consumer.log").open("ab")
+        self._start()
+        self._keeper = threading.Thread(target=self._keep)
+        self._keeper.start()
+
+    def _start(self):
+        self._process = subprocess.Popen(self._words, stderr=self._log)
+
+    def _keep(self):
+        while True:
+            self._process.wait()
+            if not self._is_wanted:
+                return
+            time.sleep(RESTART_S)
+            self._start()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def stop(self):
+        self._is_wanted = False
+        self._process.kill()
+        self._keeper.join()
+        self._log.close()
+
+
+class Vitals(threading.Thread):
+    """Open descriptors and resident MiB of every process, every two seconds."""
+
+    def __init__(self, station):
+        super().__init__(daemon=True)
+        self.rows, self._station = [], station
+        self.over = threading.Event()
+
+    def run(self):
+        while not self.over.wait(SAMPLE_S):
+            for name, pid in self._station.pids().items():
+                with contextlib.suppress(OSError):
+                    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                    row = {"fds": len(os.listdir(f"/proc/{pid}/fd")), "mib": pages * os.sysconf("SC_PAGESIZE") / 2**20}
+                    self.rows.append((time.monotonic(), name.partition("@")[0], row))
+
+    def quarters(self):
+        """By role: the median of each in the first and in the last quarter of the time."""
+        if not self.rows:
+            return {}
+        first, last = self.rows[0][0], self.rows[-1][0]
+        quarter = (last - first) / 4
+        return {
+            role: {
+                what: [
+                    self._median(role, what, first, first + quarter),
+                    self._median(role, what, last - quarter, last),
+                ]
+                for what in ("fds", "mib")
+            }
+            for role in sorted({role for _, role, _ in self.rows})
+        }
+
+    def _median(self, role, what, first, last):
+        values = [row[what] for at, name, row in self.rows if name == role and first <= at <= last]
+        return round(statistics.median(values), 1) if values else None

@@ -1,0 +1,217 @@
+"""Lets peers with a listed key in, and sends off those whose key was taken away. One for each ZeroMQ context that binds.
+
+1. A peer of a secured socket proves its key in the CURVE handshake; libzmq then asks here (ZAP, RFC 27), by zone.
+2. The answer is the client's name, which goes with every message of that connection (`client_name`), or a refusal.
+3. The list is read again when it has changed. One that is wrong is refused in one line, and the one before counts.
+4. A connection is asked about only once. Who was taken off the list is sent off by closing the zone's listeners with all
+   their connections; the others are back within their reconnect interval. The owner of each socket does so, in `tend`.
+"""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import zmq
+from zmq.utils import z85
+
+from edge.config import Station
+from edge.errors import GoldlineError
+from edge.keys import CLIENTS_FILE, ZONES, Clients, StationKey, is_secured, load_clients, load_station_key
+
+# RFC 27: where libzmq asks, in this version, and what it is told.
+ZAP_ENDPOINT, ZAP_VERSION, ADMITTED, REFUSED = "inproc://zeromq.zap.01", b"1.0", b"200", b"400"
+ZAP_FRAMES = 7
+# A change of the list counts within this; looking at a file's date costs some microseconds.
+LOOK_MS = 500
+# Whoever knocks over and over fills no journal: one line for all refusals of this long.
+TELL_REFUSALS_S = 10.0
+# The user id of the station itself: its own commands and lanes, with its own key, are what they say they are.
+OWN = "*"
+
+
+@dataclass
+class Bound:
+    """A socket that `tend` looks after. `is_open` is False between closing its listener and the port being free."""
+
+    address: str
+    zone: str
+    seen: int
+    is_open: bool = True
+
+
+class Door(zmq.Socket[bytes]):
+    """A bound socket. `guard`: of one that is for peers with keys."""
+
+    guard: "Guard | None" = None
+
+
+class Guard:
+    """The list, and the thread that answers by it. It ends with the context."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], station: Station) -> None:
+        """Reads no key and starts no thread before a socket needs it."""
+        self._context, self._curve, self._folder = context, station.security.curve, station.keys_dir
+        self._own: StationKey | None = None
+        self._clients = Clients()
+        self._stamp: object = None
+        self._removals = Counter[str]()
+        self._bound: dict[Door, Bound] = {}
+        self._thread = threading.Thread(target=self._run, name="guard")
+        self._refused, self._told_s = Counter[str](), 0.0
+
+    def secures(self, address: str) -> bool:
+        """Whether peers need a key at this address."""
+        return is_secured(address, self._curve)
+
+    def arm(self, socket: Door, key: str, address: str, zone: str) -> None:
+        """Before `bind`: only peers with a key of this zone. Raises GoldlineError where the station itself has none."""
+        if self._own is None:
+            self._begin(key, address)
+        assert self._own is not None
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self._own.secret.encode())
+        socket.setsockopt(zmq.ZAP_DOMAIN, zone.encode())
+        # Without somebody to ask nobody is let in; libzmq's default lets everybody in.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+    def keep(self, door: Door, zone: str) -> None:
+        """After `bind` of an armed socket: `tend` looks after it from now on."""
+        door.guard = self
+        self._bound[door] = Bound(door.getsockopt_string(zmq.LAST_ENDPOINT), zone, self._removals[zone])
+
+    def tend(self, door: Door) -> None:
+        """Send peers off whose key was taken away."""
+        bound = self._bound[door]
+        if bound.seen != (now := self._removals[bound.zone]):
+            bound.seen = now
+            if bound.is_open:
+                door.unbind(bound.address)
+                bound.is_open = False
+        if not bound.is_open:
+            bound.is_open = _is_bound_again(door, bound.address)
+
+    # --- the thread, and what it starts with
+
+    def _begin(self, key: str, address: str) -> None:
+        self._own = load_station_key(self._folder)
+        if self._own is None:
+            raise GoldlineError(no_key(key, address))
+        self._clients, self._stamp = load_clients(self._folder), _stamp(self._folder / CLIENTS_FILE)
+        if not self._clients.clients:
+            structlog.get_logger().warning("nobody is let in yet: goldline keys client NAME", listening=address)
+        asked: zmq.Socket[bytes] = self._context.socket(zmq.REP)
+        asked.bind(ZAP_ENDPOINT)
+        self._asked = asked
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                is_asked = self._asked.poll(LOOK_MS)
+                self._look()
+                if is_asked:
+                    self._asked.send_multipart(self._answer(self._asked.recv_multipart()))
+                self._tell_refusals(time.monotonic())
+        except zmq.ContextTerminated:
+            self._asked.close(linger=0)
+
+    def _look(self) -> None:
+        """Read the list again if it is another."""
+        stamp = _stamp(self._folder / CLIENTS_FILE)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            clients = load_clients(self._folder)
+        except GoldlineError as problem:
+            structlog.get_logger().error("the list of clients is refused; the one before counts", problem=str(problem))
+            return
+        before, self._clients = self._clients, clients
+        structlog.get_logger().info("the list of clients has changed", clients=len(clients.clients))
+        for zone in ZONES:
+            if before.admitted(zone) - clients.admitted(zone):
+                self._removals[zone] += 1
+
+    def _answer(self, frames: list[bytes]) -> list[bytes]:
+        """ZAP's reply to ZAP's request."""
+        name = self._name(frames)
+        if name is None:
+            return [ZAP_VERSION, frames[1] if len(frames) > 1 else b"", REFUSED, b"not on the list", b"", b""]
+        return [ZAP_VERSION, frames[1], ADMITTED, b"OK", name.encode(), b""]
+
+    def _name(self, frames: list[bytes]) -> str | None:
+        if len(frames) != ZAP_FRAMES or frames[0] != ZAP_VERSION or frames[5] != b"CURVE":
+            return None
+        zone, address, public = frames[2].decode(), frames[3].decode(), z85.encode(frames[6]).decode()
+        if self._own is not None and public == self._own.public:
+            return OWN
+        name = self._clients.named(zone, public)
+        if name is None:
+            self._refused[address] += 1
+        else:
+            structlog.get_logger().info("let in", client=name, zone=zone, peer=address)
+        return name
+
+    def _tell_refusals(self, now_s: float) -> None:
+        if self._refused and now_s - self._told_s >= TELL_REFUSALS_S:
+            self._told_s = now_s
+            ((peer, _),) = self._refused.most_common(1)
+            structlog.get_logger().warning("refused: a key that is not listed", times=self._refused.total(), most=peer)
+            self._refused.clear()
+
+
+def tend(socket: zmq.Socket[bytes]) -> None:
+    """Every turn, on the thread that owns a bound socket: peers whose key was taken away leave. Never waits."""
+    if isinstance(socket, Door) and socket.guard is not None:
+        socket.guard.tend(socket)
+
+
+def client_name(frame: zmq.Frame) -> str | None:
+    """Whose message this is, by the key of its connection.
+
+    None where no key says so: the peer is on this machine, or is the station itself, and is what it says it is.
+    """
+    try:
+        name = frame.get("User-Id")
+    except zmq.ZMQError:
+        return None
+    return None if name == OWN else str(name)
+
+
+def no_key(key: str, address: str) -> str:
+    """What to say of an address that cannot be secured."""
+    return f"{key}: peers at {address} need keys, and this station has none: goldline keys new"
+
+
+def refuse_the_open(station: Station) -> Clients | None:
+    """Who is let in; None where no address is for peers with keys. Raises GoldlineError where the station has no key."""
+    addresses = {key: getattr(station.events, key) for key in ("live", "command", "sync")}
+    needy = [(f"[events] {key}", one) for key, one in addresses.items() if is_secured(one, station.security.curve)]
+    if not needy:
+        return None
+    if load_station_key(station.keys_dir) is None:
+        raise GoldlineError("\n".join(no_key(key, address) for key, address in needy))
+    return load_clients(station.keys_dir)
+
+
+def _stamp(path: Path) -> object:
+    """Differs whenever the file does. None: there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def _is_bound_again(socket: zmq.Socket[bytes], address: str) -> bool:
+    """The port is free as soon as libzmq's own thread has closed it: a millisecond, or a turn, later."""
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as problem:
+        if problem.errno != zmq.EADDRINUSE:
+            raise
+        return False
+    return True

@@ -1,0 +1,293 @@
+"""Publish's side of the job: orders to the station as a whole, the product in force, and announced units.
+
+1. What an order changes is written to the runtime directory (`job_file.py`) before it is answered.
+2. Captures hear whether they open triggers by themselves (Run), and of announced units (Announce): at their link, and
+   at each change.
+3. `prepare` goes to inspection, and is answered when that judges by the product, or cannot.
+
+What changes when is in `job.py`, what is announced in `announcements.py`; both decide without I/O.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from edge import job, job_file, orders
+from edge.announcements import NEVER_TRIGGERED, Announcements
+from edge.books import Books
+from edge.config import Station
+from edge.firing import Firing, Unit
+from edge.job import Command, Job, Mode
+from edge.job_file import InForce, Kept
+from edge.links import CAPTURE, INSPECTION, Links
+from edge.messages import Announce, Prepare, Prepared, Run, Unjudged
+from edge.orders import AnnounceOrder, Done, JobState, OrderError, PrepareOrder, Refused, StartSingleOrder
+from edge.record_log import boot_identity
+from edge.records import Provenance, Reason, Trigger, TriggerSource
+
+# Takes an order's answer back to who asked.
+Reply = Callable[[bytes], None]
+
+
+class _Pending(NamedTuple):
+    """A product that inspection is loading, and who waits for it."""
+
+    prepare: Prepare
+    order: PrepareOrder
+    reply: Reply
+
+
+class JobDesk:
+    """Owns the job, the announcements, and their file."""
+
+    def __init__(
+        self, station: Station, runtime: Path, run: str, generation: int, books: Books, firing: Firing, links: Links
+    ) -> None:
+        """Takes up what was ordered before. `run`: this run of the station; `generation`: of its configuration."""
+        self._station, self._runtime, self._run = station, runtime, run
+        self._boot = boot_identity().hex()
+        self._books, self._firing, self._links = books, firing, links
+        self._log = structlog.get_logger()
+        kept = job_file.read(runtime)
+        self.in_force: InForce = job_file.in_force(station, kept, generation)
+        self.job = _taken_up(kept, run, autostart=station.orders.autostart)
+        self._announcements = Announcements(kept.announced if kept else {}, kept.newest_number if kept else 0)
+        self.provenance: Provenance | None = None
+        self._pending: _Pending | None = None
+        self._told: dict[str, Run] = {}
+        # What is still to be said to the cameras that open triggers, oldest first.
+        self._unsaid: dict[str, list[Announce]] = {}
+        self._written: Kept | None = None
+        for trigger in _open_triggers(station, books):
+            self.opened(trigger)
+        self._save()
+
+    # --- peers
+
+    def link(self, peer: str) -> None:
+        """A new incarnation: it knows nothing yet. Inspection says itself what it judges by."""
+        if peer.startswith(CAPTURE):
+            camera = peer.removeprefix(CAPTURE)
+            self._told.pop(camera, None)
+            self._unsaid[camera] = list(self._announcements.of(self._station.opens(camera) or ""))
+            self._tell()
+
+    def lose(self, peer: str) -> None:
+        """It died. The inspection that follows loads what is in force."""
+        if peer == INSPECTION and self._pending is not None:
+            self._refuse_pending("inspection died while it was loaded; what was judged by before is in force")
+
+    def stop(self) -> None:
+        """The station stops: nobody is left waiting."""
+        if self._pending is not None:
+            self._refuse_pending("the station is stopping")
+
+    def prepared(self, said: Prepared) -> None:
+        """Inspection says what it judges by, or why it does not change that."""
+        pending = self._pending
+        if pending is not None and pending.prepare.generation != said.generation:
+            pending = None
+        if said.problem is not None:
+            if pending is not None:
+                self._refuse_pending(said.problem)
+            return
+        if pending is None and said.generation < self.in_force.generation:
+            # It was loaded before what is in force now was ordered.
+            self._links.send(INSPECTION, _prepare(self.in_force))
+            return
+        variant = self._variant_of(said) if pending is None else pending.order.variant
+        self.in_force = InForce(product=said.product, variant=variant, generation=said.generation)
+        self.provenance, self.job = said.provenance, job.warm(self.job)
+        self._settle()
+        if pending is not None:
+            self._pending = None
+            pending.reply(orders.encode(self.done(pending.order.id)))
+
+    def _variant_of(self, said: Prepared) -> str | None:
+        """That of the product as it was in force."""
+        return self.in_force.variant if said.product == self.in_force.product else None
+
+    def _refuse_pending(self, problem: str) -> None:
+        assert self._pending is not None
+        pending, self._pending = self._pending, None
+        pending.reply(orders.encode(Refused(error=problem, id=pending.order.id)))
+
+    # --- orders
+
+    def prepare(self, order: PrepareOrder, reply: Reply) -> None:
+        """Have inspection load a product; `reply` is called when it judges by it, or cannot. Raises OrderError."""
+        job.check(self.job, Command.PREPARE)
+        if self._pending is not None:
+            raise OrderError(f"product {self._pending.order.product} is being prepared")
+        wanted = InForce(product=order.product, variant=order.variant, generation=self.in_force.generation + 1)
+        if self._links.send(INSPECTION, _prepare(wanted)) is not None:
+            raise OrderError("inspection is starting: try again")
+        self._pending = _Pending(_prepare(wanted), order, reply)
+
+    def change(self, command: Command) -> None:
+        """start, stop, halt, reset. Raises OrderError."""
+        self.job = job.ordered(self.job, command, autostart=self._station.orders.autostart)
+        self._settle()
+
+    def start_single(self, order: StartSingleOrder, source: TriggerSource) -> Trigger | None:
+        """Take one trigger: opened here for cameras that are triggered by software, else with the next part. Raises OrderError."""
+        before = self.job
+        self.job = job.ordered(before, Command.START_SINGLE, autostart=False, name=order.camera)
+        trigger = None
+        try:
+            if self._is_fired(order.camera):
+                trigger = self.trigger(order.camera, order.unit_identifier, order.expect, source)
+            elif order.unit_identifier is not None or order.expect:
+                self._announce(order.camera, self._announcements.make(order.unit_identifier, order.expect))
+        except OrderError:
+            self.job = before
+            raise
+        self._settle()
+        return trigger
+
+    def announce(self, order: AnnounceOrder) -> None:
+        """The unit of the next trigger. Raises OrderError."""
+        self._announce(order.camera, self._announcements.make(order.unit_identifier, order.expect))
+        self._settle()
+
+    def _announce(self, name: str, announced: Announce) -> None:
+        if self._is_fired(name):
+            waiting = self._announcements.of(name) if announced.unit_identifier is not None else ()
+            for one in waiting:
+                self._firing.open_unseen(name, _unit(one), NEVER_TRIGGERED)
+                self._announcements.take(name, one.number)
+            self._announcements.put(name, announced)
+            return
+        self._announcements.put(name, announced)
+        self._unsaid.setdefault(self._station.cameras_of(name)[0], []).append(announced)
+
+    def trigger(
+        self, name: str, unit_identifier: str | None, expect: Mapping[str, str], source: TriggerSource = "software"
+    ) -> Trigger:
+        """Open a trigger of cameras that are triggered by software, and have it fired. Raises OrderError."""
+        if not self.job.takes(name):
+            raise OrderError(self.job.refusal(name))
+        announced = self._announcements.of(name) if unit_identifier is None else ()
+        unit = _unit(announced[0]) if announced else Unit(identifier=unit_identifier)
+        unit = msgspec.structs.replace(unit, expect={**self._expected, **unit.expect, **expect})
+        trigger = self._firing.open(name, unit, source)
+        self.opened(trigger)
+        return trigger
+
+    def trigger_by_clock(self, name: str) -> None:
+        """The station's own clock asks for one: none, where none is taken. Raises OrderError."""
+        if self.job.takes(name):
+            self.trigger(name, None, {})
+
+    def done(self, asked_id: int | str | None) -> Done:
+        """The answer to an order that was carried out."""
+        return Done(state=self.job.state, job=self.describe(), id=asked_id)
+
+    def describe(self) -> JobState:
+        """What is judged by."""
+        known, now = self.provenance, self.in_force
+        return JobState(
+            product=now.product or "",
+            variant=now.variant,
+            recipe_sha256=known.recipe_sha256 if known else None,
+            reference_set=known.reference_set if known else None,
+            configuration=now.generation,
+        )
+
+    # --- what happens by itself
+
+    def opened(self, trigger: Trigger) -> None:
+        """A trigger was opened, here or by a capture process."""
+        if trigger.source == "announced":
+            for camera in trigger.cameras:
+                unseen = Unjudged(trigger_id=trigger.trigger_id, reason=Reason.MISSING_VIEW, detail=NEVER_TRIGGERED)
+                self._books.fail(camera, unseen)
+        else:
+            self.job = job.taken(self.job, trigger.camera)
+        if trigger.announced:
+            self._announcements.take(trigger.camera, trigger.announced)
+        self._save()
+
+    def turn(self, refusal: str | None) -> None:
+        """Once each turn of the loop. `refusal`: why nothing may be accepted, None where it may."""
+        self.job = job.with_fault(self.job, refusal)
+        if (single := self.job.single) is not None and not self._books.ledger.in_flight(single.name):
+            self.job = job.answered(self.job, single.name)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._save()
+        self._tell()
+
+    # --- telling
+
+    @property
+    def _expected(self) -> dict[str, str]:
+        return {} if self.in_force.variant is None else {"variant": self.in_force.variant}
+
+    def _is_fired(self, name: str) -> bool:
+        """Whether its triggers are opened here. The cameras of a group have one mode."""
+        return self._station.cameras[self._station.cameras_of(name)[0]].trigger.mode == "software"
+
+    def _tell(self) -> None:
+        """Say to each capture what it does not know yet. What does not fit into its socket is said on a later turn."""
+        for camera in self._station.cameras:
+            run = self._run_of(camera)
+            if self._told.get(camera) != run and self._links.send(f"{CAPTURE}{camera}", run) is None:
+                self._told[camera] = run
+            unsaid = self._unsaid.get(camera, [])
+            while unsaid and self._links.send(f"{CAPTURE}{camera}", unsaid[0]) is None:
+                unsaid.pop(0)
+
+    def _run_of(self, camera: str) -> Run:
+        name = self._station.group_of(camera) or camera
+        at_most = 1 if self.job.mode is Mode.SINGLE else None
+        return Run(is_on=self.job.takes(name), at_most=at_most, expect=self._expected)
+
+    def _save(self) -> None:
+        kept = Kept(
+            boot=self._boot,
+            run=self._run,
+            configured=self._station.product,
+            mode=self.job.mode,
+            single=self.job.single,
+            is_warm=self.job.is_warm,
+            product=self.in_force.product,
+            variant=self.in_force.variant,
+            generation=self.in_force.generation,
+            announced=self._announcements.waiting,
+            newest_number=self._announcements.newest,
+        )
+        if kept == self._written:
+            return
+        self._written = kept
+        try:
+            job_file.write(self._runtime, kept)
+        except OSError as problem:
+            self._log.warning("what was ordered is not kept over a restart", problem=problem.strerror)
+
+
+def _taken_up(kept: Kept | None, run: str, *, autostart: bool) -> Job:
+    """The job as another publish left it; of another run of the station, cold, and no single execution."""
+    if kept is None:
+        return Job(mode=job.first_mode(autostart=autostart))
+    if kept.run == run:
+        return Job(mode=kept.mode, single=kept.single, is_warm=kept.is_warm)
+    return Job(mode=Mode.IDLE if kept.mode is Mode.SINGLE else kept.mode)
+
+
+def _open_triggers(station: Station, books: Books) -> list[Trigger]:
+    """Those in flight, in the order they were opened for each camera."""
+    found = {trigger.trigger_id: trigger for camera in station.cameras for trigger, _ in books.ledger.missing(camera)}
+    return list(found.values())
+
+
+def _unit(announced: Announce) -> Unit:
+    return Unit(identifier=announced.unit_identifier, expect=announced.expect, announced=announced.number)
+
+
+def _prepare(wanted: InForce) -> Prepare:
+    return Prepare(product=wanted.product or "", generation=wanted.generation, variant=wanted.variant)

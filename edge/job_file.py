@@ -1,0 +1,76 @@
+"""What was ordered of the station, kept in its runtime directory: `<runtime_dir>/job.json`, replaced whole.
+
+It outlives every process of the station and its restarts, not the machine's: after a power cut the configuration
+decides again (`[orders] autostart`, `product`). Publish writes it; inspection reads which product it is to load.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from edge.config import Station, runtime_directory
+from edge.job import Mode, Single
+from edge.messages import Announce
+from edge.record_log import boot_identity
+from edge.records import Record
+
+
+class Kept(Record, frozen=True):
+    """The file.
+
+    `boot`, `run`: of the machine and of the station (its supervisor) when it was written; `configured`: the product that
+    the configuration named then. `generation` counts the products prepared, on from the configuration's own.
+    """
+
+    boot: str
+    run: str
+    configured: str | None
+    mode: Mode
+    single: Single | None = None
+    is_warm: bool = False
+    product: str | None = None
+    variant: str | None = None
+    generation: int = 1
+    # For each name the announcements that no trigger bears yet, oldest first, and the newest number that was given.
+    announced: dict[str, tuple[Announce, ...]] = {}
+    newest_number: int = 0
+
+
+def read(runtime: Path) -> Kept | None:
+    """What stands there, if it is of this boot; None also for a file that cannot be read."""
+    try:
+        kept = msgspec.json.decode((runtime / "job.json").read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return kept if kept.boot == boot_identity().hex() else None
+
+
+def write(runtime: Path, kept: Kept) -> None:
+    """Replace it. Raises OSError."""
+    partial = runtime / "job.json.partial"
+    partial.write_bytes(msgspec.json.encode(kept))
+    os.replace(partial, runtime / "job.json")
+
+
+class InForce(Record, frozen=True):
+    """What is to be judged by."""
+
+    product: str | None
+    variant: str | None
+    generation: int
+
+
+def in_force(station: Station, kept: Kept | None, generation: int) -> InForce:
+    """The product that was prepared last; the configuration's, where none was or it names another by now."""
+    if kept is None:
+        return InForce(product=station.product, variant=None, generation=generation)
+    newest = max(generation, kept.generation)
+    if kept.product is None or kept.configured != station.product:
+        return InForce(product=station.product, variant=None, generation=newest + 1)
+    return InForce(product=kept.product, variant=kept.variant, generation=newest)
+
+
+def read_in_force(station: Station, generation: int) -> InForce:
+    """For inspection, which loads it."""
+    return in_force(station, read(runtime_directory(station)), generation)

@@ -1,0 +1,167 @@
+"""The Modbus lane: a server whose tables are the handshakes of its channels. `docs/plc.md` has the map.
+
+1. What the PLC writes is taken in order, each write at once: no edge is lost between two looks.
+2. What the station says wakes the loop; the registers follow within the same turn.
+3. Between two turns nothing changes, so one request never sees half of a result.
+"""
+
+import time
+from collections.abc import Sequence
+
+from edge.lanes import modbus_map as layout
+from edge.lanes.channels import Channels
+from edge.lanes.codes import Refusal
+from edge.lanes.modbus_map import BITS, CONTROL_AT, HOLDING, IDENTIFIER_AT, INPUTS, MIRROR, Surroundings
+from edge.lanes.modbus_server import Server
+from edge.lanes.modbus_wire import BitTable, Failure, Refused, WordTable
+from edge.lanes.shown import IDENTIFIER_BYTES
+from edge.lanes.station_link import POLL_S, StationLink
+from edge.metrics import State
+from edge.poller import Poller
+from edge.worker import WorkerContext
+
+LANE = "modbus"
+# As fast as the slowest PLC cycle that is common; a PLC that sees it stand for two of its cycles knows.
+LIFE_NS = 100_000_000
+_IDENTIFIER = range(IDENTIFIER_AT, IDENTIFIER_AT + IDENTIFIER_BYTES // 2)
+
+
+def run(context: WorkerContext) -> None:
+    """Serve PLCs until told to stop. Raises GoldlineError when the address cannot be had."""
+    config = context.station.lanes.modbus
+    assert config is not None
+    names = config.channels or tuple(context.station.triggered)
+    channels = Channels(context.station, LANE, names, context.page)
+    poller = Poller()
+    with StationLink(context, channels.since) as link:
+        channels.use(link)
+        bank = ChannelBank(channels, link)
+        server = Server(
+            poller,
+            config.listen,
+            config.allow,
+            bank,
+            connections=context.page.gauge("goldline_lane_connections", lane=LANE),
+            refused=context.page.counter("goldline_lane_connections_refused_total", lane=LANE),
+        )
+        poller.listen(link.fileno(), lambda: None)
+        while not link.is_stopping:
+            poller.turn(POLL_S)
+            now_ns = time.monotonic_ns()
+            link.hear(now_ns, State.IDLE)
+            channels.turn(now_ns)
+            bank.turn(now_ns)
+            server.turn(now_ns / 1e9)
+        server.close()
+    channels.close()
+
+
+class ChannelBank:
+    """The tables. What the PLC writes goes to the channels at once; what it reads is as of the last turn or write."""
+
+    def __init__(self, channels: Channels, link: StationLink) -> None:
+        """The PLC's side begins as the channels remember it."""
+        self._channels, self._link = channels, link
+        self._blocks = len(channels.names) + 1
+        self._holding = [0] * HOLDING * self._blocks
+        self._life, self._life_ns = 0, 0
+        for at, name in enumerate(channels.names):
+            controls = channels[name].controls
+            bits = [getattr(controls, bit.name) for bit in layout.CHANNEL_CONTROLS]
+            self._holding[(at + 1) * HOLDING + CONTROL_AT] = layout.word_of(bits)
+        self._bits: list[bool] = [False] * BITS * self._blocks
+        self._words: list[int] = [0] * INPUTS * self._blocks
+        self._show(time.monotonic_ns())
+
+    def turn(self, now_ns: int) -> None:
+        """Show how things stand now."""
+        if not self._link.is_fresh(now_ns):
+            self._life_ns = now_ns
+        elif now_ns - self._life_ns >= LIFE_NS:
+            self._life, self._life_ns = (self._life + 1) & 0xFFFF, now_ns
+        self._show(now_ns)
+
+    # --- what is read
+
+    def read_bits(self, table: BitTable, start: int, count: int) -> Sequence[bool]:
+        """Coils as they were written, or discrete inputs."""
+        if start + count > BITS * self._blocks:
+            raise Refused(Failure.ADDRESS)
+        return (self._coils() if table == "coils" else self._bits)[start : start + count]
+
+    def read_words(self, table: WordTable, start: int, count: int) -> Sequence[int]:
+        """Input registers, or holding registers with their mirror of them."""
+        words = self._words if table == "input_registers" else self._mirrored()
+        if start + count > len(words):
+            raise Refused(Failure.ADDRESS)
+        return words[start : start + count]
+
+    def _coils(self) -> list[bool]:
+        words = self._holding[CONTROL_AT::HOLDING]
+        return [bit for word in words for bit in layout.bits_of(word)]
+
+    def _mirrored(self) -> list[int]:
+        words = list(self._holding)
+        for block in range(self._blocks):
+            at = block * HOLDING + MIRROR
+            words[at : at + INPUTS] = self._words[block * INPUTS : (block + 1) * INPUTS]
+        return words
+
+    # --- what is written
+
+    def write_bits(self, start: int, values: Sequence[bool]) -> None:
+        """Coils: the control bits of one or more channels."""
+        written = dict(enumerate(values, start))
+        if not all(self._is_control(at) for at in written):
+            raise Refused(Failure.ADDRESS)
+        blocks = {at // BITS for at in written}
+        for block in sorted(blocks):
+            at = block * HOLDING + CONTROL_AT
+            bits = layout.bits_of(self._holding[at])
+            bits = [written.get(block * BITS + place, bit) for place, bit in enumerate(bits)]
+            self._holding[at] = layout.word_of(bits)
+        self._command(blocks)
+
+    def write_words(self, start: int, values: Sequence[int]) -> None:
+        """Holding registers: unit identifiers first, then the bits that may send them."""
+        written = dict(enumerate(values, start))
+        if not all(self._is_writable(at) for at in written):
+            raise Refused(Failure.ADDRESS)
+        for at, value in written.items():
+            self._holding[at] = value
+        self._command({at // HOLDING for at in written})
+
+    def _is_control(self, coil: int) -> bool:
+        return coil // BITS in range(1, self._blocks) and coil % BITS < len(layout.CHANNEL_CONTROLS)
+
+    def _is_writable(self, register: int) -> bool:
+        block, place = divmod(register, HOLDING)
+        return block in range(1, self._blocks) and (place == CONTROL_AT or place in _IDENTIFIER)
+
+    def _command(self, blocks: set[int]) -> None:
+        for block in sorted(blocks):
+            registers = self._holding[block * HOLDING : (block + 1) * HOLDING]
+            controls = layout.controls_of(registers[CONTROL_AT])
+            identifier = layout.identifier_of(registers[_IDENTIFIER.start : _IDENTIFIER.stop])
+            self._channels.command(self._channels.names[block - 1], controls, identifier)
+        self._show(time.monotonic_ns())
+
+    # --- how things stand
+
+    def _show(self, now_ns: int) -> None:
+        standing, is_fresh = self._link.standing, self._link.is_fresh(now_ns)
+        bits = layout.station_bits(standing, is_fresh=is_fresh)
+        words = layout.station_words(standing, bits, self._life, self._blocks - 1)
+        self._put(0, bits, words)
+        for at, name in enumerate(self._channels.names):
+            lane = self._channels[name]
+            around = Surroundings(
+                is_ready=self._channels.hindrance(name, now_ns) is Refusal.NONE,
+                is_camera_up=is_fresh and standing is not None and standing.is_up(name),
+            )
+            bits = layout.channel_bits(lane, around)
+            self._put(at + 1, bits, layout.channel_words(lane, bits))
+
+    def _put(self, block: int, bits: list[bool], words: list[int]) -> None:
+        self._bits[block * BITS : (block + 1) * BITS] = bits
+        self._words[block * INPUTS : (block + 1) * INPUTS] = words

@@ -1,0 +1,245 @@
+"""PROCESS: an OPC UA server with the companion specification for machine vision (OPC 40100-1). `docs/opcua.md`.
+
+One asyncio loop: asyncua serves the clients, and a task of ours follows the station: what is decided becomes a
+result and an event, how the station stands becomes the state machines, a method that is called becomes an order.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from asyncua import ua
+from asyncua.common.callback import CallbackType
+from asyncua.server.server import Server
+
+from edge import orders
+from edge.addresses import host_and_port
+from edge.border_config import OpcUaConfig
+from edge.config import Station, runtime_directory
+from edge.errors import GoldlineError
+from edge.events import Event, decode
+from edge.lanes.kept import Kept, kept_path
+from edge.lanes.opcua_guard import Clients, GuardedServer, application_uri, own_files
+from edge.lanes.opcua_memory import KEPT, Memory
+from edge.lanes.opcua_methods import Methods, Refusal
+from edge.lanes.opcua_result import describe
+from edge.lanes.opcua_show import Show
+from edge.lanes.opcua_space import Space
+from edge.lanes.opcua_types import words
+from edge.lanes.station_link import POLL_S, Decision, Place, StationLink
+from edge.orders import AnyOrder, PrepareOrder
+from edge.trigger_log import DecidedLog, decided_path
+from edge.worker import WorkerContext
+
+# An order is answered within milliseconds; a product is loaded and warmed before `prepare` is.
+ORDER_S, PREPARE_S = 2.0, 120.0
+POLICIES = (
+    ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+)
+
+_encode_place = msgspec.msgpack.Encoder().encode
+_decode_place = msgspec.msgpack.Decoder(Place).decode
+
+
+def run(context: WorkerContext) -> None:
+    """Until told to stop."""
+    # What it has to say of a client's mistakes is a traceback each; ours are said in words of ours.
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    asyncio.run(_serve(context))
+
+
+async def _serve(context: WorkerContext) -> None:
+    station = context.station
+    config = station.lanes.opcua
+    assert config is not None
+    channels = channels_of(station, config)
+    server = await _server(station, config)
+    space = await Space.build(server, station.station_id, channels)
+    runtime = runtime_directory(station)
+    kept = Kept(kept_path(runtime, "opcua", "all"), "opcua")
+    since = _decode_place(kept.at_start) if kept.at_start else None
+    with StationLink(context, since) as link:
+        lane = Lane(link, channels, await Show.of(space), Memory(time.monotonic_ns(), since), kept)
+        lane.recall(DecidedLog.attach(decided_path(runtime)))
+        await Methods(lane).link(space)
+        server.subscribe_server_callback(CallbackType.ItemSubscriptionCreated, lane.subscribed)
+        async with _listening(server, config):
+            await lane.follow()
+    kept.close()
+
+
+def channels_of(station: Station, config: OpcUaConfig) -> tuple[str, ...]:
+    """The channels this lane speaks of. Raises GoldlineError: one is none of the station's."""
+    known = tuple(name for name in station.triggered if station.group_of(name) is None)
+    if unknown := sorted(set(config.channels) - set(known)):
+        raise GoldlineError(f"[lanes.opcua] channels: unknown {unknown[0]!r}: known are {', '.join(known)}")
+    return config.channels or known
+
+
+async def _server(station: Station, config: OpcUaConfig) -> Server:
+    """Set up, and not yet listening. Raises GoldlineError: a certificate cannot be read."""
+    folder = config.certificates
+    clients = Clients(None if folder is None else folder / "trusted")
+    server = Server(iserver=GuardedServer(clients))
+    await server.init()
+    server.set_endpoint(f"opc.tcp://{config.listen}/goldline")
+    server.set_server_name(f"Goldline {station.station_id}")
+    server.product_uri, server.manufacturer_name = "urn:goldline", "Goldline"
+    server.application_type = ua.ApplicationType.Server
+    if folder is None:
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        return server
+    clients.read()
+    certificate, key = own_files(folder)
+    server.set_security_policy(list(POLICIES))
+    await server.set_application_uri(application_uri(certificate))
+    try:
+        await server.load_certificate(certificate)
+        await server.load_private_key(key)
+    except ValueError as problem:
+        raise GoldlineError(f"[lanes.opcua] certificates: {folder / 'own'}: {problem}") from problem
+    return server
+
+
+class _listening:  # noqa: N801 - reads as the statement it is in
+    """The server while it listens. Raises GoldlineError: it cannot."""
+
+    def __init__(self, server: Server, config: OpcUaConfig) -> None:
+        host, port = host_and_port(config.listen)
+        self._server, self._address = server, (host, int(port))
+
+    async def __aenter__(self) -> None:
+        self._server.socket_address = self._address
+        try:
+            await self._server.start()
+        except OSError as failure:
+            address = "{}:{}".format(*self._address)
+            raise GoldlineError(f"[lanes.opcua] listen: {address}: {failure.strerror or failure}") from failure
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop()
+
+
+class Lane:
+    """Between the station and the address space."""
+
+    def __init__(self, link: StationLink, channels: tuple[str, ...], show: Show, memory: Memory, kept: Kept) -> None:
+        """Nothing is heard before `follow`."""
+        self.channels = channels
+        self._link, self._show, self._memory, self._kept = link, show, memory, kept
+        self._written: Place | None = None
+        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+
+    def recall(self, log: DecidedLog | None) -> None:
+        """Take up what was decided before this process, for those who ask for it."""
+        if log is None:
+            return
+        for decided in log.read_all()[-KEPT:]:
+            self._memory.recall(decode(decided.event))
+        log.close()
+
+    async def follow(self) -> None:
+        """Until told to stop."""
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._link.fileno(), heard.set)
+        try:
+            while not self._link.is_stopping:
+                await self._turn(time.monotonic_ns())
+                await _either(heard, POLL_S)
+        finally:
+            loop.remove_reader(self._link.fileno())
+
+    async def _turn(self, now_ns: int) -> None:
+        self._link.hear(now_ns)
+        for reply in self._link.answers():
+            waiting = self._asked.pop(reply.token, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(reply.answer)
+        for decision in self._link.decisions():
+            await self._tell(decision, now_ns)
+        await self._show.standing(self._link.standing, now_ns, is_fresh=self._link.is_fresh(now_ns))
+        self._keep(self._memory.place(now_ns))
+
+    async def _tell(self, decision: Decision, now_ns: int) -> None:
+        data = decision.event.data
+        if data.trigger_id is not None and data.camera in self.channels:
+            await self._show.result(describe(decision.event, datetime.now(UTC)))
+        self._memory.sent(decision, now_ns)
+
+    def _keep(self, place: Place | None) -> None:
+        place = place or self._link.place
+        if place is not None and place != self._written:
+            self._kept.write(_encode_place(place))
+            self._written = place
+
+    async def subscribed(self, made: Any, _service: Any) -> None:
+        """A hook of asyncua: a client has begun to watch something."""
+        repeats = self._memory.repeats(time.monotonic_ns())
+        items = frozenset(
+            result.MonitoredItemId
+            for asked, result in zip(made.request_params.ItemsToCreate, made.response_params, strict=True)
+            if asked.ItemToMonitor.AttributeId == words.AttributeIds.EventNotifier and result.StatusCode.is_good()
+        )
+        if not items or not repeats:
+            return
+        now = datetime.now(UTC)
+        told = [describe(event, now) for event in repeats if event.data.camera in self.channels]
+        structlog.get_logger().info("results are repeated to a new subscription", results=len(told))
+        await self._show.announcer.repeat(told, made.request_params.SubscriptionId, items)
+
+    # --- what the methods need
+
+    @property
+    def job(self) -> str:
+        """What is judged by."""
+        return self._show.job
+
+    def find(self, trigger_id: int) -> Event | None:
+        """The result of a trigger."""
+        return self._memory.find(trigger_id)
+
+    def newest_first(self) -> Iterator[Event]:
+        """The results that are kept."""
+        return (event for event in self._memory.newest_first() if event.data.camera in self.channels)
+
+    async def refused(self, text: str) -> None:
+        """Tell why a method was not carried out."""
+        await self._show.refused(text)
+
+    async def order(self, order: AnyOrder) -> dict[str, Any]:
+        """Have it carried out, and return the answer. Raises Refusal."""
+        token = self._link.ask(orders.encode(order))
+        if token is None:
+            raise Refusal(words.StatusCodes.BadResourceUnavailable, "the station takes no orders at the moment")
+        waiting = self._asked[token] = asyncio.get_running_loop().create_future()
+        patience_s = PREPARE_S if isinstance(order, PrepareOrder) else ORDER_S
+        try:
+            answer = await asyncio.wait_for(waiting, patience_s)
+        except TimeoutError:
+            raise Refusal(
+                words.StatusCodes.BadTimeout, f"no answer within {patience_s:g} s: it may yet be done"
+            ) from None
+        finally:
+            self._asked.pop(token, None)
+        if answer is None:
+            raise Refusal(words.StatusCodes.BadCommunicationError, "the answer was lost: the order may have been done")
+        said = msgspec.json.decode(answer, type=dict[str, Any])
+        if not said.get("accepted"):
+            raise Refusal(words.StatusCodes.BadInvalidState, str(said.get("error", "refused")))
+        return said
+
+
+async def _either(heard: asyncio.Event, timeout_s: float) -> None:
+    """Until something is there to hear, or for so long."""
+    try:
+        await asyncio.wait_for(heard.wait(), timeout_s)
+    except TimeoutError:
+        return
+    heard.clear()

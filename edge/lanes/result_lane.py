@@ -1,0 +1,263 @@
+"""The handshake of one channel with a PLC: triggers one way, results the other. Pure, and a value: each step makes a new one.
+
+A channel is a camera or a group. The PLC holds four bits, the lane answers with others:
+
+    trigger ─▶   rising: one trigger is asked for. `trigger_ack` rises when the station has accepted it, and falls with
+                 `trigger`; or `missed` is set, with the reason in `refusal`.
+    ack ─▶       while `valid`: the result is taken. `valid` falls; the next is shown once `ack` has fallen.
+    clear ─▶     rising: `overrun`, `missed` and `refusal` are forgotten.
+    announce ─▶  rising: the unit identifier is that of the next part that the line triggers. `announce_ack` rises and falls
+                 like `trigger_ack`.
+
+A result's way, in this order, so that the death of the lane at any point loses none and shows none twice as new:
+1. It is read from the decided log, and taken into the queue, with its number and its place in the log, in one step.
+2. The value that this makes is kept (`kept.py`), and only then shown.
+3. The PLC acknowledges. The value without the result is kept, and only then is `valid` shown as gone.
+
+After a death between 3's two halves the PLC sees `valid` fallen; before that, the same result with the same number.
+
+Eight results wait at most, the one that is shown among them. A ninth is let go and counted: `overrun`. `room` counts the
+triggers in flight as well, so what the PLC triggers finds its place.
+
+The answer to a trigger may be lost with the process that gave it. Then the trigger is `is_unsure`: the next decision of a
+PLC's trigger with its unit identifier is its own; when none has come within its deadline, counted from when the station
+was back, it was never accepted.
+"""
+
+from typing import Self
+
+import msgspec
+
+from edge.lanes.codes import Refusal
+from edge.lanes.shown import Shown
+from edge.lanes.station_link import Place
+
+# As smart cameras have it: Cognex keeps 8, Keyence 10.
+DEPTH = 8
+LAST_NUMBER = 0xFFFF
+# A decision may be read before the answer that its trigger was accepted; so many ids are remembered for that.
+REMEMBERED = 32
+# Beyond a deadline: what publish needs to close a trigger and the lane to read it, many times over.
+GRACE_NS = 1_000_000_000
+
+
+class Controls(msgspec.Struct, frozen=True, array_like=True):
+    """The PLC's bits."""
+
+    trigger: bool = False
+    ack: bool = False
+    clear: bool = False
+    announce: bool = False
+
+
+class Wanted(msgspec.Struct, frozen=True, array_like=True):
+    """A trigger that was asked for and is not answered. `by_ns`: when one that `is_unsure` is given up."""
+
+    unit_identifier: str
+    is_unsure: bool = False
+    by_ns: int | None = None
+
+
+class InFlight(msgspec.Struct, frozen=True, array_like=True):
+    """An accepted trigger. Its decision comes by `by_ns`, or was read by nobody: its log was lost."""
+
+    trigger_id: int
+    by_ns: int
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What a change of the PLC's bits asks for."""
+
+    trigger: bool = False
+    announce: bool = False
+
+
+class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel."""
+
+    # The decisions up to here are taken in; None: it has read none yet.
+    seen: Place | None = None
+    controls: Controls = Controls()
+    queue: tuple[Shown, ...] = ()
+    is_valid: bool = False
+    # The number of the newest result that was queued; how many were read, those let go among them.
+    number: int = 0
+    completed: int = 0
+    overruns: int = 0
+    is_overrun: bool = False
+    wanted: Wanted | None = None
+    in_flight: tuple[InFlight, ...] = ()
+    early: tuple[int, ...] = ()
+    # The id of the newest accepted trigger.
+    accepted: int = 0
+    is_acked: bool = False
+    missed: int = 0
+    is_missed: bool = False
+    refusal: Refusal = Refusal.NONE
+    is_announcing: bool = False
+    is_announced: bool = False
+
+    # --- what is shown
+
+    @property
+    def shown(self) -> Shown | None:
+        """The result that is valid now."""
+        return self.queue[0] if self.is_valid else None
+
+    @property
+    def room(self) -> int:
+        """Triggers that may come and find a place for their results."""
+        return max(0, DEPTH - len(self.queue) - len(self.in_flight) - (self.wanted is not None))
+
+    @property
+    def is_busy(self) -> bool:
+        """A trigger is asked for or in flight."""
+        return self.wanted is not None or bool(self.in_flight)
+
+    def hindrance(self, station: Refusal) -> Refusal:
+        """Why a trigger would be missed now; `station`: what the station has against it."""
+        if station is not Refusal.NONE:
+            return station
+        if self.wanted is not None:
+            return Refusal.BUSY
+        return Refusal.NONE if self.room else Refusal.NO_BUFFER
+
+    # --- the PLC
+
+    def command(self, controls: Controls, unit_identifier: str | None, station: Refusal) -> tuple[Self, Orders]:
+        """The PLC's bits are now these. What is asked for must be kept first, then be sent.
+
+        `unit_identifier`: of the next trigger or announcement; None: what the PLC wrote is none.
+        """
+        before, lane = self.controls, self.but(controls=controls)
+        if controls.clear and not before.clear:
+            lane = lane.but(is_overrun=False, is_missed=False, refusal=Refusal.NONE)
+        lane, is_triggered = lane.with_trigger(before, unit_identifier, station)
+        lane, is_announced = lane.with_announcement(before, unit_identifier)
+        return lane.settle(), Orders(trigger=is_triggered, announce=is_announced)
+
+    def with_trigger(self, before: Controls, unit_identifier: str | None, station: Refusal) -> tuple[Self, bool]:
+        """The bit of the trigger is as it is now; whether one is to be asked for."""
+        if not self.controls.trigger:
+            return self.but(is_acked=False), False
+        if before.trigger:
+            return self, False
+        hindrance = self.hindrance(station)
+        if unit_identifier is None or hindrance is not Refusal.NONE:
+            return self.miss(hindrance or Refusal.BAD_IDENTIFIER), False
+        return self.but(is_acked=False, wanted=Wanted(unit_identifier)), True
+
+    def with_announcement(self, before: Controls, unit_identifier: str | None) -> tuple[Self, bool]:
+        """And that of the announcement."""
+        if not self.controls.announce:
+            return self.but(is_announced=False), False
+        if before.announce or self.is_announcing:
+            return self, False
+        if unit_identifier is None:
+            return self.but(is_announced=False, refusal=Refusal.BAD_IDENTIFIER), False
+        return self.but(is_announced=False, is_announcing=True), True
+
+    # --- the station's answers
+
+    def accept(self, trigger_id: int, by_ns: int) -> Self:
+        """The trigger that was wanted is accepted; its decision comes by then."""
+        is_decided = trigger_id in self.early
+        return self.but(
+            wanted=None,
+            in_flight=self.in_flight if is_decided else (*self.in_flight, InFlight(trigger_id, by_ns)),
+            accepted=trigger_id,
+            is_acked=self.controls.trigger,
+            is_missed=False,
+            refusal=Refusal.NONE,
+        )
+
+    def refuse(self, refusal: Refusal) -> Self:
+        """The trigger that was wanted is not accepted."""
+        return self.but(wanted=None).miss(refusal)
+
+    def doubt(self) -> Self:
+        """The answer is lost, with whoever would have given it or with this lane's own process."""
+        if self.wanted is None:
+            return self
+        return self.but(wanted=Wanted(self.wanted.unit_identifier, is_unsure=True))
+
+    def announced(self, refusal: Refusal = Refusal.NONE) -> Self:
+        """The announcement is taken, or why not."""
+        is_taken = refusal is Refusal.NONE
+        return self.but(
+            is_announcing=False,
+            is_announced=is_taken and self.controls.announce,
+            refusal=self.refusal if is_taken else refusal,
+        )
+
+    def revive(self) -> Self:
+        """The lane's process has come up with what another has kept: of what that one asked, no answer comes."""
+        lane = self.announced(Refusal.LOST) if self.is_announcing else self
+        return lane.doubt()
+
+    # --- what is decided, and time
+
+    def take(self, result: Shown, behind: Place) -> Self:
+        """Take in a result of this channel, and its place in the log."""
+        lane = self.found_out(result).landed(result).but(seen=behind, completed=self.completed + 1)
+        if len(lane.queue) >= DEPTH:
+            return lane.overrun()
+        number = lane.number % LAST_NUMBER + 1
+        queued = msgspec.structs.replace(result, number=number)
+        return lane.but(number=number, queue=(*lane.queue, queued)).settle()
+
+    def overrun(self) -> Self:
+        """A result is let go. The record has it all the same."""
+        return self.but(is_overrun=True, overruns=self.overruns + 1)
+
+    def expire(self, now_ns: int, deadline_ns: int, *, is_fresh: bool) -> Self:
+        """What time brings: a trigger of unsure fate is given up, and one in flight that no log knows any more."""
+        late = [one for one in self.in_flight if one.by_ns < now_ns]
+        lane = self.but(in_flight=tuple(one for one in self.in_flight if one.by_ns >= now_ns)) if late else self
+        wanted = lane.wanted
+        if wanted is None or not wanted.is_unsure:
+            return lane
+        if not is_fresh:
+            # Without publish nothing is closed: its deadline is counted from when it is back.
+            return lane.doubt() if wanted.by_ns is not None else lane
+        if wanted.by_ns is None:
+            return lane.but(wanted=msgspec.structs.replace(wanted, by_ns=now_ns + deadline_ns + GRACE_NS))
+        return lane.refuse(Refusal.LOST) if wanted.by_ns < now_ns else lane
+
+    # --- the steps of the above
+
+    def found_out(self, result: Shown) -> Self:
+        """The decision of a trigger that nobody knew whether it was accepted: it was."""
+        wanted = self.wanted
+        is_it = wanted is not None and wanted.is_unsure and wanted.unit_identifier == result.unit_identifier
+        known = any(one.trigger_id == result.trigger_id for one in self.in_flight)
+        if is_it and result.is_ours and not known and result.trigger_id > self.accepted:
+            return self.accept(result.trigger_id, by_ns=0)
+        return self
+
+    def landed(self, result: Shown) -> Self:
+        """Its trigger is in flight no more; if it is not known to be so yet, that is remembered."""
+        left = tuple(one for one in self.in_flight if one.trigger_id != result.trigger_id)
+        if len(left) < len(self.in_flight) or not result.is_ours:
+            return self.but(in_flight=left)
+        return self.but(early=(*self.early, result.trigger_id)[-REMEMBERED:])
+
+    def miss(self, refusal: Refusal) -> Self:
+        """A trigger is not accepted."""
+        return self.but(is_missed=True, missed=self.missed + 1, refusal=refusal)
+
+    def settle(self) -> Self:
+        """Take away what is acknowledged; show what is next, once the bit of the acknowledgement has fallen."""
+        if self.is_valid and self.controls.ack:
+            return self.but(queue=self.queue[1:], is_valid=False)
+        if not self.is_valid and self.queue and not self.controls.ack:
+            return self.but(is_valid=True)
+        return self
+
+    def but(self, **changes: object) -> Self:
+        """The same, but for these."""
+        return msgspec.structs.replace(self, **changes)
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(ResultLane).decode
