@@ -23,6 +23,7 @@ COMMANDS = {
     "tail": "print the station's events as they come",
     "trigger": "ask a software-triggered camera for a picture",
     "opcua": "make the certificate that the OPC UA server shows its clients",
+    "keys": "make the station's key, and say whose keys are let in",
     "bench": "measure this machine: the graph alone, the plain loop, the running station",
 }
 EXIT_CANNOT_RUN = 2

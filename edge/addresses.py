@@ -26,6 +26,14 @@ def host_and_port(address: str) -> tuple[str, str]:
     return "127.0.0.1" if host == "localhost" else host.strip("[]"), port
 
 
+def reached(address: str) -> str:
+    """Where this machine itself reaches what listens at this (valid) address."""
+    host, port = host_and_port(address)
+    if address.startswith("ipc://") or not (host == EVERY_INTERFACE or ipaddress.ip_address(host).is_unspecified):
+        return address
+    return f"tcp://[::1]:{port}" if ":" in host else f"tcp://127.0.0.1:{port}"
+
+
 def _endpoint(address: str) -> str:
     """The address, if it is a ZeroMQ endpoint to listen on. Raises ValueError."""
     url = urlsplit(address)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from edge.admission import HALTED
 from edge.cameras.camera import CapturedFrame
 from edge.exposures import Exposure, Shot
 from edge.promises import Promises
@@ -47,17 +48,18 @@ class Arrivals:
         self._views = views if len(views) > 1 else ()
         self._log = structlog.get_logger()
 
-    def claim(self, captured: CapturedFrame, lost: Reason) -> Exposure | Reason:
+    def claim(self, captured: CapturedFrame, lost: Reason) -> Exposure | str:
         """What this frame is the picture of, with its trigger open; the pulses before it that gave none are answered.
 
-        A reason where it is nobody's: its shot is not known for sure, or no id is left for a trigger.
+        A reason where it is nobody's: the station takes none now, its shot is not known for sure, or no id is left for a
+        trigger.
         """
-        found: Exposure | Reason = Reason.STALE
+        found: Exposure | str = Reason.STALE
         at_ns = self._clock.at_ns(captured)
         for look in self._pulses.see(captured.frame_id, at_ns, captured.trigger_count, lost):
             trigger = self._trigger_of(look, captured)
             if trigger is None:
-                found = Reason.OVERRUN
+                found = Reason.OVERRUN if self._promises.is_on else HALTED
             elif look.reason is None:
                 found = Exposure(trigger, self._shots[look.shot])
             else:
@@ -79,10 +81,10 @@ class Arrivals:
     def _trigger_of(self, look: Look, captured: CapturedFrame) -> Trigger | None:
         if look.pulse not in self._triggers:
             trigger = self._promises.open(captured, "line", self._views, is_timed=look.reason is None)
-            if trigger is None:
+            if trigger is None and self._promises.is_on:
                 # Only while publish is away for long, or its disk: there is no id that an answer could be given under.
                 self._log.error("a part goes without an answer: no trigger id is left", frame_id=captured.frame_id)
-            else:
+            elif trigger is not None:
                 self._promises.opened(trigger)
             self._triggers[look.pulse] = trigger
         trigger = self._triggers[look.pulse]

@@ -17,26 +17,22 @@ from pathlib import Path
 
 import structlog
 
-from edge import announce, events
-from edge.camera_config import CameraConfig, FolderCamera
+from edge import events, ledger
 from edge.committer import Decided, Work
 from edge.config import Station
-from edge.events import Event, Source
-from edge.header import Flag
+from edge.decisions import Decisions
+from edge.events import Source
 from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
 from edge.messages import Judged, Unjudged
 from edge.orders import OrderError
-from edge.outbox import Draft, Outbox
+from edge.outbox import Outbox
 from edge.records import Trigger, error
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
 
-# Longer than what one view adds to an event. With less than this free for each view that a part can have, deciding
-# waits for the outbox.
-LARGEST_VIEW_BYTES = 256 << 10
 COMMANDS = "-commands"
-# Sources that show pictures, not parts: their events say so.
-_NO_REAL_PARTS = ("simulated", "folder")
+# Often enough to be seen on the metrics page; the count takes as long as there are cameras and open triggers.
+CHECK_NS = 5_000_000_000
 
 
 class Books:
@@ -46,13 +42,12 @@ class Books:
         """The commands log is made or resumed here; nothing is read before `recover`."""
         self._station, self._runtime, self._decided, self._tally = station, runtime, decided, tally
         self.source = Source(site=station.events.site, line=station.events.line, station=station.station_id)
-        self._simulated = {name for name, camera in station.cameras.items() if _shows_no_real_parts(camera)}
-        most_views = max((len(station.views_of(name)) for name in station.triggered), default=1)
-        self._largest_event_bytes = LARGEST_VIEW_BYTES * most_views
+        self._decisions = Decisions(station, decided, self.source)
         self._log = structlog.get_logger()
         self.commands = OpenedLog.create_or_resume(commands_path(runtime), COMMANDS)
         self._opened: dict[str, OpenedLog] = {}
-        self.ledger = Ledger()
+        self.ledger = Ledger(violated=tally.violated)
+        self._next_check_ns = 0
         self._submit: Callable[[Work], None] = lambda _: None
         self._fire: Callable[[Trigger], None] = lambda _: None
 
@@ -66,7 +61,7 @@ class Books:
             result = work.draft.event.data
             key = (result.camera, result.verdict, result.reason)
             counts[key] = counts.get(key, 0) + 1
-        self.ledger = Ledger(counts)
+        self.ledger = Ledger(counts, violated=self._tally.violated)
         for trigger_id in closed:
             self.ledger.remember_closed(trigger_id)
         for camera in self._cameras_on_disk():
@@ -86,7 +81,7 @@ class Books:
             if outbox.has_event(trigger_id):
                 self._decided.mark_committed(record.at)
             elif not record.committed:
-                pending.append(self._work(event, record.at, None))
+                pending.append(self._decisions.work(event, record.at))
         return pending, closed
 
     def _cameras_on_disk(self) -> list[str]:
@@ -169,14 +164,12 @@ class Books:
 
     @property
     def is_blocked(self) -> bool:
-        """The outbox is so far behind that nothing more can be decided until it has caught up."""
-        return not self._decided.has_room(self._largest_event_bytes)
+        """The outbox is so far behind that no result can be taken in until it has caught up."""
+        return self._decisions.is_blocked
 
     def judged(self, message: Judged) -> None:
         """Inspection's verdict on a view."""
-        origin = Origin(
-            frame=message.frame, provenance=message.provenance, timing=message.timing, image=message.image
-        )
+        origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing, image=message.image)
         self._expect(message.frame.camera, message.frame.trigger_id)
         self._decide(message.frame.view, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
 
@@ -185,6 +178,7 @@ class Books:
         self._expect(camera, failed.trigger_id)
         if not self.ledger.knows(failed.trigger_id):
             self._log.error("word of an unknown trigger", camera=camera, trigger_id=failed.trigger_id)
+            self._tally.violated(ledger.UNKNOWN_TRIGGER)
             return
         every = self.ledger.missing_of(failed.trigger_id, camera)
         for name in every if failed.view is None else (failed.view,):
@@ -204,13 +198,23 @@ class Books:
             return
         if isinstance(outcome, Late):
             self._log.warning("late result", view=name, trigger_id=trigger_id, verdict=view.verdict.outcome)
+            self._tally.late()
             self._submit(outcome)
         elif outcome is not None:
             self._close([outcome])
 
     def expire(self, now_ns: int) -> None:
-        """Close what is past its deadline."""
+        """Close what is past its deadline, and write down what had to wait for room."""
         self._close(self.ledger.expire(now_ns))
+        if now_ns >= self._next_check_ns:
+            self._next_check_ns = now_ns + CHECK_NS
+            self._check()
+
+    def _check(self) -> None:
+        """What must always hold is looked at while the station runs, not only in tests."""
+        for name in self.ledger.unbalanced():
+            self._log.error("triggers and verdicts do not add up", camera=name)
+            self._tally.violated(ledger.UNBALANCED)
 
     def lost_inspection(self) -> None:
         """Inspection's process has died."""
@@ -237,28 +241,14 @@ class Books:
 
     def _close(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
-            trigger = decision.trigger
-            is_simulated = not self._simulated.isdisjoint(trigger.cameras)
-            event = announce.result_event(self.source, decision, is_simulated=is_simulated)
-            record = self._decided.append(events.encode(event))
-            self.commands.mark_closed(trigger.trigger_id)
-            for camera in trigger.cameras:
+            self._tally.closed(decision, self.ledger.in_flight(decision.trigger.camera))
+            self._decisions.add(decision)
+        for decision, work in self._decisions.written():
+            self.commands.mark_closed(decision.trigger.trigger_id)
+            for camera in decision.trigger.cameras:
                 if log := self._opened.get(camera):
-                    log.mark_closed(trigger.trigger_id)
-            self._tally.closed(decision, self.ledger.in_flight(trigger.camera))
-            self._submit(self._work(event, record, decision))
-
-    def _work(self, event: Event, record: int, decision: Decision | None) -> Decided:
-        flags = Flag.DURABLE | (Flag.SIMULATED if event.data.is_simulated else Flag(0))
-        draft = Draft(
-            topic=self.source.topic(event.data.camera, "result"),
-            flags=flags,
-            verdict_utc_ns=events.utc_ns(event.time),
-            event=event,
-        )
-        # The part is complete with its last frame.
-        captured_ns = (origin.frame.host_timestamp_ns for origin in (decision.origins if decision else ()))
-        return Decided(draft=draft, record=record, captured_ns=max(captured_ns, default=None))
+                    log.mark_closed(decision.trigger.trigger_id)
+            self._submit(work)
 
     @property
     def decided(self) -> DecidedLog:
@@ -280,8 +270,3 @@ class Books:
         """Unmap the logs."""
         for log in (self.commands, *self._opened.values()):
             log.close()
-
-
-def _shows_no_real_parts(camera: CameraConfig) -> bool:
-    """True of a rendered camera and of a folder that is played; what another program puts into a watched one is real."""
-    return camera.source in _NO_REAL_PARTS and not (isinstance(camera, FolderCamera) and camera.play == "watch")

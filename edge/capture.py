@@ -12,6 +12,7 @@ import time
 
 import structlog
 
+from edge.admission import HALTED
 from edge.arrivals import Arrivals
 from edge.camera_state import CameraState
 from edge.camera_tally import CameraTally
@@ -60,7 +61,8 @@ class Capture:
         log = OpenedLog.create_or_resume(opened_path(runtime_directory(context.station), self._camera), self._camera)
         opens = context.station.opens(self._camera)
         deadline_ms = context.station.deadline_ms(opens or self._camera)
-        self._promises = Promises(log, self._camera, deadline_ms, self._accept, opens)
+        views = context.station.views_of(opens or self._camera)
+        self._promises = Promises(log, self._camera, deadline_ms, self._accept, opens, views)
         self._grabber = Grabber(self._camera, self._config, lambda: make_camera(self._camera, self._config))
         self._handover: Handover | None = None
         self._inspection: Channel | None = None
@@ -71,7 +73,7 @@ class Capture:
         self._is_streaming = False
         shots = shots_of(self._camera, self._config)
         self._exposures = Exposures(self._promises, self._config.trigger, shots, self._grabber)
-        self._arrivals = Arrivals(self._promises, shots, context.station.views_of(opens or self._camera))
+        self._arrivals = Arrivals(self._promises, shots, views)
         # On the line, where another camera opens the triggers.
         follows = self._config.trigger.mode == "line" and opens is None
         self._follower = Follower(self._promises, self._camera) if follows else None
@@ -169,6 +171,8 @@ class Capture:
     def _hear_publish(self) -> None:
         if not self._promises.hear():
             self._unlink(self._promises.connect(None))
+        if not self._promises.is_on and self._handover is not None:
+            self._handover.halt()
         self._fire()
 
     def _unlink(self, channel: Channel | None) -> None:
@@ -249,7 +253,7 @@ class Capture:
     def _claim(self, captured: CapturedFrame) -> Exposure | str | None:
         """What this frame is the picture of; why it is dropped; None: of nothing yet, it runs freely."""
         if self._config.trigger.mode == "free":
-            return "settling" if captured.settling else None
+            return HALTED if not self._promises.is_on else "settling" if captured.settling else None
         if self._config.trigger.mode == "line":
             return self._arrivals.claim(captured, Reason.NO_SLOT if self._was_full else Reason.INCOMPLETE)
         # Without a claim nobody asked for it, or the answer was given up.

@@ -264,7 +264,7 @@ class CatchUp:
             kept = min((number for number in self._backlog if number <= answer.last), default=answer.last + 1)
             if kept > self._last + 1:
                 self.items.append(Gone(stream=answer.stream, first=self._last + 1, last=kept - 1))
-                pass
+                self._last = kept - 1
             self._drain()
 
     def _refused(self, answer: Err, now_ns: int) -> None:

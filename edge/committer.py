@@ -1,10 +1,12 @@
 """The thread that owns the outbox and the LIVE socket: it commits, then sends, then says how far it has come.
 
-A slow disk delays subscribers here and nobody else: the ledger only appends to a queue.
+A slow disk delays subscribers here and nobody else: the ledger only appends to a queue. A disk that cannot be written
+ends nothing either (`keeper.py`): what is queued waits, or is let go and named later.
 
 1. Everything that waits is taken, up to a batch, and committed in one transaction.
 2. Each event of it is sent over XPUB and its record in the decided log is finished with.
 3. The head sequence is sent every heartbeat, and at once to whoever subscribes: so a reader knows that it hears.
+4. In between, a few milliseconds at a time, what is kept too long is removed.
 """
 
 import math
@@ -12,27 +14,32 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from uuid import UUID
+from functools import partial
 
 import msgspec
 import zmq
 
-from edge import events, header
-from edge.events import NONE, Head, Source
-from edge.guard import tend
-from edge.header import Flag, Header
+from edge import unkept
+from edge.config import Station, runtime_directory
+from edge.events import Source
+from edge.keeper import Keeper
 from edge.ledger import Late
-from edge.messages import Standing
+from edge.live import Live
+from edge.messages import Acknowledged, Standing
 from edge.metrics import Page
-from edge.outbox import Draft, Outbox, Stored
-from edge.outbox_health import Alarm
+from edge.outbox import Draft, Outbox, OutboxError, Stored
+from edge.outbox_health import BEHIND, Alarm
 from edge.trigger_log import DecidedLog
+from edge.unkept import Unkept
 
 # One commit costs the same for 1 and 64 events on most disks; more only makes the first of them wait.
 BATCH_EVENTS = 256
-# However seldom the heartbeat is: subscribers whose key was taken away are gone by then.
-TURN_S = 0.5
+# How often retention, the disk and what consumers acknowledged are seen to, and keys that were taken away.
+TEND_S = 0.25
+# With less than this share of the decided log free, no more triggers are accepted: what is in flight has room still.
+BEHIND_SHARE = 1 / 8
 
 
 class Reserve(msgspec.Struct, frozen=True):
@@ -57,7 +64,13 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     captured_ns: int | None = None
 
 
-Work = Decided | Reserve | Late | Standing
+class Lost(msgspec.Struct, frozen=True):
+    """The event about trigger ids that went with another runtime directory: written once, and they are let go."""
+
+    draft: Draft
+
+
+Work = Decided | Reserve | Late | Lost | Standing | Acknowledged
 
 
 class Committer:
@@ -70,17 +83,18 @@ class Committer:
         live: zmq.Socket[bytes],
         source: Source,
         page: Page,
-        heartbeat_s: float,
+        station: Station,
     ) -> None:
         """Takes over `outbox` and `live` from the moment of `start` until `finish`."""
-        self._outbox, self._decided, self._live, self._page = outbox, decided, live, page
-        # A second subscriber to the same topic is told to us as well: it waits for its first heartbeat.
-        live.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._heartbeat_s = heartbeat_s
-        self._heartbeat_topic = source.topic(NONE, "hb").encode()
-        self._state_topic = source.topic(NONE, "state").encode()
-        self._standing: Standing | None = None
+        self._outbox, self._decided, self._source, self._page = outbox, decided, source, page
+        self._live = Live(live, source, outbox, station.events.heartbeat_ms / 1000)
+        self._keeper = Keeper(outbox, station.outbox, page)
+        self._unkept = Unkept(runtime_directory(station) / "triggers" / "unkept.json")
         self._work: deque[Work] = deque()
+        # What is taken from the queue stays in these until it is done with.
+        self._batch: list[Decided] = []
+        self._others: deque[Reserve | Late | Lost] = deque()
+        self._acknowledged: dict[str, int] = {}
         self._answers: deque[Reserved] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._answered = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -89,6 +103,9 @@ class Committer:
         self._written = page.counter("goldline_events_written_total")
         self._commit_seconds = page.histogram("goldline_outbox_commit_seconds")
         self._head_gauge = page.gauge("goldline_outbox_head_sequence")
+        self._unkept_total = page.counter("goldline_outbox_unkept_total")
+        self._second = page.counter("goldline_invariant_violations_total", kind="second_decision")
+        self._behind_alarm = page.gauge("goldline_outbox_alarm", alarm=BEHIND)
 
     def start(self) -> None:
         """Begin. The heartbeat begins with it."""
@@ -115,109 +132,159 @@ class Committer:
 
     def may_accept(self) -> str | None:
         """None: a trigger may be accepted now. A text: why not. By the main thread, which also writes the decided log."""
-        return None
+        return self._keeper.health.refusal or next((alarm.text for alarm in self._behind()), None)
 
     def alarms(self) -> tuple[Alarm, ...]:
-        """What is wrong with the record now; () while it is well."""
-        return ()
+        """What is wrong with the record now; () while it is well. By the main thread."""
+        behind = self._behind()
+        self._behind_alarm.set(len(behind))
+        return (*self._keeper.health.alarms, *behind)
 
-    def finish(self) -> None:
+    def _behind(self) -> tuple[Alarm, ...]:
+        if self._decided.has_room(int(self._decided.size_bytes * BEHIND_SHARE)):
+            return ()
+        return (Alarm(BEHIND, "the outbox is behind: there is hardly room for more that is decided and not on disk"),)
+
+    def finish(self) -> bool:
         """Commit and send what is queued, and end the thread: outbox and socket are the caller's again.
 
-        Raises what ended the thread before its time. A second call does nothing.
+        False: not all of it could be written; the decided log has the rest. Raises what ended the thread before its
+        time. A second call does nothing.
         """
-        if self._stopping:
-            return
-        self._stopping = True
-        os.eventfd_write(self._wake, 1)
-        try:
-            self._running.result()
-        finally:
-            self._thread.shutdown()
-            os.close(self._wake)
-            os.close(self._answered)
+        if not self._stopping:
+            self._stopping = True
+            os.eventfd_write(self._wake, 1)
+            try:
+                self._running.result()
+            finally:
+                self._thread.shutdown()
+                os.close(self._wake)
+                os.close(self._answered)
+        return not self._has_work
 
     # --- the thread
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._work or self._batch or self._others)
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._wake, zmq.POLLIN)
-        poller.register(self._live, zmq.POLLIN)
-        next_beat_s = time.monotonic()
-        while not (self._stopping and not self._work):
-            if time.monotonic() >= next_beat_s:
-                self._send_head()
-                next_beat_s = time.monotonic() + self._heartbeat_s
-            tend(self._live)
-            wait_ms = 0 if self._work else math.ceil(max(0.0, min(TURN_S, next_beat_s - time.monotonic())) * 1000)
-            ready = dict(poller.poll(wait_ms))
-            if self._wake in ready:
+        poller.register(self._live.socket, zmq.POLLIN)
+        next_tend_s, has_more = time.monotonic(), False
+        while not self._stopping or (self._has_work and not self._keeper.is_failing):
+            now_s = time.monotonic()
+            beat_in_s = self._live.turn(now_s)
+            if has_more or now_s >= next_tend_s:
+                has_more, next_tend_s = self._tend(), time.monotonic() + TEND_S
+            is_idle = not self._has_work or (self._keeper.is_failing and not self._work)
+            idle_s = min(beat_in_s, next_tend_s - time.monotonic()) if is_idle and not has_more else 0.0
+            if self._wake in dict(poller.poll(math.ceil(max(0.0, idle_s) * 1000))):
                 os.eventfd_read(self._wake)
-            if self._live in ready:
-                self._greet()
-            self._do(self._take())
-        self._send_head()
+            self._take()
+            self._do()
+        self._live.send_head()
 
-    def _take(self) -> list[Work]:
-        return [self._work.popleft() for _ in range(min(BATCH_EVENTS, len(self._work)))]
+    def _tend(self) -> bool:
+        was_failing = self._keeper.is_failing
+        has_more = self._keeper.tend()
+        if self._acknowledged and not self._keeper.is_failing:
+            self._quietly(partial(self._commit, []))
+        if was_failing and not self._keeper.is_failing and self._unkept.ranges:
+            event = unkept.draft(self._source, self._unkept.ranges, time.time_ns(), unkept.DETAIL)
+            if self._quietly(partial(self._commit, [Decided(draft=event, record=None)])):
+                self._unkept.clear()
+        return has_more
 
-    def _do(self, batch: list[Work]) -> None:
-        decided = [work for work in batch if isinstance(work, Decided)]
-        if decided:
-            self._commit(decided)
-        for work in batch:
-            if isinstance(work, Reserve):
-                first, last = self._outbox.reserve(work.holder, self._decided.identity)
-                self._answers.append(Reserved(work.holder, first, last))
-                os.eventfd_write(self._answered, 1)
-            elif isinstance(work, Late):
+    def _take(self) -> None:
+        """Sort what waits. How the station stands is said at once, whatever the disk does."""
+        for _ in range(len(self._work)):
+            match work := self._work.popleft():
+                case Decided():
+                    self._batch.append(work)
+                case Standing():
+                    self._live.stand(work)
+                case Acknowledged():
+                    if work.stream in (None, str(self._outbox.stream)):
+                        self._acknowledged[work.consumer] = max(work.upto, self._acknowledged.get(work.consumer, 0))
+                case _:
+                    self._others.append(work)
+
+    def _do(self) -> None:
+        if self._keeper.is_failing:
+            if self._keeper.lets_go:
+                self._let_go()
+            return
+        self._quietly(self._write)
+
+    def _quietly(self, action: Callable[[], None]) -> bool:
+        """The keeper knows of what goes wrong, and says so."""
+        try:
+            action()
+        except OutboxError:
+            return False
+        return True
+
+    def _write(self) -> None:
+        while self._batch:
+            self._commit(self._batch[:BATCH_EVENTS])
+            del self._batch[:BATCH_EVENTS]
+            self._live.turn(time.monotonic())
+        while self._others:
+            self._keeper.write(partial(self._serve, self._others[0]))
+            self._others.popleft()
+
+    def _serve(self, work: Reserve | Late | Lost) -> None:
+        match work:
+            case Reserve():
+                self._answer(work.holder, *self._outbox.reserve(work.holder, self._decided.identity))
+            case Lost():
+                self._say(self._outbox.close_lost(self._decided.identity, work.draft))
+            case Late():
                 self._outbox.add_late(work)
-            elif isinstance(work, Standing):
-                self._standing = work
-                self._send_state()
 
     def _commit(self, batch: list[Decided]) -> None:
         before_s = time.monotonic()
-        stored = self._outbox.commit([work.draft for work in batch])
-        self._commit_seconds.observe(time.monotonic() - before_s)
-        for event in stored:
-            self._send(event)
+        drafts = [work.draft for work in batch]
+        stored = self._keeper.write(lambda: self._outbox.commit(drafts, self._acknowledged))
+        self._acknowledged = {}
+        if batch:
+            self._commit_seconds.observe(time.monotonic() - before_s)
+        self._say(stored)
+        self._second.inc(len(batch) - len(stored))
+        self._mark(batch)
         for work in batch:
-            if work.record is not None:
-                self._decided.mark_committed(work.record)
             if work.captured_ns is not None:
                 camera = work.draft.event.data.camera
                 seconds = (time.monotonic_ns() - work.captured_ns) / 1e9
                 self._page.histogram("goldline_capture_to_event_seconds", camera=camera).observe(seconds)
-        self._written.inc(len(stored))
+
+    def _say(self, stored: Iterable[Stored]) -> None:
+        for event in stored:
+            self._live.send(event)
+            self._written.inc()
         self._head_gauge.set(self._outbox.head)
 
-    def _send(self, event: Stored) -> None:
-        # XPUB drops for a subscriber that is too far behind; it never blocks.
-        self._live.send_multipart([event.topic.encode(), event.header, event.body])
+    def _mark(self, batch: Iterable[Decided]) -> None:
+        for work in batch:
+            if work.record is not None:
+                self._decided.mark_committed(work.record)
 
-    def _greet(self) -> None:
-        """Read subscriptions; a new subscriber gets the head at once."""
-        joined = False
-        while self._live.poll(0):
-            joined |= self._live.recv()[:1] == b"\x01"
-        if joined:
-            self._send_head()
-            self._send_state()
+    def _answer(self, holder: str, first: int, last: int) -> None:
+        self._answers.append(Reserved(holder, first, last))
+        os.eventfd_write(self._answered, 1)
 
-    def _send_head(self) -> None:
-        body = Head(stream=str(self._outbox.stream), head=self._outbox.head, low=self._outbox.low)
-        self._say(self._heartbeat_topic, events.encode(body))
+    # --- without a disk
 
-    def _send_state(self) -> None:
-        """How the station stands: at each change, and to whoever joins."""
-        if self._standing is not None:
-            self._say(self._state_topic, self._standing.state)
-
-    def _say(self, topic: bytes, body: bytes) -> None:
-        """What is no event: its header has the newest sequence number and no flag."""
-        stream: UUID = self._outbox.stream
-        named = Header(
-            flags=Flag(0), stream=stream, sequence=self._outbox.head, previous=0, verdict_utc_ns=time.time_ns()
-        )
-        self._live.send_multipart([topic, header.encode(named), body])
+    def _let_go(self) -> None:
+        """The PLC is answered from the decided log; here it is noted whose events are missing."""
+        if self._batch:
+            self._unkept_total.inc(self._unkept.add(work.draft for work in self._batch))
+            self._mark(self._batch)
+            self._batch = []
+        waiting = [work for work in self._others if isinstance(work, Lost)]
+        for work in self._others:
+            if isinstance(work, Reserve):
+                self._answer(work.holder, *self._outbox.reserve_alone(work.holder, self._decided.identity))
+        self._others = deque(waiting)

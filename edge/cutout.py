@@ -16,6 +16,8 @@ from edge.images import as_bgr
 from edge.pixel_formats import PIXEL_FORMATS
 
 Bytes = NDArray[np.uint8]
+# 8 or 16 bits.
+Values = NDArray[np.uint8] | NDArray[np.uint16]
 Box = tuple[int, int, int, int]
 Size = tuple[int, int]
 # Corners [4, 2] in px of the frame, pixel centres at whole numbers.
@@ -110,9 +112,10 @@ class Layout:
         """Of the whole picture."""
         return self.rows * self.columns * self.cell * np.dtype(self.kind).itemsize
 
-    def view(self, memory: Bytes) -> NDArray[np.generic]:
+    def view(self, memory: Bytes) -> Values:
         """The picture in the first bytes of `memory`: [rows, columns, cell], without a copy."""
-        return memory[: self.bytes].view(self.kind).reshape(self.rows, self.columns, self.cell)
+        values = memory[: self.bytes] if self.kind == "u1" else memory[: self.bytes].view(np.dtype("<u2"))
+        return values.reshape(self.rows, self.columns, self.cell)
 
 
 def layout(size: Size, pixel_format: str) -> Layout | None:
@@ -147,7 +150,8 @@ def copy(frame: Bytes, size: Size, pixel_format: str, cutout: Cutout, into: Byte
         # OpenCV does in 0.1 ms a megabyte what takes NumPy ten times that.
         cv2.copyTo(taken, cutout.mask, out)
     else:
-        np.copyto(out, taken, where=cutout.mask.reshape(height, -1, source.pixels).any(2)[..., None])
+        looked_at = cutout.mask.reshape(height, -1, source.pixels).max(2) > 0
+        np.copyto(out, taken, where=looked_at[..., None])
     return target.bytes
 
 

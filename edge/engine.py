@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 from edge.batcher import Queued
 from edge.inspector import Inspector, Prepared
+from edge.judging import Judging
 from edge.records import Reason, Timing, Verdict, error
 from edge.view_inspector import Scores
 
@@ -27,6 +28,7 @@ DEPTH = 2
 class Job:
     """A batch on its way; `prepared[i]` belongs to `frames[i]`."""
 
+    by: Judging
     frames: tuple[Queued, ...]
     prepared: tuple[Prepared, ...]
     queue_ms: tuple[float, ...]
@@ -37,21 +39,24 @@ class Job:
 class Done:
     """One frame as it was prepared and scored, by whom, its verdict, and where its time went."""
 
+    by: Judging
     queued: Queued
     prepared: Prepared
     scores: Scores
-    inspector: Inspector
     verdict: Verdict
     timing: Timing
+
+    @property
+    def inspector(self) -> Inspector:
+        """What judged it."""
+        return self.by.inspector
 
 
 class Engine:
     """Runs jobs in order. `done` is called on the engine's thread, once for every job."""
 
-    def __init__(
-        self, inspector: Inspector, done: Callable[[list[Done]], None], is_intact: Callable[[Queued], bool]
-    ) -> None:
-        self._inspector, self._done, self._is_intact = inspector, done, is_intact
+    def __init__(self, done: Callable[[list[Done]], None], is_intact: Callable[[Queued], bool]) -> None:
+        self._done, self._is_intact = done, is_intact
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._pending = 0
@@ -96,14 +101,14 @@ class Engine:
             os.eventfd_write(self.wake, 1)
 
     def _judge(self, job: Job) -> list[Done]:
-        started = time.perf_counter()
-        scores = self._inspector.score(job.prepared, crowded=self._pending > 1)
+        inspector, started = job.by.inspector, time.perf_counter()
+        scores = inspector.score(job.prepared, crowded=self._pending > 1)
         scored = time.perf_counter()
         results: list[Done] = []
         for index, queued in enumerate(job.frames):
             before = time.perf_counter()
             frame = queued.frame
-            verdict = self._inspector.judge(job.prepared[index], scores[index], frame.expect, is_part=frame.is_part)
+            verdict = inspector.judge(job.prepared[index], scores[index], frame.expect, is_part=frame.is_part)
             # The slot was read while registering; a frame that was overwritten meanwhile is not the one asked about.
             if not self._is_intact(queued):
                 verdict = error(Reason.TORN, "the frame was overwritten while it was read")
@@ -113,5 +118,5 @@ class Engine:
                 graph_ms=(scored - started) * 1e3,
                 judge_ms=(time.perf_counter() - before) * 1e3,
             )
-            results.append(Done(queued, job.prepared[index], scores[index], self._inspector, verdict, timing))
+            results.append(Done(job.by, queued, job.prepared[index], scores[index], verdict, timing))
         return results

@@ -19,11 +19,11 @@ from zmq.utils import z85
 
 from edge.config import Station
 from edge.errors import GoldlineError
-from edge.keys import CLIENTS_FILE, ZONES, Clients, StationKey, is_secured, load_clients, load_station_key
+from edge.keys import CLIENTS_FILE, ZONES, Clients, StationKey, load_clients, load_station_key, secured
 
 # RFC 27: where libzmq asks, in this version, and what it is told.
 ZAP_ENDPOINT, ZAP_VERSION, ADMITTED, REFUSED = "inproc://zeromq.zap.01", b"1.0", b"200", b"400"
-ZAP_FRAMES = 7
+ZAP_FRAMES, KEY_BYTES = 7, 32
 # A change of the list counts within this; looking at a file's date costs some microseconds.
 LOOK_MS = 500
 # Whoever knocks over and over fills no journal: one line for all refusals of this long.
@@ -53,7 +53,8 @@ class Guard:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], station: Station) -> None:
         """Reads no key and starts no thread before a socket needs it."""
-        self._context, self._curve, self._folder = context, station.security.curve, station.keys_dir
+        self._context, self._folder = context, station.keys_dir
+        self._secured = {str(getattr(station.events, key)) for key in secured(station)}
         self._own: StationKey | None = None
         self._clients = Clients()
         self._stamp: object = None
@@ -64,7 +65,7 @@ class Guard:
 
     def secures(self, address: str) -> bool:
         """Whether peers need a key at this address."""
-        return is_secured(address, self._curve)
+        return address in self._secured
 
     def arm(self, socket: Door, key: str, address: str, zone: str) -> None:
         """Before `bind`: only peers with a key of this zone. Raises GoldlineError where the station itself has none."""
@@ -143,9 +144,10 @@ class Guard:
         return [ZAP_VERSION, frames[1], ADMITTED, b"OK", name.encode(), b""]
 
     def _name(self, frames: list[bytes]) -> str | None:
-        if len(frames) != ZAP_FRAMES or frames[0] != ZAP_VERSION or frames[5] != b"CURVE":
+        if len(frames) != ZAP_FRAMES or (frames[0], frames[5]) != (ZAP_VERSION, b"CURVE") or len(frames[6]) != KEY_BYTES:
             return None
-        zone, address, public = frames[2].decode(), frames[3].decode(), z85.encode(frames[6]).decode()
+        zone, address = frames[2].decode(errors="replace"), frames[3].decode(errors="replace")
+        public = z85.encode(frames[6]).decode()
         if self._own is not None and public == self._own.public:
             return OWN
         name = self._clients.named(zone, public)
@@ -188,12 +190,11 @@ def no_key(key: str, address: str) -> str:
 
 def refuse_the_open(station: Station) -> Clients | None:
     """Who is let in; None where no address is for peers with keys. Raises GoldlineError where the station has no key."""
-    addresses = {key: getattr(station.events, key) for key in ("live", "command", "sync")}
-    needy = [(f"[events] {key}", one) for key, one in addresses.items() if is_secured(one, station.security.curve)]
+    needy = secured(station)
     if not needy:
         return None
     if load_station_key(station.keys_dir) is None:
-        raise GoldlineError("\n".join(no_key(key, address) for key, address in needy))
+        raise GoldlineError("\n".join(no_key(f"[events] {key}", getattr(station.events, key)) for key in needy))
     return load_clients(station.keys_dir)
 
 

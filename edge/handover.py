@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from edge.admission import HALTED
 from edge.cameras.camera import CameraInfo, CapturedFrame
 from edge.channel import Channel, ChannelClosed
 from edge.messages import Frame, Hello, Release
@@ -126,6 +127,11 @@ class Handover:
                 self._promises.unjudged(waiting.trigger.trigger_id, reason, detail, waiting.view)
             self.drop(waiting, reason)
 
+    def halt(self) -> None:
+        """No trigger is opened from now on: a frame that has none yet is nobody's, also once they are again."""
+        while self._mailbox and self._mailbox[0].trigger is None:
+            self.drop(self._mailbox.popleft(), HALTED)
+
     def _give_back(self, slot: int) -> None:
         self._kept.discard(slot)
         self.ring.begin(slot)
@@ -184,7 +190,7 @@ class Handover:
             waiting = self._mailbox.popleft()
             trigger = waiting.trigger or self._promises.open(waiting.captured)
             if trigger is None:
-                self.drop(waiting, Reason.OVERRUN)
+                self.drop(waiting, Reason.OVERRUN if self._promises.is_on else HALTED)
                 continue
             self._lent[waiting.captured.slot] = Lent(waiting.generation, trigger.trigger_id, waiting.view)
             self._promises.handed(trigger, waiting.view)

@@ -11,22 +11,23 @@ import socket
 import threading
 import time
 
-import structlog
-
 from edge.batcher import Batch, Batcher, Queued
 from edge.channel import Channel, ChannelClosed
 from edge.engine import Done, Engine, Job
 from edge.errors import GoldlineError
 from edge.images import ImageError, as_bgr
+from edge.inspection_tally import InspectionTally
 from edge.inspector import Inspector, Prepared
-from edge.messages import Frame, Grant, Hello, Judged, Link, Release, Stop
-from edge.metric_table import STAGES
+from edge.job_file import read_in_force
+from edge.judging import Judging, Preparing, load
+from edge.messages import Frame, Grant, Hello, Judged, Link, Prepare, Release, Stop
+from edge.messages import Prepared as PreparedProduct
 from edge.metrics import State
 from edge.mouth import Mouth
+from edge.picture_keeper import PictureKeeper
 from edge.poller import Poller
-from edge.records import FrameRef, Provenance, Reason, Timing, Verdict, error
+from edge.records import FrameRef, Image, Reason, Timing, Verdict, error
 from edge.ring import Ring, TornFrame
-from edge.watch import Watch
 from edge.worker import WorkerContext
 
 POLL_S = 0.2
@@ -38,40 +39,28 @@ DRAIN_S = 2.0
 
 def run(context: WorkerContext) -> None:
     """The process: load and warm up, loop, tear down."""
-    product = context.station.product
-    if product is None:
+    wanted = read_in_force(context.station, context.generation)
+    if wanted.product is None:
         raise GoldlineError("configuration: product: name the product this station inspects")
     context.page.beat(State.WARMUP, time.monotonic_ns())
-    inspector = Inspector.load(context.station, product)
-    inspector.warm_up()
-    if inspector.fell_back:
-        wanted = context.station.inference.provider
-        structlog.get_logger().warning("the CPU stands in for the accelerator", provider=wanted)
-    Inspection(context, inspector).loop()
+    Inspection(context, load(context.station, wanted.product, wanted.variant), wanted.generation).loop()
 
 
 class Inspection:
     """The loop around the engine."""
 
-    def __init__(self, context: WorkerContext, inspector: Inspector) -> None:
+    def __init__(self, context: WorkerContext, inspector: Inspector, generation: int) -> None:
         self._control, self._page = context.control, context.page
         station = context.station
         self._roles = {view: station.role_of(view) for view in station.views}
-        self._inspector = inspector
-        self._page.gauge("goldline_engine_fallback").set(inspector.fell_back)
-        self._batch_sizes = self._page.histogram("goldline_batch_size")
-        self._judged = {view: self._page.counter("goldline_frames_judged_total", camera=view) for view in self._roles}
-        self._stages = {
-            view: [
-                self._page.histogram("goldline_stage_duration_seconds", camera=view, stage=stage) for stage in STAGES
-            ]
-            for view in self._roles
-        }
-        self._watches = {view: Watch(self._page, view, inspector.drift(role)) for view, role in self._roles.items()}
-        self._provenance: Provenance = inspector.provenance(context.generation)
+        self._tally = InspectionTally(self._page, self._roles)
+        self._judging = Judging.begin(inspector, generation, self._page, self._roles)
+        self._prepared = self._judging.prepared(generation)
+        self._preparing = Preparing(station)
         self._batcher = Batcher()
-        self._engine = Engine(inspector, self._done, self._is_intact)
+        self._engine = Engine(self._done, self._is_intact)
         self._mouth = Mouth()
+        self._keeper = PictureKeeper(station.archive, context.page)
         self._publish: Channel | None = None
         self._rings: dict[str, Ring] = {}
         self._captures: dict[str, Channel] = {}
@@ -83,16 +72,19 @@ class Inspection:
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
         self._poller.listen(self._engine.wake, self._engine.awake)
+        self._poller.listen(self._preparing.wake, self._switch)
 
     def loop(self) -> None:
         """Until told to stop and nothing is in hand, or the time for that is over."""
         stop_by_s = float("inf")
+        # Whoever sees by the first beat that it is ready may trigger: publish has heard of it before.
+        self._poller.turn(0)
         while time.monotonic() < stop_by_s and not (self._stopping and not self._held and not self._mouth.has_unsaid):
             self._beat()
             self._poller.turn(UNSAID_POLL_S if self._mouth.has_unsaid else POLL_S)
             self._mouth.say()
             while self._engine.has_room and len(self._batcher):
-                self._feed(self._batcher.take(time.monotonic_ns(), self._inspector.max_batch))
+                self._feed_next()
             if self._stopping and stop_by_s == float("inf"):
                 stop_by_s = time.monotonic() + DRAIN_S
         self._close()
@@ -100,6 +92,7 @@ class Inspection:
     def _close(self) -> None:
         """Finish the batch in the graph and let every peer see the end."""
         self._engine.stop()
+        self._keeper.close()
         self._unlink_publish()
         for channel in self._captures.values():
             self._hang_up(channel)
@@ -110,6 +103,7 @@ class Inspection:
         if not self._engine.is_alive(now_ns):
             raise RuntimeError("the engine's thread hangs or has failed")
         self._page.beat(State.BUSY if self._held else State.IDLE, now_ns, in_flight=len(self._held))
+        self._keeper.grow()
 
     def _hang_up(self, channel: Channel) -> None:
         self._poller.forget(channel.fileno())
@@ -127,7 +121,7 @@ class Inspection:
                 case Link(peer="publish"), int(descriptor):
                     self._link_publish(Channel(socket.socket(fileno=descriptor)))
                 case Link(peer="archive"), int(descriptor):
-                    os.close(descriptor)
+                    self._keeper.link(Channel(socket.socket(fileno=descriptor)))
                 case Link(peer=peer), int(descriptor):
                     self._link_capture(peer.partition("@")[2], Channel(socket.socket(fileno=descriptor)))
                 case message, _:
@@ -138,20 +132,24 @@ class Inspection:
         if grant.camera in self._captures:
             self._hear_capture(grant.camera)
         self._rings[grant.camera] = Ring(descriptor, grant.slots, grant.slot_bytes)
+        self._keeper.expect(grant.slot_bytes)
         os.close(descriptor)
 
     def _link_publish(self, channel: Channel) -> None:
         self._unlink_publish()
         self._publish = channel
         self._poller.listen(channel.fileno(), self._hear_publish)
-        self._mouth.connect(channel)
+        self._mouth.connect(channel, self._prepared)
 
     def _hear_publish(self) -> None:
-        """Publish says nothing here: readable means it has gone."""
         assert self._publish is not None
         try:
             for message in self._publish.drain():
-                raise RuntimeError(f"unexpected {message}")
+                match message:
+                    case Prepare():
+                        self._preparing.order(message)
+                    case _:
+                        raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
             self._unlink_publish()
 
@@ -197,6 +195,24 @@ class Inspection:
             self._hang_up(channel)
             self._captures.pop(camera, None)
 
+    def _switch(self) -> None:
+        """Another product is ready, or cannot be. What came before is judged by the one before."""
+        if (ready := self._preparing.take()) is None:
+            return
+        asked, inspector = ready
+        if isinstance(inspector, GoldlineError):
+            problem = "; ".join(str(inspector).splitlines())
+            self._mouth.say(PreparedProduct(product=asked.product, generation=asked.generation, problem=problem))
+            return
+        while len(self._batcher):
+            self._feed_next()
+        self._judging = Judging.begin(inspector, asked.generation, self._page, self._roles)
+        self._prepared = self._judging.prepared(asked.generation)
+        self._mouth.say(self._prepared)
+
+    def _feed_next(self) -> None:
+        self._feed(self._batcher.take(time.monotonic_ns(), self._judging.inspector.max_batch))
+
     def _feed(self, batch: Batch) -> None:
         """Register a batch and submit it; refuse what is late."""
         for queued in batch.late:
@@ -219,13 +235,14 @@ class Inspection:
             queue_ms.append((started_ns - queued.frame.host_timestamp_ns) / 1e6)
             register_ms.append((time.monotonic_ns() - started_ns) / 1e6)
         if frames:
-            self._engine.submit(Job(tuple(frames), tuple(prepared), tuple(queue_ms), tuple(register_ms)))
+            parts = (tuple(frames), tuple(prepared), tuple(queue_ms), tuple(register_ms))
+            self._engine.submit(Job(self._judging, *parts))
 
     def _prepare(self, queued: Queued) -> Prepared:
         frame = queued.frame
         buffer = self._held[_key(frame)].read(frame.slot, frame.generation)
         picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format, frame.used_bytes)
-        return self._inspector.prepare(picture, queued.graph)
+        return self._judging.inspector.prepare(picture, queued.graph)
 
     def _is_intact(self, queued: Queued) -> bool:
         frame = queued.frame
@@ -244,32 +261,32 @@ class Inspection:
             "goldline_frames_dropped_total", camera=frame.view, stage="inspection", reason=reason
         )
         drops.inc()
-        self._answer(frame, error(reason, detail), NO_TIME)
+        self._answer(self._judging, frame, error(reason, detail), NO_TIME)
 
     def _torn(self, frame: FrameRef, detail: str) -> None:
         self._page.counter("goldline_frames_torn_total", camera=frame.view).inc()
-        self._answer(frame, error(Reason.TORN, detail), NO_TIME)
+        self._answer(self._judging, frame, error(Reason.TORN, detail), NO_TIME)
 
     # --- verdicts
 
     def _done(self, batch: list[Done]) -> None:
         """On the engine's thread: count, answer, and see where the parts are drifting."""
-        self._batch_sizes.observe(len(batch))
-        for done in batch:
-            self._count(done)
-            self._answer(done.queued.frame, done.verdict, done.timing)
-            self._watches[done.queued.frame.view].observe(done.verdict, done.prepared.gain, done.prepared.sharpness)
+        self._tally.batch(len(batch))
+        deadlines_ns = (done.queued.frame.deadline_ns for done in batch)
+        # What is late already waits for nothing.
+        due_ns = min((one for one in deadlines_ns if one > time.monotonic_ns()), default=0)
+        for done in self._keeper.ordered(batch):
+            self._tally.judged(done)
+            image = self._keeper.keep(done, self._held[_key(done.queued.frame)], done.by.provenance, due_ns)
+            self._answer(done.by, done.queued.frame, done.verdict, done.timing, image)
+            watch = done.by.watches[done.queued.frame.view]
+            watch.observe(done.verdict, done.prepared.gain, done.prepared.sharpness)
 
-    def _count(self, done: Done) -> None:
-        view, timing = done.queued.frame.view, done.timing
-        spans_ms = (timing.queue_ms, timing.register_ms, timing.graph_ms, timing.judge_ms)
-        for stage, span_ms in zip(self._stages[view], spans_ms, strict=True):
-            stage.observe(span_ms / 1e3)
-        self._judged[view].inc()
-
-    def _answer(self, frame: FrameRef, verdict: Verdict, timing: Timing) -> None:
+    def _answer(
+        self, by: Judging, frame: FrameRef, verdict: Verdict, timing: Timing, image: Image | None = None
+    ) -> None:
         """The verdict to the ledger, then the slot to capture."""
-        self._mouth.say(Judged(frame=frame, verdict=verdict, provenance=self._provenance, timing=timing))
+        self._mouth.say(Judged(frame=frame, verdict=verdict, provenance=by.provenance, timing=timing, image=image))
         with self._holding:
             del self._held[_key(frame)]
             self._tell_capture(frame.camera, Release(slot=frame.slot, generation=frame.generation))

@@ -7,6 +7,7 @@ import numpy as np
 
 from edge import calibrate, judge
 from edge.checks.model import OwnModel
+from edge.checks.variant import Variant
 from edge.config import Station
 from edge.drift import Drift
 from edge.errors import GoldlineError
@@ -65,6 +66,12 @@ class Inspector:
     def reference_set(self) -> str:
         """The id of the reference set in use."""
         return self.references.id
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Those that its checks tell apart."""
+        checks = [check for view in self.views.values() for region in view.regions for check in region.checks]
+        return tuple(sorted({name for check in checks if isinstance(check, Variant) for name in check.model.names}))
 
     @property
     def method(self) -> str:

@@ -1,295 +1,223 @@
-"""Inspection's end of the archive: which pictures are kept as evidence, copied into a ring that the archive reads.
+"""Keeps the outbox going on the thread that owns it: room on the disk, retention, what is broken; and says how it is.
 
-1. wanted: every FAIL, every ERROR that shows the part, and a share of PASS chosen by the trigger's id
-2. dropped, and counted, where the archive is away or has not given a slot back, or the time until the deadline is short
-3. copied: what the recipe looks at, or the whole picture; and the maps behind it
-4. hashed, handed to the archive, and named in the verdict
+    writes ─┬─ disk full ──▶ reserve let go, once more ──▶ still full ─┐
+            ├─ corrupt ────▶ set aside, a new stream, once more        ├─▶ failing: nothing is written until a look
+            └─ failed ─────────────────────────────────────────────────┘   every second finds that it can be
 
-Nothing here waits. What a picture costs is 0.5 ms a megabyte for the hash and a fifth of that for the copy, and only
-the verdicts that have one pay for it (`docs/images.md`).
+While the reserve is gone or writing fails, `outbox.when_disk_full` decides: no more triggers are accepted, or the
+PLC alone is answered. Both end by themselves when there is room for the reserve again and the outbox can be written.
 """
 
-import hashlib
-import os
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import structlog
 
-from edge import cutout, looked_at, picture_file, ring
-from edge.border_config import ArchiveConfig
-from edge.channel import Channel, ChannelClosed, ChannelFull, MessageTooLarge
-from edge.cutout import Bytes, Cutout
-from edge.engine import Done
-from edge.errors import GoldlineError
-from edge.images import ImageError, as_bgr
-from edge.messages import Grant, Keep, Kept, KeptMap
+from edge import retention
+from edge.border_config import OutboxConfig
 from edge.metrics import Page
-from edge.records import FrameRef, Image, Outcome, Provenance, Reason, Verdict
-from edge.ring import Ring
+from edge.outbox import Outbox, OutboxError, Trouble
+from edge.outbox_health import DISK_FAILED, DISK_FULL, SET_ASIDE, UNACKNOWLEDGED, Alarm, Health
+from edge.outbox_kept import Consumer, Extent
+from edge.reserve import Reserve
+from edge.retention import DAY_NS, Plan
 
-ARCHIVE = "archive"
-# A burst of FAILs on their way to a disk; more would be memory that a station rarely uses.
-MOST_SLOTS, RING_BYTES = 8, 64 << 20
-# One that is written and one that is filled.
-LEAST_SLOTS = 2
-# Maps are a few hundred cells across; what is beyond this is left out.
-MAP_BYTES = 1 << 20
-# What is left until the deadline when the verdict is on its way: publish needs a millisecond, on a busy machine five.
-LEFT_NS = 5_000_000
-# Before a view's first picture: twice what hashing and copying was measured to take.
-ASSUMED_NS_A_BYTE = 1
-# How fast one slow picture is forgotten: after five it counts half.
-FORGET = 7 / 8
+# Often enough to say within a second that there is room again; a try costs a few system calls.
+RETRY_S = 1.0
+# Events older than wanted are removed for this long in one go; then commits have their turn.
+PRUNE_S = 0.004
+# A disk on which one new database after the other breaks is not helped by another.
+MOST_SET_ASIDE = 3
+# SQLite reports some full disks as a failure of another kind; with less than this free, it is one.
+FULL_BYTES = 1 << 20
 
-
-class _Dropped(Exception):
-    """This picture is not kept; the word is the metric's reason."""
+Result = TypeVar("Result")
 
 
-def is_sampled(trigger_id: int, share: float) -> bool:
-    """Whether this trigger is of the share of PASS that is kept: the same every time it is asked."""
-    digest = hashlib.blake2b(trigger_id.to_bytes(8, "big"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+def reserve_path(outbox: Path) -> Path:
+    """The room that is kept for the worst moment."""
+    return outbox.with_name("outbox.reserve")
 
 
-def is_wanted(verdict: Verdict, trigger_id: int, share: float) -> bool:
-    """Whether there is reason to keep the picture of this verdict. One that was torn shows nothing that can be used."""
-    if verdict.outcome is Outcome.PASS:
-        return is_sampled(trigger_id, share)
-    return verdict.reason is not Reason.TORN
-
-
-def in_order(batch: Sequence[Done], wanted: frozenset[int]) -> list[Done]:
-    """The order to answer in: cameras whose frames need no picture first; those of one camera as they came.
-
-    `wanted`: places in the batch whose picture is wanted.
-    """
-    slow = {batch[place].queued.frame.camera for place in wanted}
-    return sorted(batch, key=lambda done: done.queued.frame.camera in slow)
+def open_outbox(path: Path, run: str) -> Outbox:
+    """The outbox; on a full disk, by the room of the reserve. Raises GoldlineError when it cannot be opened."""
+    try:
+        return Outbox(path, run)
+    except OutboxError:
+        if not Reserve(reserve_path(path), 0).release():
+            raise
+        return Outbox(path, run)
 
 
 class Keeper:
-    """Owns the ring for the archive. `keep` is for the engine's thread, the rest for the loop's."""
+    """Called by the outbox thread, but for `health`, which is a value, and until that thread has begun."""
 
-    def __init__(self, config: ArchiveConfig, page: Page) -> None:
-        self._config, self._page = config, page
-        self._handed = page.counter("goldline_pictures_handed_total")
-        self._seconds = page.histogram("goldline_picture_keep_seconds")
-        self._lock = threading.Lock()
-        self._channel: Channel | None = None
-        self._ring: Ring | None = None
-        self._descriptor = -1
-        self._free: list[int] = []
-        # Generation by slot.
-        self._lent: dict[int, int] = {}
-        # The largest picture that was seen or is to be expected, and that slots were made for.
-        self._needed_bytes, self._slot_bytes = 0, 0
-        # What a picture of a view lately took.
-        self._spent_ns: dict[str, float] = {}
+    def __init__(self, outbox: Outbox, config: OutboxConfig, page: Page) -> None:
+        """The reserve is made here."""
+        self._outbox, self._config = outbox, config
+        self._reserve = Reserve(reserve_path(outbox.path), config.reserve_bytes)
+        self._reserve.make()
+        self._failure: OutboxError | None = None
+        self._retry_s = 0.0
+        self._set_aside = 0
+        self._plan = Plan()
+        self._log = structlog.get_logger()
+        self._bytes = page.gauge("goldline_outbox_bytes")
+        self._low = page.gauge("goldline_outbox_low_sequence")
+        self._oldest = page.gauge("goldline_outbox_oldest_timestamp_seconds")
+        self._unacknowledged = page.gauge("goldline_outbox_unacknowledged_events")
+        self._pruned = page.counter("goldline_outbox_pruned_total")
+        self._pruned_early = page.counter("goldline_outbox_pruned_unacknowledged_total")
+        self._free = page.gauge("goldline_outbox_disk_free_bytes")
+        self._alarms = {
+            name: page.gauge("goldline_outbox_alarm", alarm=name)
+            for name in (DISK_FULL, DISK_FAILED, SET_ASIDE, UNACKNOWLEDGED)
+        }
+        self.health = Health()
+        self._say()
 
-    # --- the loop's side
+    # --- writing
 
-    def link(self, channel: Channel | None) -> None:
-        """A new archive, to which nothing is lent yet; None: there is none any more."""
-        with self._lock:
-            if self._channel is not None:
-                self._channel.close()
-            self._channel = channel
-            self._grant()
+    @property
+    def is_failing(self) -> bool:
+        """Writing failed, and nothing is to be written until `tend` has found that it can be."""
+        return self._failure is not None
 
-    def expect(self, frame_bytes: int) -> None:
-        """Frames are as large as this."""
-        self._needed_bytes = max(self._needed_bytes, frame_bytes)
+    @property
+    def lets_go(self) -> bool:
+        """What cannot be written is let go, so that the PLC is answered."""
+        return self.is_failing and self._config.when_disk_full == "lanes"
 
-    def grow(self) -> None:
-        """Make the ring that pictures need, where it is not there yet. Cheap to ask."""
-        if self._channel is None or self._needed_bytes <= self._slot_bytes:
-            return
-        with self._lock:
-            self._slot_bytes = self._needed_bytes
-            slot_bytes = self._slot_bytes + MAP_BYTES
-            slots = max(LEAST_SLOTS, min(MOST_SLOTS, RING_BYTES // slot_bytes))
-            try:
-                made = ring.create("goldline-ring-archive", slots, slot_bytes)
-            except GoldlineError as problem:
-                structlog.get_logger().warning("no pictures are kept", problem=str(problem))
-                return
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor, self._ring = made, Ring(made, slots, slot_bytes)
-            self._grant()
-
-    def _grant(self) -> None:
-        """Every slot is ours again: the archive that had some is gone, or reads them in the ring before."""
-        if self._ring is None or self._channel is None:
-            return
-        slots, slot_bytes = self._ring.slots, self._ring.slot_bytes
-        self._free, self._lent = list(range(slots)), {}
+    def write(self, action: Callable[[], Result]) -> Result:
+        """Do it; what stands in the way is mended first, where it can be. Raises OutboxError: `is_failing` from here."""
         try:
-            self._channel.send(Grant(camera=ARCHIVE, slots=slots, slot_bytes=slot_bytes), descriptor=self._descriptor)
-        except (ChannelFull, ChannelClosed):
-            self._hang_up()
+            return self._try(action)
+        except OutboxError as problem:
+            self._fail(problem)
+            raise
 
-    def _hang_up(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = None
-
-    def close(self) -> None:
-        """Let the archive see the end."""
-        with self._lock:
-            self._hang_up()
-
-    # --- the engine's side
-
-    def wants(self, done: Done) -> bool:
-        """Whether the picture of this verdict is to be kept, if it can be."""
-        share = self._config.share_of_pass
-        return self._config.is_on and is_wanted(done.verdict, done.queued.frame.trigger_id, share)
-
-    def ordered(self, batch: Sequence[Done]) -> list[Done]:
-        """A batch in the order in which it is answered."""
-        return in_order(batch, frozenset(place for place, done in enumerate(batch) if self.wants(done)))
-
-    def keep(self, done: Done, source: Ring, provenance: Provenance, due_ns: int) -> Image | None:
-        """Hand the picture of a judged frame to the archive. None: it is not wanted, or was dropped.
-
-        The frame lies in `source`; `due_ns` is the earliest deadline of those that wait for this one.
-        """
-        if not self.wants(done):
-            return None
-        started_ns = time.monotonic_ns()
-        frame = done.queued.frame
+    def _try(self, action: Callable[[], Result]) -> Result:
         try:
-            with self._lock:
-                self._check_time(frame, due_ns - started_ns)
-                image = self._hand(done, source.read(frame.slot, frame.generation), provenance)
-        except (_Dropped, ring.TornFrame, ImageError) as problem:
-            reason = str(problem) if isinstance(problem, _Dropped) else "torn"
-            self._page.counter("goldline_pictures_dropped_total", stage="inspection", reason=reason).inc()
-            return None
-        spent_ns = time.monotonic_ns() - started_ns
-        self._spent_ns[frame.view] = max(spent_ns, self._spent_ns.get(frame.view, 0.0) * FORGET)
-        self._seconds.observe(spent_ns / 1e9)
-        self._handed.inc()
-        return image
+            return action()
+        except OutboxError as problem:
+            if not self._is_mended(problem):
+                raise
+        # Once more: a disk may be full, and then turn out to have spoilt what is on it.
+        return self._try(action)
 
-    def _check_time(self, frame: FrameRef, left_ns: int) -> None:
-        """Raises _Dropped where a verdict might be late for a picture."""
-        expected_ns = self._spent_ns.get(frame.view, float(frame.width * frame.height * ASSUMED_NS_A_BYTE))
-        if left_ns < 2 * expected_ns + LEFT_NS:
-            self._spent_ns[frame.view] = expected_ns * FORGET
-            raise _Dropped("late")
+    def _is_mended(self, problem: OutboxError) -> bool:
+        if problem.trouble is Trouble.CORRUPT:
+            self._set_aside += 1
+            if self._set_aside <= MOST_SET_ASIDE:
+                self._outbox.set_aside(time.time_ns(), str(problem))
+                return True
+        elif (problem.trouble is Trouble.FULL or self._is_full()) and self._reserve.release():
+            self._log.warning("the disk is full: what is in flight is written into the reserve", problem=str(problem))
+            self._say()
+            return True
+        return False
 
-    def _hand(self, done: Done, buffer: Bytes, provenance: Provenance) -> Image:
-        """Into a slot, and the archive told of it."""
-        self._hear()
-        if self._channel is None or self._ring is None:
-            raise _Dropped("away")
-        if not self._free:
-            raise _Dropped("full")
-        slot, frame = self._free[-1], done.queued.frame
-        self._ring.begin(slot)
-        into = self._ring.buffers[slot]
-        cut, pixel_format, used = self._copy(done, buffer, into)
-        sha256 = picture_file.sha256(into[:used])
-        keep = Keep(
-            slot=slot,
-            generation=self._ring.commit(slot),
-            frame=frame,
-            verdict=done.verdict,
-            provenance=provenance,
-            image=Image(ref=f"images/{sha256[:2]}/{sha256}{picture_file.suffix(pixel_format)}", sha256=sha256),
-            box=cut.box,
-            pixel_format=pixel_format,
-            used_bytes=used,
-            maps=_put_maps(done, cut, into[used:]),
-        )
-        self._send(keep)
-        return keep.image
-
-    def _send(self, keep: Keep) -> None:
-        assert self._channel is not None
+    def _is_full(self) -> bool:
         try:
-            self._channel.send(keep)
-        except MessageTooLarge:
-            raise _Dropped("size") from None
-        except ChannelFull:
-            raise _Dropped("full") from None
-        except ChannelClosed:
-            raise _Dropped("away") from None
-        self._free.remove(keep.slot)
-        self._lent[keep.slot] = keep.generation
+            return self._reserve.free_bytes() < FULL_BYTES
+        except OSError:
+            return False
 
-    def _hear(self) -> None:
-        """Take back what the archive has finished with."""
-        if self._channel is None:
+    def _fail(self, problem: OutboxError) -> None:
+        self._retry_s = time.monotonic() + RETRY_S
+        if self._failure is None:
+            self._log.error("events cannot be written", problem=str(problem), trouble=str(problem.trouble))
+        self._failure = problem
+        self._say()
+
+    # --- looking after it
+
+    def tend(self) -> bool:
+        """A few milliseconds of what there is to do, several times a second. True: there is more of it at once."""
+        if time.monotonic() >= self._retry_s and (self.is_failing or not self._reserve.is_there):
+            self._retry_s = time.monotonic() + RETRY_S
+            self._look_again()
+        if self.is_failing:
+            return False
+        try:
+            has_more = self.write(self._prune)
+        except OutboxError:
+            return False
+        self._say()
+        return has_more
+
+    def _look_again(self) -> None:
+        """Room first: else what waits would fill the disk again, with nothing left for the next time."""
+        has_room = self._reserve.make()
+        if self._failure is None or (self._failure.trouble is Trouble.FULL and not has_room):
+            self._say()
             return
         try:
-            for message in self._channel.drain():
-                match message:
-                    case Kept(slot=slot, generation=generation):
-                        if self._lent.get(slot) == generation:
-                            del self._lent[slot]
-                            self._free.append(slot)
-                    case _:
-                        raise RuntimeError(f"unexpected {message}")
-        except ChannelClosed:
-            self._hang_up()
+            self._outbox.reopen()
+            self._outbox.probe()
+            self._outbox.adopt_reserved()
+        except OutboxError as problem:
+            self._failure = problem
+        else:
+            self._failure = None
+            self._log.warning("events can be written again")
+        self._say()
 
-    def _copy(self, done: Done, buffer: Bytes, into: Bytes) -> tuple[Cutout, str, int]:
-        """What is kept of it, its format, and how many bytes that is. Raises _Dropped or ImageError."""
-        frame = done.queued.frame
-        size, pixel_format = (frame.width, frame.height), frame.pixel_format
-        if pixel_format == "JPEG" and self._config.whole_pictures:
-            return self._copy_file(cutout.whole(size), buffer[: frame.used_bytes], into)
-        if pixel_format == "JPEG":
-            # Nothing can be cut out of a JPEG but what it shows.
-            buffer, pixel_format = as_bgr(buffer, *size, pixel_format, frame.used_bytes).reshape(-1), "BGR8"
-        cut = self._cutout(done, pixel_format)
-        used = cutout.copy(buffer, size, pixel_format, cut, into)
-        if used is None:
-            self._ask_for_room(cut, pixel_format)
-            raise _Dropped("size")
-        return cut, pixel_format, used
+    def _prune(self) -> bool:
+        until_s = time.monotonic() + PRUNE_S
+        while True:
+            extent, consumers = self._outbox.extent(), self._outbox.consumers()
+            self._show(extent, consumers)
+            now_utc_ns = time.time_ns()
+            oldest_ns = now_utc_ns - int(self._config.max_days * DAY_NS)
+            is_old = extent.oldest_utc_ns is not None and extent.oldest_utc_ns < oldest_ns
+            expired = self._outbox.older_than(oldest_ns, retention.STEP_EVENTS) if is_old else 0
+            self._plan = retention.plan(extent, expired, consumers, self._config, now_utc_ns)
+            if not self._plan.upto:
+                return False
+            self._outbox.prune(self._plan.upto)
+            self._pruned.inc(self._plan.upto - extent.low + 1)
+            self._pruned_early.inc(self._plan.unacknowledged)
+            if time.monotonic() >= until_s:
+                return True
 
-    def _copy_file(self, cut: Cutout, content: Bytes, into: Bytes) -> tuple[Cutout, str, int]:
-        if content.size > into.size:
-            raise _Dropped("size")
-        into[: content.size] = content
-        return cut, "JPEG", content.size
+    # --- saying how it is
 
-    def _ask_for_room(self, cut: Cutout, pixel_format: str) -> None:
-        """A picture was larger than its frame in the camera's ring; the loop makes room."""
-        found = cutout.layout(cut.box[2:], pixel_format)
-        if found is not None:
-            self._needed_bytes = max(self._needed_bytes, found.bytes)
+    def _show(self, extent: Extent, consumers: list[Consumer]) -> None:
+        self._bytes.set(extent.used_bytes)
+        self._low.set(extent.low)
+        self._oldest.set((extent.oldest_utc_ns or 0) / 1e9)
+        self._unacknowledged.set(retention.unacknowledged(extent, consumers))
+        self._free.set(self._reserve.free_bytes())
 
-    def _cutout(self, done: Done, pixel_format: str) -> Cutout:
-        frame = done.queued.frame
-        size = (frame.width, frame.height)
-        if self._config.whole_pictures:
-            return cutout.whole(size)
-        inspector = done.inspector.views.get(done.prepared.role)
-        found = None if inspector is None else cutout.around(looked_at.polygons(inspector, done.prepared), size, pixel_format)
-        if found is None:
-            raise _Dropped("no_region")
-        return found
+    def _say(self) -> None:
+        alarms = (*self._of_the_disk(), *self._of_the_file(), *self._plan.alarms)
+        trouble = next((one.text for one in self._of_the_disk()), None)
+        refusal = (trouble if self._config.when_disk_full == "stop" else None) or self._plan.refusal
+        if (health := Health(refusal=refusal, alarms=alarms)) == self.health:
+            return
+        for alarm in set(alarms).difference(self.health.alarms):
+            self._log.error("alarm", alarm=alarm.name, text=alarm.text)
+        for alarm in set(self.health.alarms).difference(alarms):
+            self._log.warning("alarm is over", alarm=alarm.name)
+        self.health = health
+        for name, gauge in self._alarms.items():
+            gauge.set(any(alarm.name == name for alarm in alarms))
 
+    def _of_the_disk(self) -> list[Alarm]:
+        directory = self._outbox.path.parent
+        then = "" if self._config.when_disk_full == "stop" else ": the PLC is answered, and events are not kept"
+        if self._failure is not None and self._failure.trouble is not Trouble.FULL:
+            return [Alarm(DISK_FAILED, f"{self._failure}{then}")]
+        if not self._reserve.is_there:
+            needed = self._config.reserve_bytes * 1.25 / (1 << 20)
+            return [Alarm(DISK_FULL, f"{directory}: the disk is full: {needed:.0f} MiB must be free{then}")]
+        return []
 
-def _put_maps(done: Done, cut: Cutout, room: Bytes) -> tuple[KeptMap, ...]:
-    """Behind the pixels, as far as there is room; a frame that was not scored has none."""
-    inspector = done.inspector.views.get(done.prepared.role)
-    if inspector is None or done.prepared.refusal is not None:
-        return ()
-    put: list[KeptMap] = []
-    used = 0
-    for kept, levels in looked_at.maps(inspector, done.prepared, done.scores, cut.box[:2]):
-        if used + levels.size <= min(room.size, MAP_BYTES):
-            room[used : used + levels.size] = np.ravel(levels)
-            used += levels.size
-            put.append(kept)
-    return tuple(put)
+    def _of_the_file(self) -> list[Alarm]:
+        aside = self._outbox.aside_name
+        if aside is None:
+            return []
+        return [Alarm(SET_ASIDE, f"the outbox was broken, and is kept as {aside}: this is a new one, from event 1 on")]

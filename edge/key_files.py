@@ -1,6 +1,7 @@
 """Writes the files of `keys.py`: whole or not at all, on the disk when it returns, and for nobody else to read."""
 
 import fcntl
+import json
 import os
 import tempfile
 from collections.abc import Generator, Mapping
@@ -85,7 +86,7 @@ def _write_clients(keys_dir: Path, clients: Mapping[str, Client]) -> None:
     except ValidationError as error:
         raise GoldlineError(f"{error.errors()[0]['ctx']['error']}") from None  # pyright: ignore[reportTypedDictNotRequiredAccess]
     tables = [
-        f'\n[clients.{name}]\npublic = "{client.public}"\nzones = [{", ".join(f'"{zone}"' for zone in client.zones)}]\n'
+        f'\n[clients.{name}]\npublic = "{client.public}"\nzones = {json.dumps(client.zones)}\n'
         for name, client in sorted(clients.items())
     ]
     _write(keys_dir / CLIENTS_FILE, CLIENTS_HEAD + "".join(tables))

@@ -4,8 +4,8 @@
     <keys_dir>/clients.toml    who is let in: name, public key, zones. Public keys only; nobody else may write it
     <name>.key                 a client's pair and the station's public key: made here, carried to the client, 0600
 
-A zone is what a key is good for: `events` is LIVE and SYNC, `orders` is the command socket. A message about one of these
-files never repeats what is in it.
+A zone is what a key is good for: `events` is LIVE and SYNC, `orders` is the command socket. `key_files.py` writes the
+files; a message about one of them never repeats a secret.
 """
 
 import os
@@ -23,10 +23,12 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from edge import validation
 from edge.addresses import is_remote
 from edge.camera_config import Name, Section
+from edge.config import Station
 from edge.errors import ConfigError, GoldlineError
 
 Zone = Literal["events", "orders"]
-ZONES: tuple[Zone, ...] = ("events", "orders")
+# The addresses of each, as keys of `[events]`.
+ZONES: dict[Zone, tuple[str, ...]] = {"events": ("live", "sync"), "orders": ("command",)}
 # What systemd calls the station's pair, where it keeps it encrypted: LoadCredentialEncrypted=goldline-curve:…
 CREDENTIAL = "goldline-curve"
 STATION_FILE, CLIENTS_FILE = "station.key", "clients.toml"
@@ -102,9 +104,23 @@ class Clients(Section):
         return frozenset((name, client.public) for name, client in self.clients.items() if zone in client.zones)
 
 
-def is_secured(address: str, curve: str) -> bool:
-    """Whether this address is for peers with keys only. `curve`: `[security] curve`."""
-    return not address.startswith("ipc://") and (curve == "always" or is_remote(address))
+def secured(station: Station) -> dict[str, Zone]:
+    """The addresses that are for peers with keys only, as keys of `[events]`, with their zones.
+
+    Where one address of a zone can be reached from elsewhere, or always, all of the zone's are; those of ipc never are,
+    which the folder guards that they lie in.
+    """
+    found: dict[str, Zone] = {}
+    for zone, keys in ZONES.items():
+        addresses = {key: str(getattr(station.events, key)) for key in keys}
+        if station.security.curve == "always" or any(map(is_remote, addresses.values())):
+            found |= {key: zone for key, address in addresses.items() if not address.startswith("ipc://")}
+    return found
+
+
+def keys_for(station: Station, zone: Zone, file: Path | None) -> ClientKeys | None:
+    """What a command of this machine opens this zone with: the file it was given, else what is the station's own."""
+    return load_client_keys(file) if file is not None else own_keys(station, zone)
 
 
 def new_pair() -> tuple[str, str]:
@@ -136,9 +152,9 @@ def load_client_keys(path: Path) -> ClientKeys:
     return ClientKeys(server_public=fields["server_public"], public=fields["public"], secret=fields["secret"])
 
 
-def own_keys(keys_dir: Path, address: str, curve: str) -> ClientKeys | None:
-    """What the station's own user needs at its own address: its pair, or nothing. Raises GoldlineError."""
-    if not is_secured(address, curve) or (own := load_station_key(keys_dir)) is None:
+def own_keys(station: Station, zone: Zone) -> ClientKeys | None:
+    """What the station's own processes and commands need at its own addresses: its pair, or None. Raises GoldlineError."""
+    if zone not in secured(station).values() or (own := load_station_key(station.keys_dir)) is None:
         return None
     return ClientKeys(server_public=own.public, public=own.public, secret=own.secret)
 

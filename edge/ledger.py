@@ -12,16 +12,31 @@ verdict, and closes with all of them folded into one (`docs/decisions/0013-one-t
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from edge import judge
-from edge.records import FrameRef, Image, Outcome, Provenance, Reason, Record, Timing, Trigger, Verdict, camera_of, error
+from edge.records import (
+    FrameRef,
+    Image,
+    Outcome,
+    Provenance,
+    Reason,
+    Record,
+    Timing,
+    Trigger,
+    Verdict,
+    camera_of,
+    error,
+)
 
 # Closed ids that are remembered, to tell a late result from an unknown one: the size of a camera's log, twice.
 REMEMBERED = 16_384
+
+# What must never be (`goldline_invariant_violations_total`).
+UNBALANCED, UNKNOWN_TRIGGER, PASS_WITHOUT_FRAME = "unbalanced", "unknown_trigger", "pass_without_frame"
 
 Closing = tuple[str, Outcome, Reason | None]
 
@@ -93,9 +108,16 @@ class Ledger:
     Counted by the trigger's `camera`: for several views that is the name of their group.
     """
 
-    def __init__(self, counts: Mapping[Closing, int] | None = None) -> None:
-        """Counts of what was closed before, by camera, outcome and reason."""
+    def __init__(
+        self, counts: Mapping[Closing, int] | None = None, violated: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Counts of what was closed before, by camera, outcome and reason. `violated` hears of what must never be."""
+        self._violated = violated
         self.closed: Counter[Closing] = Counter(counts)
+        # Counted apart from what is open and closed, to be held against them.
+        self._opened: Counter[str] = Counter()
+        for (camera, _, _), number in self.closed.items():
+            self._opened[camera] += number
         self._open: dict[int, _Part] = {}
         # Views whose frames a dead capture process had handed over: only inspection can answer for them.
         self._orphans: set[tuple[int, str]] = set()
@@ -108,6 +130,7 @@ class Ledger:
         if self.knows(trigger.trigger_id):
             return False
         self._open[trigger.trigger_id] = _Part(trigger, set(trigger.every_view))
+        self._opened[trigger.camera] += 1
         heapq.heappush(self._deadlines, (trigger.deadline_ns, trigger.trigger_id))
         return True
 
@@ -131,6 +154,7 @@ class Ledger:
         """
         part = self._open.get(trigger_id)
         if not self.knows(trigger_id) or (part is not None and name not in part.trigger.every_view):
+            self._violated(UNKNOWN_TRIGGER)
             raise UnknownTrigger(trigger_id)
         news = self._remembered[trigger_id] if part is None else part.news
         is_news = view.origin is not None and name in news
@@ -201,6 +225,12 @@ class Ledger:
         """Triggers of this camera or group that were closed with this outcome."""
         return sum(n for (of, given, _), n in self.closed.items() if (of, given) == (camera, outcome))
 
+    # --- what must never be
+
+    def unbalanced(self) -> list[str]:
+        """Cameras and groups whose triggers are not their verdicts and what is in flight, counted anew."""
+        return [name for name, number in self._opened.items() if number != self.triggers(name)]
+
     # --- inside
 
     def _crashed(self, views: Iterable[tuple[int, str]], now_ns: int) -> list[Decision]:
@@ -228,6 +258,9 @@ class Ledger:
         # In the order of the trigger, whatever came first: the same views fold into the same verdict.
         views = {name: part.views[name] for name in trigger.every_view}
         verdict = of_part(trigger, {name: view.verdict for name, view in views.items()})
+        if verdict.outcome is Outcome.PASS and any(view.origin is None for view in views.values()):
+            self._violated(PASS_WITHOUT_FRAME)
+            verdict = error(Reason.CANNOT_JUDGE, "a PASS came without the frame that it was judged from")
         self.closed[trigger.camera, verdict.outcome, verdict.reason] += 1
         self._remember(trigger.trigger_id, part.news)
         return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=now_ns)

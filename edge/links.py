@@ -10,6 +10,7 @@ from edge.records import Reason
 INSPECTION = "inspection"
 CAPTURE = "capture@"
 LANE = "lane@"
+SYNC = "sync"
 
 
 class Links:
@@ -29,9 +30,9 @@ class Links:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def filenos(self) -> list[int]:
-        """For polling."""
-        return [channel.fileno() for channel in self._channels.values()]
+    def fileno(self, peer: str) -> int:
+        """For polling. Raises KeyError: it is not there."""
+        return self._channels[peer].fileno()
 
     def take(self, peer: str, descriptor: int) -> None:
         """A new incarnation of a peer. The one before is dead, even if its end was not read yet."""

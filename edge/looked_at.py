@@ -1,11 +1,9 @@
 """Of a judged frame: where in it the recipe looked, and what its maps said, as the archive keeps them. Pure."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from edge import geometry, judge
-from edge.cutout import Box, Bytes, Polygon, Size
+from edge.cutout import Box, Bytes, Polygon
 from edge.messages import KeptMap
 from edge.records import Pose
 from edge.view_inspector import Map, Prepared, Scores, ViewInspector

@@ -52,7 +52,7 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], **labels: tuple
 VERDICTS = tuple(str(outcome) for outcome in Outcome)
 REASONS = tuple(str(reason) for reason in Reason)
 # Besides the reasons of an ERROR, in free-running mode: a newer frame took its place, or its stream had just begun.
-DROP_REASONS = (*REASONS, "superseded", "settling")
+DROP_REASONS = (*REASONS, "superseded", "settling", "halted")
 CAMERA_STATES = tuple(str(state) for state in CameraState)
 RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
 RESTART_CAUSES = ("exit", "signal", "stall")
@@ -63,6 +63,14 @@ ALARMS = ("appearance", "pose", "gain", "sharpness")
 # What is asked of SYNC, and why it is refused (`sync_protocol.py`).
 SYNC_VERBS = ("hello", "fetch", "ack")
 SYNC_CODES = ("request", "version", "stream", "consumer", "busy", "unavailable")
+# What may be wrong with the record (`outbox_health.py`), and what the ledger never lets be.
+OUTBOX_ALARMS = ("disk_full", "disk_failed", "outbox_set_aside", "unacknowledged", "outbox_behind")
+VIOLATIONS = ("unbalanced", "second_decision", "unknown_trigger", "pass_without_frame")
+# Why a picture that was wanted is not kept (`picture_keeper.py`, `archive_writer.py`), and what keeping one may take.
+UNKEPT_BY_INSPECTION = ("away", "full", "late", "size", "no_region", "torn")
+UNKEPT_BY_ARCHIVE = ("disk", "full", "torn")
+KEEP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+UNKEPT = "Pictures that were to be kept and are not, by where they were dropped and why."
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 
 # By the role that feeds them. A metric fed by two roles has the same kind, help and label names in both.
@@ -77,6 +85,17 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("events_written_total", "Events committed to the outbox."),
         _histogram("outbox_commit_seconds", "Duration of an outbox commit.", COMMIT_SECONDS),
         _gauge("outbox_head_sequence", "Sequence number of the newest event in the outbox."),
+        _gauge("outbox_low_sequence", "Sequence number of the oldest event that is kept; head + 1 where none is."),
+        _gauge("outbox_bytes", "What the events that are kept take on disk."),
+        _gauge("outbox_oldest_timestamp_seconds", "Unix time of the oldest event that is kept; 0 where none is."),
+        _gauge("outbox_unacknowledged_events", "Events kept that the slowest consumer has not acknowledged."),
+        _counter("outbox_pruned_total", "Events removed for want of room, or by age."),
+        _counter("outbox_pruned_unacknowledged_total", "Of these, events that a consumer had not acknowledged."),
+        _counter("outbox_unkept_total", "Events let go because the disk could not be written."),
+        _gauge("outbox_disk_free_bytes", "Free on the file system of the outbox."),
+        _gauge("outbox_alarm", "1 while this is wrong with the record.", lapses=True, alarm=OUTBOX_ALARMS),
+        _counter("late_results_total", "Results for triggers that were closed without them."),
+        _counter("invariant_violations_total", "What must never be, and was: never sent out.", kind=VIOLATIONS),
     ),
     "capture": (
         _counter("frames_captured_total", "Frames the camera delivered, complete or not.", camera=None),
@@ -103,6 +122,9 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("drift_alarms_total", "Times it began to be reported.", camera=None, kind=ALARMS),
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
         _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
+        _counter("pictures_handed_total", "Pictures handed to the archive."),
+        _counter("pictures_dropped_total", UNKEPT, stage=("inspection",), reason=UNKEPT_BY_INSPECTION),
+        _histogram("picture_keep_seconds", "What a verdict waited for its picture's copy and hash.", KEEP_SECONDS),
     ),
     "lane": (
         _counter("lane_results_total", "Results that the lane took in, those let go included.", lane=None),
@@ -119,7 +141,14 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("sync_unsent_total", "Answers let go: their reader does not read, or has gone."),
         _gauge("sync_waiting", "Readers that wait for news.", lapses=True),
     ),
-    "archive": (),
+    "archive": (
+        _counter("pictures_written_total", "Pictures written to the disk."),
+        _counter("pictures_pruned_total", "Pictures removed for want of room, or by age."),
+        _counter("pictures_dropped_total", UNKEPT, stage=("archive",), reason=UNKEPT_BY_ARCHIVE),
+        _gauge("archive_bytes", "What the pictures that are kept take on disk, with what was said about them."),
+        _gauge("archive_pictures", "Pictures that are kept; one for each view of each trigger."),
+        _gauge("archive_failing", "1 while pictures are lost because the disk refuses them or hangs.", lapses=True),
+    ),
     "supervisor": (
         _gauge("worker_up", "1 while the worker is past its start and inside its deadline.", worker=None),
         _counter("worker_restarts_total", "Times it was started again, by cause.", worker=None, cause=RESTART_CAUSES),

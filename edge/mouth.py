@@ -4,7 +4,7 @@ import threading
 from collections import deque
 
 from edge.channel import Channel, ChannelClosed, ChannelFull
-from edge.messages import Judged
+from edge.messages import Judged, Prepared
 
 # Verdicts kept to be said again: more than the socket to publish can hold unread.
 REMEMBERED = 1024
@@ -16,7 +16,7 @@ class Mouth:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._channel: Channel | None = None
-        self._unsaid: deque[Judged] = deque()
+        self._unsaid: deque[Judged | Prepared] = deque()
         self._remembered: deque[Judged] = deque(maxlen=REMEMBERED)
 
     @property
@@ -24,23 +24,26 @@ class Mouth:
         """True while a verdict waits for the ledger."""
         return bool(self._unsaid)
 
-    def say(self, judged: Judged | None = None) -> None:
+    def say(self, message: Judged | Prepared | None = None) -> None:
         """Send this and whatever waits, as far as the socket takes it."""
         with self._lock:
-            if judged is not None:
-                self._unsaid.append(judged)
+            if message is not None:
+                self._unsaid.append(message)
             while self._unsaid and self._channel is not None:
                 try:
                     self._channel.send(self._unsaid[0])
                 except (ChannelFull, ChannelClosed):
                     return
-                self._remembered.append(self._unsaid.popleft())
+                said = self._unsaid.popleft()
+                if isinstance(said, Judged):
+                    self._remembered.append(said)
 
-    def connect(self, channel: Channel | None) -> None:
-        """A new ledger hears the remembered verdicts again; it knows which it has decided already."""
+    def connect(self, channel: Channel | None, greeting: Prepared | None = None) -> None:
+        """A new ledger hears the `greeting` first, then the remembered verdicts again; it knows which it has decided."""
         with self._lock:
             self._channel = channel
             if channel is not None:
-                self._unsaid.extendleft(reversed(self._remembered))
+                verdicts = [*self._remembered, *(said for said in self._unsaid if isinstance(said, Judged))]
+                self._unsaid = deque(([] if greeting is None else [greeting]) + verdicts)
                 self._remembered.clear()
         self.say()

@@ -20,7 +20,6 @@ import sqlite3
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -68,12 +67,7 @@ class Outbox:
         self.path = path
         self._run = run
         self._ids = IdBook(path.with_name("trigger_ids"))
-        try:
-            self._open()
-        except OutboxError as problem:
-            if problem.trouble is not Trouble.CORRUPT:
-                raise
-            self._replace(time.time_ns(), str(problem))
+        self._open_or_replace()
 
     def __enter__(self) -> Self:
         """Closed on exit."""
@@ -91,17 +85,18 @@ class Outbox:
             finally:
                 self._db.close()
 
+    def reopen(self) -> None:
+        """Begin anew with the file as it is now: after a failure, handles and what is remembered may be stale."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._open_or_replace()
+
     def set_aside(self, now_utc_ns: int, why: str) -> None:
         """This database is broken: keep the file under another name, and begin a new stream in a new one."""
         with suppress(sqlite3.Error):
             self._db.close()
         self._replace(now_utc_ns, why)
         self.adopt_reserved()
-
-    @property
-    def aside(self) -> str | None:
-        """The file that was set aside for this one, until the station was stopped cleanly."""
-        return self._meta(_ASIDE)
 
     # --- events
 
@@ -119,11 +114,9 @@ class Outbox:
 
     def has_event(self, trigger_id: int) -> bool:
         """Whether this trigger's event is on disk, or was."""
+        query = "SELECT trigger_id FROM events WHERE trigger_id = ? UNION ALL SELECT trigger_id FROM answered WHERE trigger_id = ?"
         with naming(self.path):
-            return any(
-                self._number(f"SELECT COUNT(*) FROM {table} WHERE trigger_id = ?", trigger_id)
-                for table in ("events", "answered")
-            )
+            return self._db.execute(query, (trigger_id, trigger_id)).fetchone() is not None
 
     def read(self, first: int, limit: int) -> list[Stored]:
         """Up to `limit` events from sequence number `first` on."""
@@ -163,6 +156,16 @@ class Outbox:
         """Everybody who acknowledges, by name."""
         with naming(self.path):
             return outbox_kept.consumers(self._db)
+
+    def older_than(self, utc_ns: int, limit: int) -> int:
+        """The last of the `limit` oldest events that is from before this time; 0 where none is."""
+        with naming(self.path):
+            return self._number(
+                "SELECT MAX(sequence) FROM (SELECT sequence, verdict_utc_ns FROM events ORDER BY sequence LIMIT ?)"
+                " WHERE verdict_utc_ns < ?",
+                limit,
+                utc_ns,
+            )
 
     def prune(self, upto: int) -> None:
         """Remove every event up to this one, with what came late for them."""
@@ -213,6 +216,14 @@ class Outbox:
 
     # --- inside
 
+    def _open_or_replace(self) -> None:
+        try:
+            self._open()
+        except OutboxError as problem:
+            if problem.trouble is not Trouble.CORRUPT:
+                raise
+            self._replace(time.time_ns(), str(problem))
+
     def _open(self) -> None:
         self._db = outbox_file.open_database(self.path)
         with naming(self.path):
@@ -220,6 +231,8 @@ class Outbox:
             self.head = self._number("SELECT MAX(sequence) FROM topics")
             self.low = self._number("SELECT MIN(sequence) FROM events") or (self.head and self.head + 1)
             self._ids.open(int(self._meta("next_trigger_id") or 1))
+            # The file that was set aside for this one, until the station was stopped cleanly.
+            self.aside_name = self._meta(_ASIDE)
 
     def _replace(self, now_utc_ns: int, why: str) -> None:
         aside = outbox_file.set_aside(self.path, now_utc_ns)
@@ -229,6 +242,7 @@ class Outbox:
         self._open()
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_ASIDE, aside.name))
+        self.aside_name = aside.name
 
     def _insert(self, draft: Draft) -> Stored | None:
         result = draft.event.data

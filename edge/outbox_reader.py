@@ -70,11 +70,10 @@ class OutboxReader:
                 rows.append(Row(**dict(zip(Row.__struct_fields__, row, strict=True))))
         return extent, rows
 
-    def acknowledged(self, consumer: str) -> int:
-        """What this consumer has acknowledged; 0 where nothing is known of it."""
+    def acknowledged(self) -> dict[str, int]:
+        """What each consumer has acknowledged, as far as that is written down."""
         with self._reading() as db:
-            row = db.execute("SELECT upto FROM consumers WHERE name = ?", (consumer,)).fetchone()
-        return 0 if row is None else int(row[0])
+            return dict(db.execute("SELECT name, upto FROM consumers").fetchall())
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection, None, None]:

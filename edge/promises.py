@@ -4,13 +4,15 @@ The trigger log comes first: a trigger stands there before anybody is told, so a
 costs time, not a trigger.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from edge.admission import Admission
 from edge.cameras.camera import CapturedFrame
 from edge.channel import Channel, ChannelClosed, ChannelFull
-from edge.messages import Fire, Ids, Opened, Unjudged, WantIds
+from edge.messages import Announce, Fire, Ids, Opened, Run, Unjudged, WantIds
 from edge.records import Reason, Trigger
 from edge.trigger_log import Full, OpenedLog
 
@@ -25,14 +27,19 @@ class Promises:
         deadline_ms: float,
         accept: Callable[[Trigger], None],
         group: str | None = None,
+        views: tuple[str, ...] = (),
     ) -> None:
-        """Triggers opened here are the camera's, or those of the `group` that it opens them for."""
+        """Triggers opened here are the camera's, or those of the `group` that it opens them for; `views` are theirs."""
         self._log, self._camera, self._accept = log, camera, accept
         self._name = group or camera
         self._deadline_ns = round(deadline_ms * 1e6)
         self._publish: Channel | None = None
         self._asked_for_ids = False
         self._unsaid: deque[Unjudged] = deque()
+        self._views = views if len(views) > 1 else ()
+        self._admission = Admission()
+        # Units that were announced, and another before a trigger came for them: each is owed one.
+        self._unseen: deque[Announce] = deque()
 
     # --- publish
 
@@ -57,6 +64,10 @@ class Promises:
                         self._asked_for_ids = False
                     case Fire(trigger=trigger):
                         self._accept(trigger)
+                    case Run():
+                        self._admission.run(message)
+                    case Announce():
+                        self._announce(message)
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -77,8 +88,44 @@ class Promises:
             self._unsaid.popleft()
         if self._log.wants_ids and not self._asked_for_ids:
             self._asked_for_ids = self._say(WantIds())
+        while self._unseen and self._open_unseen(self._unseen[0]):
+            self._unseen.popleft()
 
     # --- triggers
+
+    @property
+    def is_on(self) -> bool:
+        """Whether `open` may open anything: publish says when the station takes what comes by itself."""
+        return self._admission.is_on
+
+    def _announce(self, said: Announce) -> None:
+        if (unseen := self._admission.announce(said)) is not None:
+            self._unseen.append(unseen)
+            self.keep_up()
+
+    def _open_unseen(self, announced: Announce) -> bool:
+        """Promise an answer for a unit that nothing came for, and give it. False: not now."""
+        trigger_id = self._log.next_id()
+        if trigger_id is None:
+            return False
+        now_ns = time.monotonic_ns()
+        trigger = Trigger(
+            trigger_id=trigger_id,
+            camera=self._name,
+            source="announced",
+            opened_ns=now_ns,
+            opened_utc_ns=time.time_ns(),
+            deadline_ns=now_ns + self._deadline_ns,
+            unit_identifier=announced.unit_identifier,
+            expect=announced.expect,
+            views=self._views,
+            announced=announced.number,
+        )
+        if not self.write(trigger):
+            return False
+        # Publish answers for the views of all its cameras.
+        self.opened(trigger)
+        return True
 
     def open(
         self,
@@ -88,16 +135,17 @@ class Promises:
         *,
         is_timed: bool = True,
     ) -> Trigger | None:
-        """Promise an answer for a frame that nobody here asked for. None: no id is left for it, or no room in the log.
+        """Promise an answer for a frame that nobody here asked for. None: not `is_on`, no id is left, or no room in the log.
 
         For one of a line the time counts from when the part was there, as far as can be told.
         """
-        trigger_id = self._log.next_id()
+        trigger_id = self._log.next_id() if self.is_on else None
         if trigger_id is None:
             return None
         opened_ns = captured.host_timestamp_ns
         if source == "line" and captured.started_ns is not None:
             opened_ns = captured.started_ns
+        unit = self._admission.unit
         trigger = Trigger(
             trigger_id=trigger_id,
             camera=self._name,
@@ -105,10 +153,16 @@ class Promises:
             opened_ns=opened_ns,
             opened_utc_ns=captured.host_timestamp_utc_ns - (captured.host_timestamp_ns - opened_ns),
             deadline_ns=opened_ns + self._deadline_ns,
+            unit_identifier=unit.unit_identifier,
+            expect=unit.expect,
             views=views,
             is_timed=is_timed,
+            announced=unit.number,
         )
-        return trigger if self.write(trigger) else None
+        if not self.write(trigger):
+            return None
+        self._admission.opened()
+        return trigger
 
     def write(self, trigger: Trigger) -> bool:
         """Into the log; False when the ledger has fallen a whole log behind."""

@@ -14,22 +14,21 @@ from pathlib import Path
 import structlog
 import zmq
 
-from edge import announce, border
+from edge import border, resume
 from edge.books import COMMANDS, Books
 from edge.channel import ChannelClosed
 from edge.committer import Committer, Reserve
 from edge.config import Station, runtime_directory
-from edge.events import NONE
 from edge.firing import Firing
 from edge.guard import Guard, tend
-from edge.header import Flag
 from edge.job_desk import JobDesk
+from edge.keeper import open_outbox
 from edge.lane_desk import LaneDesk, is_lane
-from edge.links import CAPTURE, INSPECTION, Links, camera_of
-from edge.messages import AnyMessage, Asked, Ids, Judged, Link, Opened, Prepared, Stop, Unjudged, WantIds
+from edge.links import CAPTURE, INSPECTION, SYNC, Links, camera_of
+from edge.messages import Acknowledged, AnyMessage, Asked, Ids, Judged, Link, Opened, Prepared, Stop, Unjudged, WantIds
 from edge.metrics import State
 from edge.order_desk import OrderDesk
-from edge.outbox import Draft, Outbox
+from edge.outbox import Outbox
 from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
 from edge.station_state import Describer, Teller
@@ -52,41 +51,19 @@ def run(context: WorkerContext) -> None:
         guarded = partial(border.bind, zmq_context, security=Guard(zmq_context, station))
         live = stack.enter_context(guarded(zmq.XPUB, "events.live", station.events.live, zone="events"))
         command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))
-        outbox = stack.enter_context(Outbox(outbox_path(station), run_identity()))
+        outbox = stack.enter_context(open_outbox(outbox_path(station), run_identity()))
         decided = DecidedLog.create_or_resume(decided_path(runtime), station.station_id)
         books = Books(station, runtime, decided, Tally(page, station.triggered))
-        committer = Committer(outbox, decided, live, books.source, page, station.events.heartbeat_ms / 1000)
-        begin(station, books, outbox, decided, committer)
+        committer = Committer(outbox, decided, live, books.source, page, station)
+        resume.begin(station, books, outbox, decided, committer)
         # However this ends, what is decided is committed, and no thread is left to keep the process from leaving.
         stack.callback(committer.finish)
         publisher = Publisher(context, books, committer, outbox, command)
         while not publisher.is_done:
             publisher.turn()
-        books.shut_down()
-        committer.finish()
-        outbox.release(decided.identity, books.held_ids())
+        resume.end(books, outbox, decided, committer)
         books.close()
         decided.close()
-
-
-def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
-    """Take up what earlier processes left, say what a power cut took, and start the outbox thread."""
-    pending = books.recover(outbox)
-    lost = outbox.lost_ids(decided.identity)
-    if books.commands.wants_ids and any(camera.trigger.mode == "software" for camera in station.cameras.values()):
-        books.take_ids(*outbox.reserve(COMMANDS, decided.identity))
-    if lost:
-        now_utc_ns = time.time_ns()
-        topic = books.source.topic(NONE, "result")
-        event = announce.interrupted_event(books.source, lost, now_utc_ns)
-        outbox.close_lost(
-            decided.identity, Draft(topic=topic, flags=Flag.DURABLE, verdict_utc_ns=now_utc_ns, event=event)
-        )
-        structlog.get_logger().warning("triggers without a record: the power failed", ranges=len(lost))
-    for work in pending:
-        committer.submit(work)
-    books.begin(committer.submit)
-    committer.start()
 
 
 def outbox_path(station: Station) -> Path:
@@ -142,10 +119,8 @@ class Publisher:
         self._hear_control()
         for answer in self._committer.answers():
             self._give_ids(answer.holder, answer.first, answer.last)
-        if self._books.is_blocked:
-            return
         self._books.sweep()
-        for peer in self._links:
+        for peer in self._heard():
             self._links.read(peer)
         self._jobs.turn(self._committer.may_accept())
         tend(self._command)
@@ -167,15 +142,16 @@ class Publisher:
         poller = zmq.Poller()
         poller.register(self._control.fileno(), zmq.POLLIN)
         poller.register(self._committer.fileno(), zmq.POLLIN)
-        if self._books.is_blocked:
-            poller.poll(TURN_MS)
-            return
-        for fileno in self._links.filenos():
-            poller.register(fileno, zmq.POLLIN)
+        for peer in self._heard():
+            poller.register(self._links.fileno(peer), zmq.POLLIN)
         poller.register(self._command, zmq.POLLIN)
         due_ns = (self._firing.next_ns, self._books.ledger.next_deadline_ns())
         wait_ms = min([TURN_MS, *((due - time.monotonic_ns()) / 1e6 for due in due_ns if due is not None)])
         poller.poll(math.ceil(max(0.0, wait_ms)))
+
+    def _heard(self) -> list[str]:
+        """Whose words are read now. While nothing more can be decided, what is judged waits in its socket."""
+        return [peer for peer in self._links if is_lane(peer) or peer == SYNC or not self._books.is_blocked]
 
     # --- the supervisor
 
@@ -232,6 +208,8 @@ class Publisher:
                 self._books.opened(message.trigger)
             case Asked():
                 self._lanes.hear(peer, message)
+            case Acknowledged():
+                self._committer.submit(message)
             case WantIds():
                 # A new log has no ids: this is its first sign of life.
                 self._books.attach(camera_of(peer))

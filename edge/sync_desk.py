@@ -8,13 +8,12 @@ import msgspec
 from edge import sync_protocol
 from edge.messages import Acknowledged
 from edge.metrics import Page
+from edge.outbox_kept import MOST_CONSUMERS
 from edge.outbox_reader import Extent, OutboxReader, Unavailable
 from edge.sync_protocol import Ack, Acked, Code, Err, Fetch, Gone, Hello, ProtocolError, Request, Welcome
 
 # Clients that wait for news at the same time; more are told to ask again.
 MAX_WAITING = 256
-# Names of consumers: each keeps events from being pruned, and a station has a handful.
-MAX_CONSUMERS = 256
 
 Envelope = tuple[bytes, ...]
 
@@ -112,10 +111,12 @@ class SyncDesk:
         """What this consumer is known to have, which it may speak of. Raises ProtocolError."""
         if owner and consumer != owner and not consumer.startswith(f"{owner}."):
             raise ProtocolError(Code.CONSUMER, f"the key of {owner} speaks for {owner} and {owner}.*, not {consumer}")
-        if consumer not in self.acknowledged and len(self.acknowledged) >= MAX_CONSUMERS:
-            raise ProtocolError(Code.BUSY, f"{MAX_CONSUMERS} consumers are named already")
+        written = self._reader.acknowledged()
+        names = written.keys() | self.acknowledged.keys()
+        if consumer not in names and len(names) >= MOST_CONSUMERS:
+            raise ProtocolError(Code.BUSY, f"{MOST_CONSUMERS} consumers are named already")
         known = self.acknowledged.get(consumer)
-        return max(known.upto if known is not None else 0, self._reader.acknowledged(consumer))
+        return max(known.upto if known is not None else 0, written.get(consumer, 0))
 
     def _acknowledge(self, consumer: str, stream: UUID, upto: int) -> None:
         self.acknowledged[consumer] = Acknowledged(consumer=consumer, upto=upto, stream=str(stream))

@@ -1,6 +1,7 @@
 """What publish shows on its metrics page about triggers and verdicts. The ledger has the numbers; this mirrors them."""
 
 from edge.ledger import Decision, Ledger
+from edge.metric_table import VIOLATIONS
 from edge.metrics import Counter, Gauge, Page
 from edge.records import Outcome, Reason
 
@@ -24,6 +25,8 @@ class Tally:
     def __init__(self, page: Page, cameras: tuple[str, ...]) -> None:
         """Over the page of a publish worker with these cameras and groups."""
         self._cameras = {camera: _CameraPage(page, camera) for camera in cameras}
+        self._late = page.counter("goldline_late_results_total")
+        self._violations = {kind: page.counter("goldline_invariant_violations_total", kind=kind) for kind in VIOLATIONS}
 
     def restore(self, ledger: Ledger) -> None:
         """Take up what an earlier publish counted, or died before it could."""
@@ -40,6 +43,14 @@ class Tally:
         if page := self._cameras.get(camera):
             page.triggers.inc()
             page.in_flight.set(in_flight)
+
+    def late(self) -> None:
+        """A result came for a trigger that was closed without it."""
+        self._late.inc()
+
+    def violated(self, kind: str) -> None:
+        """Something was that must never be."""
+        self._violations[kind].inc()
 
     def closed(self, decision: Decision, in_flight: int) -> None:
         """A trigger was closed."""

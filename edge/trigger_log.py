@@ -254,6 +254,11 @@ class DecidedLog:
         """Whether an event of `length` bytes fits without overwriting one that is not committed."""
         return self._log.has_room(length)
 
+    @property
+    def size_bytes(self) -> int:
+        """What fits into it."""
+        return self._log.slots * self._log.slot_bytes
+
     def append(self, event: bytes) -> int:
         """Write one decision and return its index. Raises Full while the outbox is a whole ring behind."""
         return self._log.append(event)

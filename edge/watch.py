@@ -19,6 +19,8 @@ class Watch:
             name: page.gauge("goldline_drift_trend_spreads", camera=camera, quantity=name) for name in QUANTITIES
         }
         self._alarms = {kind: page.gauge("goldline_drift_alarm", camera=camera, kind=kind) for kind in KINDS}
+        for alarm in self._alarms.values():
+            alarm.set(False)  # one that another product raised is over with it
         self._raised = {kind: page.counter("goldline_drift_alarms_total", camera=camera, kind=kind) for kind in KINDS}
 
     def observe(self, verdict: Verdict, gain: float | None, sharpness: float | None) -> None:

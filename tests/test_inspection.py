@@ -69,7 +69,7 @@ class Bench:
         context = WorkerContext("inspection", station, self.page, theirs, 1)
         os.close(page)
         stand_in: Any = ByBrightness()
-        self.inspection = Inspection(context, stand_in)
+        self.inspection = Inspection(context, stand_in, 1)
         self.memory = ring.create("ring", SLOTS, FRAME_BYTES)
         self.ring = Ring(self.memory, SLOTS, FRAME_BYTES)
         self.publish = self.link("publish")

@@ -205,6 +205,7 @@ def test_the_state_can_be_asked_for(line):
 def test_a_camera_with_a_period_triggers_itself(make_line):
     line = make_line(cameras={"right": camera("software", period_ms=20)})
     line.start()
+    line.link("inspection")
     line.capture("right")
     fired = [line.hear("capture@right") for _ in range(3)]
     assert all(isinstance(one, Fire) for one in fired)

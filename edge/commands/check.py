@@ -60,6 +60,7 @@ def examine(config: Path | None, product: str | None) -> Findings:
     findings.checked.append(f"station {station.station_id}: {len(station.cameras)} camera(s){groups}")
     if not station.cameras or station.product is None:
         findings.notes.append(f"station {station.station_id}: goldline run needs a product and a camera")
+    _examine_keys(station, findings)
     _examine_backbone(station, findings)
     # The station's own product is looked at even where it has no recipe: that is a problem then.
     known = {*products(station), station.product} - {None} if product is None else {product}
@@ -113,6 +114,20 @@ def _unseen_by_groups(station: Station, loaded: LoadedRecipe) -> list[str]:
         for name, roles in seen.items()
         if (unseen := sorted(set(loaded.recipe.roles) - roles))
     ]
+
+
+def _examine_keys(station: Station, findings: Findings) -> None:
+    from edge.guard import refuse_the_open
+
+    try:
+        listed = refuse_the_open(station)
+    except GoldlineError as refusal:
+        findings.problems += str(refusal).splitlines()
+        return
+    if listed is not None:
+        findings.checked.append(f"{station.keys_dir}: the station's key, {len(listed.clients)} client(s)")
+    if listed is not None and not listed.clients:
+        findings.notes.append(f"{station.keys_dir}: nobody is let in yet: goldline keys client NAME")
 
 
 def _examine_backbone(station: Station, findings: Findings) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.config import Station
@@ -124,24 +124,20 @@ def _zones(text: str) -> "tuple[Zone, ...]":
     from edge.errors import GoldlineError
     from edge.keys import ZONES
 
-    named = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    named = [part.strip() for part in text.split(",")]
     if unknown := [part for part in named if part not in ZONES]:
         raise GoldlineError(f"--for {text}: {unknown[0]!r} is no zone: {', '.join(ZONES)}")
-    return cast("tuple[Zone, ...]", named)
+    return tuple(zone for zone in ZONES if zone in named)
 
 
 def _addresses(station: "Station", zones: "tuple[Zone, ...]") -> list[str]:
     """What a client of these zones connects to, or why it cannot from elsewhere."""
     from edge.addresses import is_remote
+    from edge.keys import ZONES
 
-    events = station.events
-    each = {"events": {"live": events.live, "sync": events.sync}, "orders": {"command": events.command}}
-    return [
-        f"{key:<8} {address}"
-        + ("" if is_remote(address) else "   (this machine alone can reach it: config.toml, [events])")
-        for zone in zones
-        for key, address in each[zone].items()
-    ]
+    each = {key: getattr(station.events, key) for zone in zones for key in ZONES[zone]}
+    hint = "   (this machine alone can reach it: config.toml, [events])"
+    return [f"{key:<8} {address}{'' if is_remote(address) else hint}" for key, address in each.items()]
 
 
 def _needed(station: "Station") -> Exception:

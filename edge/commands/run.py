@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from edge import exposition, log, vitals
 from edge.config import Station, load_station, runtime_directory
 from edge.errors import GoldlineError
+from edge.guard import refuse_the_open
 from edge.metrics import Page
 from edge.recipe import load_recipe, unmatched_roles
 from edge.sd_notify import Notifier
@@ -63,6 +64,7 @@ def refuse_the_incomplete(station: Station) -> None:
         raise GoldlineError("configuration: product: name the product this station inspects")
     if unmatched := unmatched_roles(station, load_recipe(station, station.product)):
         raise GoldlineError("\n".join(unmatched))
+    refuse_the_open(station)
 
 
 @contextmanager

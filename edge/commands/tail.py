@@ -112,6 +112,7 @@ def _report_new_stream(new: "NewStream") -> None:
 
 def _border(arguments: argparse.Namespace) -> "tuple[str, str, ClientKeys | None]":
     """Both addresses and what opens them: what was given, else what this machine's station is configured with."""
+    from edge.addresses import reached
     from edge.config import load_station
     from edge.errors import GoldlineError
     from edge.keys import load_client_keys, own_keys
@@ -122,5 +123,4 @@ def _border(arguments: argparse.Namespace) -> "tuple[str, str, ClientKeys | None
     if arguments.address is not None:
         return arguments.address, arguments.sync, given
     station = load_station(arguments.config)
-    live, sync = station.events.live, station.events.sync
-    return live, sync, given or own_keys(station.keys_dir, live, station.security.curve)
+    return reached(station.events.live), reached(station.events.sync), given or own_keys(station, "events")

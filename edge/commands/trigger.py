@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from pathlib import Path
 
 EXAMPLE = "example: goldline trigger left --unit-identifier A17 --expect variant=oak --count 3 --period-ms 500"
 
@@ -17,19 +18,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=int, default=1, metavar="N", help="triggers to send (default 1)")
     parser.add_argument("--period-ms", type=float, default=1000.0, metavar="M", help="time between them (default 1000)")
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="the file of `goldline keys client` (default: the station's own)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when every trigger was accepted, 1 when the station refused one."""
     import msgspec
 
+    from edge.addresses import reached
     from edge.client import ask
     from edge.config import load_station
     from edge.errors import GoldlineError
+    from edge.keys import keys_for
 
     if arguments.count < 1 or not arguments.period_ms >= 0:
         raise GoldlineError("--count must be at least 1, --period-ms at least 0")
-    address = load_station(arguments.config).events.command
+    station = load_station(arguments.config)
+    address, keys = reached(station.events.command), keys_for(station, "orders", arguments.keys)
     order = {
         "verb": "trigger",
         "camera": arguments.camera,
@@ -40,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in range(arguments.count):
         if number:
             time.sleep(arguments.period_ms / 1000)
-        answer = ask(address, order)
+        answer = ask(address, order, keys=keys)
         print(msgspec.json.encode(answer).decode(), flush=True)
         is_refused |= not answer["accepted"]
     return 1 if is_refused else 0

@@ -29,6 +29,9 @@ class Kept:
         """The file of this boot and name, or a new one. Raises GoldlineError where it cannot be made."""
         self._log = RecordLog.resume(path, name, SLOTS, SLOT_BYTES)
         records = self._log.records()
+        # A kill between the two steps of `write` leaves the value before the newest there.
+        for record in records[:-1]:
+            self._log.mark(record.at)
         self._newest = records[-1].at if records else None
         self.at_start = records[-1].body if records else None
 

@@ -115,7 +115,8 @@ class BoundedSubscriptions(SubscriptionService):
 
     async def create_subscription(self, params: ua.CreateSubscriptionParameters, *args: Any, **kwargs: Any) -> Any:
         """With an interval that the machine can keep."""
-        params.RequestedPublishingInterval = max(params.RequestedPublishingInterval, SHORTEST_PUBLISHING_MS)
+        request: Any = params
+        request.RequestedPublishingInterval = max(request.RequestedPublishingInterval, SHORTEST_PUBLISHING_MS)
         return await super().create_subscription(params, *args, **kwargs)
 
 

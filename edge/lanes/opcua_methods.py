@@ -18,7 +18,7 @@ from asyncua import ua
 from edge import orders
 from edge.events import Event
 from edge.lanes import opcua_types
-from edge.lanes.opcua_result import Described, Identity, describe, job_of
+from edge.lanes.opcua_result import Described, Identity, describe, digest, job_of
 from edge.lanes.opcua_space import Method, Space
 from edge.lanes.opcua_types import words
 from edge.orders import AnyOrder
@@ -330,8 +330,8 @@ def _job_id(name: str) -> ua.Variant:
 
 
 def _recipe_id(job: dict[str, Any]) -> ua.Variant:
-    digest = bytes.fromhex(job.get("recipe_sha256") or "")
-    return _structure(opcua_types.identity("RecipeIdInternalDataType", Identity(id=job["product"], sha256=digest)))
+    recipe = Identity(id=job["product"], sha256=digest(job.get("recipe_sha256")))
+    return _structure(opcua_types.identity("RecipeIdInternalDataType", recipe))
 
 
 def _count(number: int) -> ua.Variant:

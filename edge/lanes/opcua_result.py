@@ -93,7 +93,7 @@ def describe(event: Event, now: datetime) -> Described:
         evaluation=_EVALUATIONS[result.verdict],
         is_simulated=result.is_simulated,
         part=result.unit_identifier,
-        recipe=Identity(id=result.product or NO_ID, sha256=_digest(result.recipe_sha256)),
+        recipe=Identity(id=result.product or NO_ID, sha256=digest(result.recipe_sha256)),
         configuration=Identity(id=_text(result.configuration), version=result.reference_set or ""),
         job=job_of(result),
         created=result.decided,
@@ -126,7 +126,8 @@ def _text(number: int | None) -> str:
     return NO_ID if number is None else str(number)
 
 
-def _digest(text: str | None) -> bytes:
+def digest(text: str | None) -> bytes:
+    """The bytes of a hash in hexadecimal; none where there is none."""
     try:
         return bytes.fromhex(text or "")
     except ValueError:

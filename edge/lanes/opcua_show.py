@@ -6,7 +6,7 @@ from asyncua import ua
 
 from edge.lanes import opcua_types
 from edge.lanes.opcua_events import Announcer
-from edge.lanes.opcua_result import NO_ID, Described, Identity
+from edge.lanes.opcua_result import NO_ID, Described, Identity, digest
 from edge.lanes.opcua_space import CHANNEL_VALUES, Space
 from edge.lanes.opcua_state import Move, Shown, moves, shown, transition
 from edge.lanes.opcua_types import words
@@ -106,8 +106,8 @@ class Show:
         for move in moves(before, after):
             await self.announcer.moved(move, self._transition(move))
         if after.job != before.job and after.job.product is not None:
-            digest = bytes.fromhex(after.job.recipe_sha256 or "")
-            await self.announcer.prepared(Identity(id=after.job.product, sha256=digest))
+            recipe = Identity(id=after.job.product, sha256=digest(after.job.recipe_sha256))
+            await self.announcer.prepared(recipe)
         if after.inner != before.inner and after.inner in ("Ready", "SingleExecution", "ContinuousExecution"):
             await self.announcer.job(is_started=after.inner != "Ready", job=self.job)
 

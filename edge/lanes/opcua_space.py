@@ -92,16 +92,13 @@ class Space:
 
     async def write_result(self, channel: str, value: Any) -> None:
         """The newest result of a channel, with its components."""
-        from edge.lanes.opcua_types import variant_of
-from edge.lanes.opcua_types import words
-
         path = f"ResultManagement.Results.{channel}"
         await self._write(self._id(path), variant_of(value))
         for name, node in self._components[channel]:
             await self._write(node.nodeid, variant_of(getattr(value, name)))
 
     async def _write(self, node_id: ua.NodeId, value: ua.Variant, status: int = words.StatusCodes.Good) -> None:
-        stamped = words.DataValue(value, StatusCode_=words.StatusCode(status), SourceTimestamp=datetime.now(UTC))
+        stamped = words.DataValue(value, StatusCode=words.StatusCode(status), SourceTimestamp=datetime.now(UTC))
         await self.server.write_attribute_value(node_id, stamped)
 
     # --- methods
@@ -120,12 +117,12 @@ from edge.lanes.opcua_types import words
     ) -> None:
         """A method of our own at VisionSystem; arguments by name, all of them plain."""
         given = [[_argument(argument, kind) for argument, kind in side.items()] for side in (takes, gives)]
-        await self.node("").add_method(self._id(name), ua.QualifiedName(name, self.own), method, *given)
+        await self.node("").add_method(self._id(name), words.QualifiedName(name, self.own), method, *given)
 
     async def _type_of(self, method: Node) -> ua.NodeId:
         parent = await method.get_parent()
         assert parent is not None
-        return await parent.read_type_definition()
+        return words.NodeId() if (found := await parent.read_type_definition()) is None else found
 
     # --- making
 
@@ -135,10 +132,11 @@ from edge.lanes.opcua_types import words
     async def _make_system(self, station_id: str) -> None:
         system = await self._instance(self.server.nodes.objects, "", ROOT, 1003, self.own)
         await system.write_attribute(
-            words.AttributeIds.DisplayName, words.DataValue(ua.Variant(ua.LocalizedText(f"Goldline {station_id}", "en")))
+            words.AttributeIds.DisplayName,
+            words.DataValue(ua.Variant(ua.LocalizedText(f"Goldline {station_id}", "en"))),
         )
         await system.set_event_notifier([ua.EventNotifier.SubscribeToEvents])
-        await self.server.nodes.server.add_reference(system, ua.ObjectIds.HasNotifier)
+        await self.server.nodes.server.add_reference(system, words.ObjectIds.HasNotifier)
         machine = self.node("VisionStateMachine")
         await self._instance(machine, "VisionStateMachine.AutomaticModeStateMachine", "AutomaticModeStateMachine", 1021)
         await self._instance(system, "ResultManagement", "ResultManagement", 1007)
@@ -146,7 +144,7 @@ from edge.lanes.opcua_types import words
         state_type = words.NodeId(3024, self.companion)
         await system.add_variable(
             self._id("SystemState"),
-            ua.QualifiedName("SystemState", self.companion),
+            words.QualifiedName("SystemState", self.companion),
             None,
             ua.VariantType.ExtensionObject,
             state_type,
@@ -154,7 +152,7 @@ from edge.lanes.opcua_types import words
 
     async def _instance(self, parent: Node, path: str, name: str, kind: int, namespace: int | None = None) -> Node:
         """An object of one of the specification's types, with what is mandatory of it."""
-        qualified = ua.QualifiedName(name, self.companion if namespace is None else namespace)
+        qualified = words.QualifiedName(name, self.companion if namespace is None else namespace)
         return await parent.add_object(
             self._id(path), qualified, objecttype=self.type(kind).nodeid, instantiate_optional=False
         )
@@ -164,7 +162,7 @@ from edge.lanes.opcua_types import words
         for channel in channels:
             variable = await folder.add_variable(
                 self._id(f"ResultManagement.Results.{channel}"),
-                ua.QualifiedName(channel, self.own),
+                words.QualifiedName(channel, self.own),
                 None,
                 ua.VariantType.ExtensionObject,
                 words.NodeId(3006, self.companion),
@@ -181,7 +179,7 @@ from edge.lanes.opcua_types import words
                 self._id(f"ResultManagement.Results.{channel}.{name}"),
                 qualified,
                 None,
-                ua.VariantType.Null,
+                ua.VariantType.Variant if name == "ResultContent" else ua.VariantType.Null,
                 await declared.read_data_type(),
             )
             made.append((name, node))
@@ -193,17 +191,17 @@ from edge.lanes.opcua_types import words
         for name in ("LastRefusal", "Product", "Variant"):
             await self._variable(system, name, _Text, "")
         await system.add_variable(
-            self._id("Alarms"), ua.QualifiedName("Alarms", self.own), ua.Variant([], _Text, is_array=True)
+            self._id("Alarms"), words.QualifiedName("Alarms", self.own), ua.Variant([], _Text, is_array=True)
         )
-        folder = await system.add_folder(self._id("Channels"), ua.QualifiedName("Channels", self.own))
+        folder = await system.add_folder(self._id("Channels"), words.QualifiedName("Channels", self.own))
         for channel in channels:
-            one = await folder.add_folder(self._id(f"Channels.{channel}"), ua.QualifiedName(channel, self.own))
+            one = await folder.add_folder(self._id(f"Channels.{channel}"), words.QualifiedName(channel, self.own))
             for name, (kind, value) in CHANNEL_VALUES.items():
                 await self._variable(one, f"Channels.{channel}.{name}", kind, value)
 
     async def _variable(self, parent: Node, path: str, kind: ua.VariantType, value: Any) -> None:
         name = path.rpartition(".")[2]
-        await parent.add_variable(self._id(path), ua.QualifiedName(name, self.own), ua.Variant(value, kind))
+        await parent.add_variable(self._id(path), words.QualifiedName(name, self.own), ua.Variant(value, kind))
 
 
 def _argument(name: str, kind: ua.VariantType) -> ua.Argument:

@@ -35,8 +35,9 @@ from edge.lanes.station_link import Place
 # As smart cameras have it: Cognex keeps 8, Keyence 10.
 DEPTH = 8
 LAST_NUMBER = 0xFFFF
-# A decision may be read before the answer that its trigger was accepted; so many ids are remembered for that.
-REMEMBERED = 32
+# A decision may be read before the answer that its trigger was accepted; while an answer is awaited, so many of them are
+# remembered. Only other lanes' triggers make it more than one.
+REMEMBERED = 16
 # Beyond a deadline: what publish needs to close a trigger and the lane to read it, many times over.
 GRACE_NS = 1_000_000_000
 
@@ -65,6 +66,13 @@ class InFlight(msgspec.Struct, frozen=True, array_like=True):
     by_ns: int
 
 
+class Early(msgspec.Struct, frozen=True, array_like=True):
+    """A decision that was read while an answer is awaited: the answer may be about it."""
+
+    trigger_id: int
+    unit_identifier: str
+
+
 class Orders(msgspec.Struct, frozen=True):
     """What a change of the PLC's bits asks for."""
 
@@ -87,7 +95,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     is_overrun: bool = False
     wanted: Wanted | None = None
     in_flight: tuple[InFlight, ...] = ()
-    early: tuple[int, ...] = ()
+    early: tuple[Early, ...] = ()
     # The id of the newest accepted trigger.
     accepted: int = 0
     is_acked: bool = False
@@ -145,7 +153,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         hindrance = self.hindrance(station)
         if unit_identifier is None or hindrance is not Refusal.NONE:
             return self.miss(hindrance or Refusal.BAD_IDENTIFIER), False
-        return self.but(is_acked=False, wanted=Wanted(unit_identifier)), True
+        return self.but(is_acked=False, wanted=Wanted(unit_identifier), early=()), True
 
     def with_announcement(self, before: Controls, unit_identifier: str | None) -> tuple[Self, bool]:
         """And that of the announcement."""
@@ -161,7 +169,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
 
     def accept(self, trigger_id: int, by_ns: int) -> Self:
         """The trigger that was wanted is accepted; its decision comes by then."""
-        is_decided = trigger_id in self.early
+        is_decided = any(one.trigger_id == trigger_id for one in self.early)
         return self.but(
             wanted=None,
             in_flight=self.in_flight if is_decided else (*self.in_flight, InFlight(trigger_id, by_ns)),
@@ -179,7 +187,11 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         """The answer is lost, with whoever would have given it or with this lane's own process."""
         if self.wanted is None:
             return self
-        return self.but(wanted=Wanted(self.wanted.unit_identifier, is_unsure=True))
+        unit_identifier = self.wanted.unit_identifier
+        for one in self.early:
+            if one.unit_identifier == unit_identifier:
+                return self.accept(one.trigger_id, by_ns=0)
+        return self.but(wanted=Wanted(unit_identifier, is_unsure=True))
 
     def announced(self, refusal: Refusal = Refusal.NONE) -> Self:
         """The announcement is taken, or why not."""
@@ -236,11 +248,11 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def landed(self, result: Shown) -> Self:
-        """Its trigger is in flight no more; if it is not known to be so yet, that is remembered."""
+        """Its trigger is in flight no more; if it may be the one whose answer is awaited, that is remembered."""
         left = tuple(one for one in self.in_flight if one.trigger_id != result.trigger_id)
-        if len(left) < len(self.in_flight) or not result.is_ours:
+        if len(left) < len(self.in_flight) or not result.is_ours or self.wanted is None:
             return self.but(in_flight=left)
-        return self.but(early=(*self.early, result.trigger_id)[-REMEMBERED:])
+        return self.but(early=(*self.early, Early(result.trigger_id, result.unit_identifier))[-REMEMBERED:])
 
     def miss(self, refusal: Refusal) -> Self:
         """A trigger is not accepted."""

@@ -1,0 +1,57 @@
+"""How publish begins and ends: takes up what earlier processes left, says what a power cut took; gives back what it held.
+
+A disk that cannot be written keeps none of it: what is to be written then waits for the outbox thread.
+"""
+
+import time
+
+import structlog
+
+from edge import unkept
+from edge.books import COMMANDS, Books
+from edge.committer import Committer, Lost, Reserve
+from edge.config import Station
+from edge.outbox import Outbox, OutboxError, Trouble
+from edge.trigger_log import DecidedLog
+
+
+def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
+    """Queue what is decided and not on disk, and start the outbox thread."""
+    try:
+        pending = books.recover(outbox)
+    except OutboxError as problem:
+        if problem.trouble is not Trouble.CORRUPT:
+            raise
+        outbox.set_aside(time.time_ns(), str(problem))
+        pending = books.recover(outbox)
+    if any(camera.trigger.mode == "software" for camera in station.cameras.values()):
+        _have_ids(books, outbox, decided, committer)
+    if lost := outbox.lost_ids(decided.identity):
+        committer.submit(Lost(unkept.draft(books.source, lost, time.time_ns())))
+        structlog.get_logger().warning("triggers without a record: the power failed", ranges=len(lost))
+    for work in pending:
+        committer.submit(work)
+    books.begin(committer.submit)
+    committer.start()
+
+
+def _have_ids(books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
+    """For orders, before the first is read."""
+    if not books.commands.wants_ids:
+        return
+    try:
+        books.take_ids(*outbox.reserve(COMMANDS, decided.identity))
+    except OutboxError:
+        committer.submit(Reserve(COMMANDS))
+
+
+def end(books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
+    """Close what is open, and have it on disk. What could not be written stays reserved: the next start finds it."""
+    books.shut_down()
+    is_complete = committer.finish()
+    held = books.held_ids()
+    try:
+        if is_complete:
+            outbox.release(decided.identity, held)
+    except OutboxError as problem:
+        structlog.get_logger().warning("the trigger ids that are left are not given back", problem=str(problem))

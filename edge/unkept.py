@@ -1,0 +1,72 @@
+"""Triggers that were decided, and answered to the PLC, while the disk could not be written: named in one event later.
+
+Their ids are written into the runtime directory, which is memory: that outlives publish. A power cut takes it, and then
+the event about that names them, by the ids that were reserved.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from edge import announce
+from edge.events import NONE, Event, IdRange, Source
+from edge.header import Flag
+from edge.outbox import Draft
+
+DETAIL = "the disk could not be written: triggers among these ids were decided and have no record"
+
+_decode = msgspec.json.Decoder(tuple[IdRange, ...]).decode
+
+
+class Unkept:
+    """The ranges of ids, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """With what an earlier publish has left there."""
+        self._path = path
+        self.ranges: tuple[IdRange, ...] = ()
+        with suppress(OSError, msgspec.DecodeError):
+            self.ranges = _decode(path.read_bytes())
+
+    def add(self, drafts: Iterable[Draft]) -> int:
+        """These have no record. Returns how many."""
+        ids = [(one.event.data.camera, one.event.data.trigger_id) for one in drafts]
+        known = [(camera, number) for camera, number in ids if number is not None]
+        for camera, number in known:
+            self.ranges = with_id(self.ranges, camera, number)
+        self._write()
+        return len(known)
+
+    def clear(self) -> None:
+        """They were named."""
+        self.ranges = ()
+        self._write()
+
+    def _write(self) -> None:
+        temporary = self._path.with_suffix(".new")
+        try:
+            temporary.write_bytes(msgspec.json.encode(self.ranges))
+            temporary.replace(self._path)
+        except OSError as problem:
+            structlog.get_logger().warning("triggers without a record are noted in memory alone", problem=str(problem))
+
+
+def with_id(ranges: tuple[IdRange, ...], camera: str, number: int) -> tuple[IdRange, ...]:
+    """With this id: in the range that it continues, else in one of its own. Pure."""
+    for place, one in enumerate(ranges):
+        if one.camera == camera and one.first - 1 <= number <= one.last + 1:
+            grown = IdRange(camera=camera, first=min(one.first, number), last=max(one.last, number))
+            return (*ranges[:place], grown, *ranges[place + 1 :])
+    return (*ranges, IdRange(camera=camera, first=number, last=number))
+
+
+def draft(source: Source, ranges: tuple[IdRange, ...], now_utc_ns: int, detail: str | None = None) -> Draft:
+    """The event that names ids without a record; `detail` says why, where it was not the power that failed."""
+    event: Event = announce.interrupted_event(source, ranges, now_utc_ns)
+    if detail is not None:
+        event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, detail=detail))
+    topic = source.topic(NONE, "result")
+    return Draft(topic=topic, flags=Flag.DURABLE, verdict_utc_ns=now_utc_ns, event=event)

@@ -1,0 +1,161 @@
+"""A station of which publish and SYNC are real: `publish_line.Line`, with the process that says again what was said."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import zmq
+
+from edge import announce, topology
+from edge.channel import pair
+from edge.child import Child
+from edge.client import Subscriber
+from edge.events import Source
+from edge.header import Flag
+from edge.ledger import Decision, Origin, View
+from edge.messages import Link, Stop
+from edge.outbox import Draft, Outbox
+from edge.publish import outbox_path
+from tests import values
+from tests.publish_line import PATIENCE_S, Line, lines, until
+
+
+class SyncLine(Line):
+    """Two real processes, and the link between them. `live_at` and `sync_at`: where they listen, ipc unless given."""
+
+    def __init__(self, tmp_path: Path, context: zmq.Context, **settings: Any) -> None:
+        self.addresses = {"live": f"ipc://{tmp_path}/live", "sync": f"ipc://{tmp_path}/sync"}
+        self.addresses |= settings.pop("addresses", {})
+        events = {**self.addresses, "command": f"ipc://{tmp_path}/cmd", "heartbeat_ms": 50}
+        super().__init__(tmp_path, context, **{"events": events, **settings})
+        (process,) = (one for one in topology.processes(self.station) if one.name == "sync")
+        self.sync = Child(process, self.station, 1)
+
+    def start_sync(self) -> None:
+        """And link it to publish, where that runs."""
+        self.sync.start(time.monotonic())
+        if self.child.popen is not None:
+            self.link_both()
+
+    def start_both(self) -> None:
+        self.sync.start(time.monotonic())
+        self.start()
+        self.link_both()
+
+    def link_both(self) -> None:
+        """As the supervisor does at each start of either."""
+        publish, sync = pair()
+        self.child.tell(Link(peer="sync"), publish.fileno())
+        self.sync.tell(Link(peer="publish"), sync.fileno())
+        publish.close()
+        sync.close()
+
+    def kill_sync(self) -> None:
+        assert self.sync.popen is not None
+        self.sync.kill()
+        self.sync.reap(time.monotonic())
+
+    def stop_sync(self) -> int:
+        assert self.sync.popen is not None
+        self.sync.tell(Stop())
+        return self.sync.popen.wait(PATIENCE_S)
+
+    def say(self, count: int, **fields: Any) -> None:
+        """So many triggers, each judged at once."""
+        if "left" not in self.logs or "inspection" not in self.peers:
+            self.capture("left")
+            self.link("inspection")
+        for _ in range(count):
+            self.judge(self.open(**fields).trigger_id)
+
+    def subscriber_of(self, **options: Any) -> Subscriber:
+        return Subscriber(**{**self.addresses, "silence_s": PATIENCE_S, **options})
+
+    def fill(self, count: int) -> None:
+        """So many more events in the outbox; publish must be down."""
+        with Outbox(outbox_path(self.station), "filler") as outbox:
+            first = outbox.head + 1_000_000
+            for start in range(0, count, 256):
+                outbox.commit([draft(first + number) for number in range(start, min(start + 256, count))])
+
+    def bodies(self) -> list[bytes]:
+        """What is in the outbox; publish must be down."""
+        with Outbox(outbox_path(self.station), "reader") as outbox:
+            return [one.body for one in outbox.read(1, 1_000_000)]
+
+    def replace_outbox(self) -> None:
+        """Set aside, as a broken one is; publish must be down."""
+        path = outbox_path(self.station)
+        for suffix in ("", "-wal", "-shm"):
+            beside = Path(f"{path}{suffix}")
+            if beside.exists():
+                beside.rename(f"{path}.aside-{uuid4()}{suffix}")
+
+    def acknowledged(self) -> dict[str, int]:
+        """By consumer, as publish has written it down."""
+        with Outbox(outbox_path(self.station), "reader") as outbox:
+            return {one.name: one.upto for one in outbox.consumers()}
+
+    def kill_all(self) -> None:
+        for child in (self.child, self.sync):
+            if child.popen is not None:
+                child.kill()
+                child.reap(time.monotonic())
+
+
+SOURCE = Source(site="-", line="-", station="s")
+
+
+def draft(trigger_id: int) -> Draft:
+    """A verdict of usual size, ready to be committed."""
+    judged = values.judged(trigger_id)
+    view = View(verdict=judged.verdict, origin=Origin(judged.frame, judged.provenance, judged.timing))
+    decision = Decision(
+        trigger=values.trigger(trigger_id),
+        verdict=judged.verdict,
+        decided_ns=values.OPENED_NS + 12_000_000,
+        views={"left": view},
+    )
+    event = announce.result_event(SOURCE, decision, is_simulated=True)
+    return Draft(
+        topic=SOURCE.topic("left", "result"),
+        flags=Flag.DURABLE | Flag.SIMULATED,
+        verdict_utc_ns=values.OPENED_UTC_NS,
+        event=event,
+    )
+
+
+@contextmanager
+def sync_lines(tmp_path: Path, **settings: Any) -> Iterator[SyncLine]:
+    """One such station, not started; what is left of it is killed."""
+    with lines(tmp_path, SyncLine) as make:
+        line = make(**settings)
+        try:
+            yield line
+        finally:
+            line.kill_all()
+
+
+class Dealer:
+    """A DEALER socket, as any language has it."""
+
+    def __init__(self, address: str) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.connect(address)
+
+    def ask(self, *frames: bytes) -> list[bytes]:
+        self.socket.send_multipart(frames)
+        return self.hear()
+
+    def hear(self) -> list[bytes]:
+        until(lambda: self.socket.poll(20), "an answer of SYNC")
+        return self.socket.recv_multipart()
+
+    def close(self) -> None:
+        self.socket.close()
+        self.context.term()

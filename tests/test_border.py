@@ -1,0 +1,406 @@
+"""The sockets on the border: who is let in and who is sent off, and that garbage, floods and replays change nothing."""
+
+import os
+import random
+import socket as sockets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+from zmq.utils import z85
+
+from edge import border, key_files
+from edge.config import Station
+from edge.errors import GoldlineError
+from edge.guard import ADMITTED, OWN, REFUSED, ZAP_VERSION, Guard, client_name, tend
+from edge.keys import CLIENTS_FILE, ClientKeys, Zone, load_station_key, new_pair, own_keys
+
+# Nothing here takes as long; the machine may be busy.
+PATIENCE_S = 20.0
+# A refused peer's message would have come by then: what is let in takes some milliseconds.
+NOTHING_MS = 600
+LOOPBACK = "tcp://127.0.0.1:*"
+Sender = Callable[[bytes], bytes | None]
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"waited in vain: {what}")
+
+
+def station(folder: Path, curve: str = "always", **events: str) -> Station:
+    addresses = {"live": LOOPBACK, "sync": LOOPBACK, "command": LOOPBACK} | events
+    return Station.model_validate({"state_dir": folder, "security": {"curve": curve}, "events": addresses})
+
+
+class Post:
+    """A station's border of one socket, on a thread: a ROUTER answers with its client's name, an XPUB counts up."""
+
+    def __init__(self, folder: Path, zone: Zone, kind: int) -> None:
+        self.station = station(folder)
+        self.keys_dir, self.zone, self.kind = self.station.keys_dir, zone, kind
+        key_files.new_station_key(self.keys_dir, is_replaced=False)
+        self._stack = ExitStack()
+        self.server = self._stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
+        door = border.bind(
+            self.server, kind, "events.command", LOOPBACK, security=Guard(self.server, self.station), zone=zone
+        )
+        self._door = self._stack.enter_context(door)
+        self.address = door.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.port = int(self.address.rpartition(":")[2])
+        # A context of the clients' own: in the station's, its own guard would be asked about them.
+        self.context = zmq.Context[zmq.Socket[bytes]]()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        count = 0
+        while not self._is_over:
+            tend(self._door)
+            if self.kind == zmq.XPUB:
+                count += 1
+                self._door.send(b"%d" % count)
+                while self._door.poll(5):
+                    self._door.recv()
+            elif self._door.poll(20):
+                envelope, body = self._door.recv_multipart(copy=False)
+                self._door.send_multipart([envelope, (client_name(body) or "nobody").encode(), body])
+
+    def close(self) -> None:
+        self._is_over = True
+        self._thread.join()
+        self.context.destroy(linger=0)
+        self._stack.close()
+
+    def admit(self, name: str, *zones: Zone) -> ClientKeys:
+        """A client of this name, on the list."""
+        own = load_station_key(self.keys_dir)
+        assert own is not None
+        public, secret = new_pair()
+        key_files.allow(self.keys_dir, name, public, zones or (self.zone,))
+        return ClientKeys(server_public=own.public, public=public, secret=secret)
+
+    def client(self, keys: ClientKeys | None, kind: int | None = None) -> zmq.Socket[bytes]:
+        """Connected as any program would be, with the options of none of ours."""
+        socket = self.context.socket(kind or {zmq.ROUTER: zmq.DEALER, zmq.XPUB: zmq.SUB}[self.kind])
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.LINGER, 0)
+        if keys is not None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server_public.encode())
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+        if self.kind == zmq.XPUB:
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.connect(self.address)
+        return socket
+
+    def name_of(self, keys: ClientKeys | None) -> str | None:
+        """What a new connection with this key is called by the station; None: it is not let in."""
+        with self.client(keys) as socket:
+            return asked(socket, NOTHING_MS)
+
+
+def asked(socket: zmq.Socket[bytes], timeout_ms: int = int(PATIENCE_S * 1000)) -> str | None:
+    socket.send(b"who am I?")
+    return socket.recv_multipart()[0].decode() if socket.poll(timeout_ms) else None
+
+
+@contextmanager
+def post(folder: Path, zone: Zone = "orders", kind: int = zmq.ROUTER) -> Iterator[Post]:
+    made = Post(folder, zone, kind)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+# --- who is let in
+
+
+def test_only_a_listed_key_of_the_zone_is_let_in_and_goes_by_its_name(tmp_path):
+    with post(tmp_path) as one:
+        mes, tail = one.admit("mes", "orders", "events"), one.admit("tail", "events")
+        stranger = _with(mes, *new_pair())
+        own = own_keys(one.station, "orders")
+        assert one.name_of(mes) == "mes"
+        assert one.name_of(own) == "nobody", "the station itself is what it says it is"
+        assert one.name_of(tail) is None, "its key is good for another zone"
+        assert one.name_of(stranger) is None
+        assert one.name_of(None) is None, "without a key, in the clear"
+        other_station = ClientKeys(server_public=new_pair()[0], public=mes.public, secret=mes.secret)
+        assert one.name_of(other_station) is None, "to a client that expects another station it says nothing"
+        assert one.name_of(mes) == "mes"
+
+
+def _with(keys: ClientKeys, public: str, secret: str) -> ClientKeys:
+    return ClientKeys(server_public=keys.server_public, public=public, secret=secret)
+
+
+def test_a_new_client_is_let_in_within_two_seconds_and_a_denied_one_sent_off(tmp_path):
+    with post(tmp_path) as one:
+        kept, denied = one.admit("kept"), one.admit("denied")
+        with one.client(kept) as good, one.client(denied) as bad:
+            assert asked(good) == "kept"
+            assert asked(bad) == "denied"
+            since_s = time.monotonic()
+            late = one.admit("late")
+            until(lambda: one.name_of(late) == "late", "the new client is let in")
+            assert time.monotonic() - since_s < 2.0 + NOTHING_MS / 1000
+            key_files.deny(one.keys_dir, "denied")
+            until(lambda: asked(bad, 100) is None, "the denied client is sent off")
+            assert one.name_of(denied) is None
+            until(lambda: asked(good, 200) == "kept", "the other is back by itself")
+
+
+def test_a_denied_subscriber_hears_no_more_and_the_others_hear_on(tmp_path):
+    with post(tmp_path, "events", zmq.XPUB) as one:
+        kept, denied = one.admit("kept"), one.admit("denied")
+        with one.client(kept) as good, one.client(denied) as bad:
+            assert good.poll(PATIENCE_S * 1000)
+            assert bad.poll(PATIENCE_S * 1000)
+            key_files.deny(one.keys_dir, "denied")
+            until(lambda: _heard(bad, NOTHING_MS) == 0, "nothing more is heard")
+            until(lambda: _heard(good, 100), "the other is back by itself")
+            assert not bad.poll(NOTHING_MS)
+
+
+def _heard(socket: zmq.Socket[bytes], timeout_ms: int) -> int:
+    count = 0
+    end_s = time.monotonic() + timeout_ms / 1000
+    while time.monotonic() < end_s:
+        if socket.poll(10):
+            socket.recv()
+            count += 1
+    return count
+
+
+def test_a_zone_taken_away_counts_as_well(tmp_path):
+    with post(tmp_path) as one:
+        keys = one.admit("mes", "orders", "events")
+        with one.client(keys) as socket:
+            assert asked(socket) == "mes"
+            key_files.allow(one.keys_dir, "mes", keys.public, ("events",))
+            until(lambda: asked(socket, 100) is None, "the client is sent off")
+
+
+def test_a_list_that_is_wrong_changes_nothing_and_one_that_is_gone_lets_nobody_in(tmp_path):
+    with post(tmp_path) as one:
+        keys = one.admit("mes")
+        path = one.keys_dir / CLIENTS_FILE
+        good = path.read_text()
+        with one.client(keys) as socket:
+            assert asked(socket) == "mes"
+            for text in ("[clients", "clients = 3", good.replace("orders", "all")):
+                path.write_text(text)
+                time.sleep(NOTHING_MS / 1000)
+                assert asked(socket) == "mes"
+                assert one.name_of(keys) == "mes"
+            path.write_text(good)
+            path.chmod(0o666)
+            assert one.name_of(keys) == "mes"
+            path.unlink()
+            until(lambda: asked(socket, 100) is None, "the client is sent off")
+            assert one.name_of(keys) is None
+
+
+def test_with_nobody_to_ask_nobody_is_let_in(tmp_path):
+    """Should the guard's thread ever die, the sockets are shut, not open."""
+    one = station(tmp_path)
+    key_files.new_station_key(one.keys_dir, is_replaced=False)
+    with zmq.Context() as context, zmq.Context() as clients:
+        guard = Guard(context, one)
+        guard._own = load_station_key(one.keys_dir)  # it takes its thread for running
+        with border.bind(context, zmq.ROUTER, "k", LOOPBACK, security=guard, zone="orders") as door:
+            keys = own_keys(one, "orders")
+            assert keys is not None
+            with clients.socket(zmq.DEALER) as socket:
+                socket.setsockopt(zmq.LINGER, 0)
+                socket.curve_serverkey = keys.server_public.encode()
+                socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
+                socket.connect(door.getsockopt_string(zmq.LAST_ENDPOINT))
+                socket.send(b"hello?")
+                assert not door.poll(NOTHING_MS)
+
+
+FRAMES = st.lists(st.binary(max_size=40) | st.sampled_from([b"1.0", b"orders", b"CURVE"]), max_size=9)
+
+
+@given(FRAMES, st.booleans())
+def test_no_request_of_another_form_is_ever_admitted(frames, is_listed):
+    guard = Guard(zmq.Context.instance(), station(Path("nowhere")))
+    if is_listed:
+        guard._own = load_own()
+    answer = guard._answer(frames)
+    assert len(answer) == 6
+    assert answer[0] == ZAP_VERSION
+    assert answer[2] == REFUSED
+
+
+def test_a_request_of_the_right_form_is_admitted_by_its_key():
+    guard = Guard(zmq.Context.instance(), station(Path("nowhere")))
+    guard._own = load_own()
+    key = z85.decode(guard._own.public)
+    answer = guard._answer([b"1.0", b"7", b"orders", b"127.0.0.1", b"", b"CURVE", key])
+    assert answer == [ZAP_VERSION, b"7", ADMITTED, b"OK", OWN.encode(), b""]
+
+
+def load_own():
+    from edge.keys import StationKey
+
+    public, secret = new_pair()
+    return StationKey(public=public, secret=secret)
+
+
+# --- where keys are needed at all
+
+
+def test_beyond_loopback_nothing_is_bound_without_a_key(tmp_path):
+    one = station(tmp_path, "auto", command="tcp://0.0.0.0:*")
+    with zmq.Context() as context:
+        for security in (Guard(context, one), None):
+            with pytest.raises(GoldlineError) as refusal:
+                border.bind(context, zmq.ROUTER, "events.command", "tcp://0.0.0.0:*", security=security, zone="orders")
+            assert str(refusal.value) == (
+                "events.command: peers at tcp://0.0.0.0:* need keys, and this station has none: goldline keys new"
+            )
+
+
+def test_on_loopback_and_in_the_file_system_no_key_is_asked_for(tmp_path):
+    for address in (LOOPBACK, f"ipc://{tmp_path}/socket", "tcp://[::1]:*"):
+        one = station(tmp_path, "auto", command=address)
+        with zmq.Context() as context:
+            guard = Guard(context, one)
+            with border.bind(context, zmq.ROUTER, "k", address, security=guard, zone="orders") as door:
+                with context.socket(zmq.DEALER) as socket:
+                    socket.setsockopt(zmq.IPV6, 1)
+                    socket.connect(door.getsockopt_string(zmq.LAST_ENDPOINT))
+                    socket.send(b"hello")
+                    assert door.poll(PATIENCE_S * 1000)
+                    assert client_name(door.recv_multipart(copy=False)[1]) is None
+            assert not guard._thread.is_alive()
+
+
+def test_in_the_file_system_never_even_where_always(tmp_path):
+    address = f"ipc://{tmp_path}/socket"
+    with zmq.Context() as context:
+        guard = Guard(context, station(tmp_path, "always", command=address))
+        border.bind(context, zmq.ROUTER, "k", address, security=guard, zone="orders").close()
+
+
+# --- what is no peer at all
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+
+def test_a_flood_of_garbage_and_silence_keeps_nobody_out_and_leaves_nothing_behind(tmp_path):
+    """400 connections that talk nonsense and 300 that say nothing, or stop in the middle of the handshake."""
+    noise = random.Random(1)
+    with post(tmp_path) as one, one.client(one.admit("mes")) as good:
+        assert asked(good) == "mes"
+        before, size = descriptors(), resident_bytes()
+        raw: list[sockets.socket] = []
+        for number in range(700):
+            raw.append(sockets.create_connection(("127.0.0.1", one.port)))
+            if number % 7 < 4:
+                raw[-1].sendall(noise.randbytes(noise.randrange(1, 4000)))
+            elif number % 7 == 4:
+                raw[-1].sendall(GREETING[: noise.randrange(64)])
+            elif number % 7 == 5:
+                raw[-1].sendall(GREETING)
+        assert asked(good) == "mes"
+        assert one.name_of(one.admit("late")) is not None or one.name_of(one.admit("later")) == "later"
+        # Who has said nothing of use is hung up on after HANDSHAKE_IVL, without our doing anything.
+        until(lambda: descriptors() <= before + len(raw) + 5, "the station has let go of its ends")
+        for one_raw in raw:
+            one_raw.close()
+        until(lambda: descriptors() <= before + 5, "nothing is left of it")
+        assert resident_bytes() - size < 32 << 20
+        assert asked(good) == "mes"
+
+
+def test_a_recorded_conversation_played_again_is_refused(tmp_path):
+    """Somebody on the wire has every byte of a client that was let in and gave an order."""
+    with post(tmp_path) as one:
+        keys = one.admit("mes")
+        with Tap(one.port) as tap:
+            recorded = Post.__new__(Post)  # the same client, by way of the tap
+            recorded.context, recorded.kind, recorded.address = one.context, one.kind, f"tcp://127.0.0.1:{tap.port}"
+            with recorded.client(keys) as socket:
+                assert asked(socket) == "mes"
+        assert len(tap.sent) > 200
+        for _ in range(3):
+            with sockets.create_connection(("127.0.0.1", one.port)) as raw:
+                raw.settimeout(PATIENCE_S)
+                raw.sendall(bytes(tap.sent))
+                heard = bytearray()
+                while chunk := _received(raw):
+                    heard += chunk
+            assert b"mes" not in heard
+            # The greeting and the WELCOME of any handshake, and the end: no READY, no answer.
+            assert len(heard) < len(tap.answered)
+        assert one.name_of(keys) == "mes"
+
+
+def _received(raw: sockets.socket) -> bytes:
+    try:
+        return raw.recv(65536)
+    except ConnectionResetError:
+        return b""
+
+
+class Tap:
+    """Somebody on the wire: passes everything on, and writes it down."""
+
+    def __init__(self, port: int) -> None:
+        self._server = sockets.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.sent, self.answered = bytearray(), bytearray()
+        self._to = port
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def __enter__(self) -> "Tap":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._server.close()
+
+    def _run(self) -> None:
+        client, _ = self._server.accept()
+        with client, sockets.create_connection(("127.0.0.1", self._to)) as station:
+            back = threading.Thread(target=self._pass, args=(station, client, self.answered))
+            back.start()
+            self._pass(client, station, self.sent)
+            back.join()
+
+    @staticmethod
+    def _pass(source: sockets.socket, sink: sockets.socket, log: bytearray) -> None:
+        while chunk := _received(source):
+            log += chunk
+            sink.sendall(chunk)
+        try:
+            sink.shutdown(sockets.SHUT_WR)
+        except OSError:
+            return
