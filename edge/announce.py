@@ -36,6 +36,8 @@ def result_event(source: Source, decision: Decision, *, is_simulated: bool) -> E
         deadline_ms=(trigger.deadline_ns - trigger.opened_ns) / 1e6,
         on_time=decision.on_time,
         is_simulated=is_simulated,
+        variant=trigger.expect.get("variant"),
+        is_partial=0 < len(decision.origins) < len(decision.views),
         **_provenance(decision.origins),
         **_of_views(decision),
     )

@@ -155,7 +155,7 @@ class Books:
         """Open it, and have it known. False: it was opened before."""
         if not self.ledger.open(trigger):
             return False
-        self._tally.opened(trigger.camera, self.ledger.in_flight(trigger.camera))
+        self._tally.opened(trigger.camera, self._in_flight(trigger.camera))
         if trigger.source in ("line", "free", "announced"):
             self._fire(trigger)
         return True
@@ -241,14 +241,19 @@ class Books:
 
     def _close(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
-            self._tally.closed(decision, self.ledger.in_flight(decision.trigger.camera))
             self._decisions.add(decision)
         for decision, work in self._decisions.written():
             self.commands.mark_closed(decision.trigger.trigger_id)
             for camera in decision.trigger.cameras:
                 if log := self._opened.get(camera):
                     log.mark_closed(decision.trigger.trigger_id)
+            # Counted once it is written: a successor counts from the record.
+            self._tally.closed(decision, self._in_flight(decision.trigger.camera))
             self._submit(work)
+
+    def _in_flight(self, name: str) -> int:
+        """Triggers whose verdict is not written yet."""
+        return self.ledger.in_flight(name) + self._decisions.waiting(name)
 
     @property
     def decided(self) -> DecidedLog:
@@ -260,6 +265,11 @@ class Books:
     def take_ids(self, first: int, last: int) -> None:
         """A block for commands."""
         self.commands.add_ids(first, last)
+
+    def blocks(self) -> list[tuple[str, int, int]]:
+        """The blocks of ids in use: holder, first and last."""
+        logs = {COMMANDS: self.commands, **self._opened}
+        return [(holder, block.first, block.last) for holder, log in logs.items() for block in log.blocks]
 
     def held_ids(self) -> list[int]:
         """Give back this process's ids, and return the first id of each block that some other still holds."""

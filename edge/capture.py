@@ -1,9 +1,8 @@
 """PROCESS camera → ring, one a camera.
 
 It lends the ring's slots to its camera, opens a trigger for each frame it hands over (free-running) or that the line
-asked for (`arrivals.py`), or pairs frames with the triggers it is told to fire (`exposures.py`), and answers for whatever
-does not get as far as inspection. Who has which slot is in `handover.py`, what was promised to the ledger in
-`promises.py`, the camera's thread in `grabber.py`.
+asked for (`arrivals.py`), or pairs frames with the triggers it is told to fire (`exposures.py`), and answers for what does
+not get as far as inspection. Slots: `handover.py`; promises: `promises.py`; the camera's thread: `grabber.py`.
 """
 
 import os
@@ -66,16 +65,14 @@ class Capture:
         self._grabber = Grabber(self._camera, self._config, lambda: make_camera(self._camera, self._config))
         self._handover: Handover | None = None
         self._inspection: Channel | None = None
-        self._asked_for_ring = self._stopping = False
+        self._asked_for_ring = self._stopping = self._is_streaming = False
         self._granted_s = 0.0
-        # The camera's steps: open and waiting for buffers; streaming.
+        # The camera is open and waits for buffers.
         self._opened: CameraInfo | None = None
-        self._is_streaming = False
         shots = shots_of(self._camera, self._config)
         self._exposures = Exposures(self._promises, self._config.trigger, shots, self._grabber)
         self._arrivals = Arrivals(self._promises, shots, views)
-        # On the line, where another camera opens the triggers.
-        follows = self._config.trigger.mode == "line" and opens is None
+        follows = self._config.trigger.mode == "line" and opens is None  # another camera opens the triggers
         self._follower = Follower(self._promises, self._camera) if follows else None
         self._was_full = False
         self._tally = CameraTally(self._page, self._camera)
@@ -100,7 +97,7 @@ class Capture:
             self._logger.warning("no picture for a trigger", trigger_id=overdue.trigger.trigger_id, view=overdue.view)
             self._is_streaming = False
             self._grabber.reopen()
-        self._promises.keep_up()
+        self._promises.keep_up(is_up=self._is_streaming)
         self._lend_ring()
         if self._handover is not None:
             if self._follower is not None:
@@ -171,7 +168,9 @@ class Capture:
     def _hear_publish(self) -> None:
         if not self._promises.hear():
             self._unlink(self._promises.connect(None))
-        if not self._promises.is_on and self._handover is not None:
+        if self._follower is not None:
+            self._follower.run(self._handover, is_on=self._promises.is_on)
+        elif not self._promises.is_on and self._handover is not None:
             self._handover.halt()
         self._fire()
 

@@ -145,6 +145,11 @@ class CatchUp:
         """Up to here everything is in `items` or was handed on."""
         return Cursor(self._last, self._stream)
 
+    @property
+    def is_level(self) -> bool:
+        """All that the station is known to have was handed on."""
+        return self._is_welcome and not self.items and self._last >= self._head
+
     # --- what to ask
 
     @property

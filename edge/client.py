@@ -103,6 +103,11 @@ class _Reader:
         """Up to here everything has come, and what was handed out may be behind it."""
         return self._session.reading.cursor
 
+    @property
+    def is_level(self) -> bool:
+        """Nothing that the station is known to have is missing or at hand."""
+        return self._session.reading.is_level
+
     def acknowledge(self, event: Event | Cursor) -> None:
         """The consumer has this event and all before it, on its own disk."""
         self._session.acknowledge(event if isinstance(event, Cursor) else Cursor.parse(event.id))

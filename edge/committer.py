@@ -187,11 +187,10 @@ class Committer:
         self._live.send_head()
 
     def _tend(self) -> bool:
-        was_failing = self._keeper.is_failing
         has_more = self._keeper.tend()
         if self._acknowledged and not self._keeper.is_failing:
             self._quietly(partial(self._commit, []))
-        if was_failing and not self._keeper.is_failing and self._unkept.ranges:
+        if self._unkept.ranges and not self._keeper.is_failing:
             event = unkept.draft(self._source, self._unkept.ranges, time.time_ns(), unkept.DETAIL)
             if self._quietly(partial(self._commit, [Decided(draft=event, record=None)])):
                 self._unkept.clear()

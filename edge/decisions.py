@@ -36,6 +36,10 @@ class Decisions:
         """The outbox is so far behind that no result can be taken in until it has caught up."""
         return bool(self._waiting) or not self._decided.has_room(self._largest_event_bytes)
 
+    def waiting(self, name: str) -> int:
+        """Decisions about this camera or group that are not written yet."""
+        return sum(decision.trigger.camera == name for decision, _, _ in self._waiting)
+
     def add(self, decision: Decision) -> None:
         """It is to be written down."""
         is_simulated = not self._simulated.isdisjoint(decision.trigger.cameras)

@@ -121,6 +121,7 @@ class Result(Wire, frozen=True, kw_only=True):
     here and stands there. `image_ref`: the picture that the archive was given, below the station's state directory, and
     the SHA-256 of its pixels (`docs/images.md`); that it is still there is not promised.
     `settling`: a picture was taken so soon after its stream began that light and exposure may not have been steady.
+    `variant`: the one that the order expects. `is_partial`: of several views, some were judged and some were not.
     """
 
     station: str
@@ -160,6 +161,8 @@ class Result(Wire, frozen=True, kw_only=True):
     views: dict[str, View] = {}
     image_ref: str | None = None
     image_sha256: str | None = None
+    variant: str | None = None
+    is_partial: bool = False
 
 
 class Event(Wire, frozen=True, kw_only=True):

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from edge.admission import HALTED
 from edge.arrivals import FrameClock
 from edge.cameras.camera import CapturedFrame
 from edge.handover import Handover, Waiting
-from edge.lockstep import Lockstep, Settled
+from edge.lockstep import TRIGGER_WAITS_NS, Lockstep, Settled
 from edge.promises import Promises
 from edge.pulses import Pulses
 from edge.records import Reason, Trigger
@@ -25,6 +26,22 @@ class Follower:
         self._promises, self._view = promises, view
         self._pulses, self._clock = Pulses(), FrameClock()
         self._lockstep: Lockstep[Trigger, Waiting] = Lockstep(time.monotonic_ns())
+        # Since when no triggers are opened; None: they are.
+        self._halted_ns: int | None = None
+
+    def run(self, handover: Handover | None, *, is_on: bool) -> None:
+        """Whether the group's triggers are opened. What was opened before is answered; later pulses are nobody's."""
+        if not is_on:
+            self._halted_ns = self._halted_ns or time.monotonic_ns()
+            return
+        if self._is_deaf:
+            self.begin(handover)
+        self._halted_ns = None
+
+    @property
+    def _is_deaf(self) -> bool:
+        """No trigger waits for a picture any more, and none will come."""
+        return self._halted_ns is not None and time.monotonic_ns() - self._halted_ns > TRIGGER_WAITS_NS
 
     def accept(self, trigger: Trigger, handover: Handover) -> list[Waiting]:
         """The group's next trigger."""
@@ -33,6 +50,9 @@ class Follower:
 
     def take(self, captured: CapturedFrame, handover: Handover) -> list[Waiting]:
         """The camera's next frame, and with it what is known of those that were lost before it."""
+        if self._is_deaf:
+            handover.drop(handover.take(captured), HALTED)
+            return []
         waiting, now_ns = handover.keep(captured), time.monotonic_ns()
         settled: list[Settled[Trigger, Waiting]] = []
         for look in self._pulses.see(captured.frame_id, self._clock.at_ns(captured), captured.trigger_count):

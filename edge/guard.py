@@ -7,11 +7,13 @@
    their connections; the others are back within their reconnect interval. The owner of each socket does so, in `tend`.
 """
 
+import os
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import structlog
 import zmq
@@ -49,7 +51,7 @@ class Door(zmq.Socket[bytes]):
 
 
 class Guard:
-    """The list, and the thread that answers by it. It ends with the context."""
+    """The list, and the thread that answers by it. Closed after the sockets it guards."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], station: Station) -> None:
         """Reads no key and starts no thread before a socket needs it."""
@@ -60,8 +62,24 @@ class Guard:
         self._stamp: object = None
         self._removals = Counter[str]()
         self._bound: dict[Door, Bound] = {}
-        self._thread = threading.Thread(target=self._run, name="guard")
+        self._thread = threading.Thread(name="guard")
+        self._over = os.eventfd(0, os.EFD_CLOEXEC)
         self._refused, self._told_s = Counter[str](), 0.0
+
+    def __enter__(self) -> Self:
+        """Closed on exit."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._thread.is_alive():
+            os.eventfd_write(self._over, 1)
+            self._thread.join()
+        os.close(self._over)
 
     def secures(self, address: str) -> bool:
         """Whether peers need a key at this address."""
@@ -103,21 +121,21 @@ class Guard:
         self._clients, self._stamp = load_clients(self._folder), _stamp(self._folder / CLIENTS_FILE)
         if not self._clients.clients:
             structlog.get_logger().warning("nobody is let in yet: goldline keys client NAME", listening=address)
-        asked: zmq.Socket[bytes] = self._context.socket(zmq.REP)
+        asked = self._context.socket(zmq.REP)
         asked.bind(ZAP_ENDPOINT)
-        self._asked = asked
+        self._thread = threading.Thread(target=self._run, args=(asked,), name="guard")
         self._thread.start()
 
-    def _run(self) -> None:
-        try:
-            while True:
-                is_asked = self._asked.poll(LOOK_MS)
+    def _run(self, asked: zmq.Socket[bytes]) -> None:
+        with asked:
+            poller = zmq.Poller()
+            poller.register(asked, zmq.POLLIN)
+            poller.register(self._over, zmq.POLLIN)
+            while self._over not in (ready := dict(poller.poll(LOOK_MS))):
                 self._look()
-                if is_asked:
-                    self._asked.send_multipart(self._answer(self._asked.recv_multipart()))
+                if asked in ready:
+                    asked.send_multipart(self._answer(asked.recv_multipart()))
                 self._tell_refusals(time.monotonic())
-        except zmq.ContextTerminated:
-            self._asked.close(linger=0)
 
     def _look(self) -> None:
         """Read the list again if it is another."""
@@ -144,7 +162,11 @@ class Guard:
         return [ZAP_VERSION, frames[1], ADMITTED, b"OK", name.encode(), b""]
 
     def _name(self, frames: list[bytes]) -> str | None:
-        if len(frames) != ZAP_FRAMES or (frames[0], frames[5]) != (ZAP_VERSION, b"CURVE") or len(frames[6]) != KEY_BYTES:
+        if (
+            len(frames) != ZAP_FRAMES
+            or (frames[0], frames[5]) != (ZAP_VERSION, b"CURVE")
+            or len(frames[6]) != KEY_BYTES
+        ):
             return None
         zone, address = frames[2].decode(errors="replace"), frames[3].decode(errors="replace")
         public = z85.encode(frames[6]).decode()

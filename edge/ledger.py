@@ -261,6 +261,8 @@ class Ledger:
         if verdict.outcome is Outcome.PASS and any(view.origin is None for view in views.values()):
             self._violated(PASS_WITHOUT_FRAME)
             verdict = error(Reason.CANNOT_JUDGE, "a PASS came without the frame that it was judged from")
+        if verdict.outcome is Outcome.PASS and _is_of_two_products(views):
+            verdict = error(Reason.CANNOT_JUDGE, "another product was prepared between its views")
         self.closed[trigger.camera, verdict.outcome, verdict.reason] += 1
         self._remember(trigger.trigger_id, part.news)
         return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=now_ns)
@@ -269,6 +271,11 @@ class Ledger:
         self._remembered[trigger_id] = news
         if len(self._remembered) > REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
+
+
+def _is_of_two_products(views: Mapping[str, View]) -> bool:
+    """Whether a product, or its references, changed between two looks at one part."""
+    return len({view.origin.provenance.configuration for view in views.values() if view.origin is not None}) > 1
 
 
 def of_part(trigger: Trigger, views: Mapping[str, Verdict]) -> Verdict:

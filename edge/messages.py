@@ -3,7 +3,7 @@
 supervisor ─▶ worker     Grant, Link (each with a descriptor as ancillary data) · Stop
 worker     ─▶ supervisor WantRing (capture) · Failed
 capture    ─▶ inspection Frame              inspection ─▶ capture  Hello · Release
-capture    ─▶ publish    Opened · Unjudged · WantIds   publish ─▶ capture  Ids · Fire
+capture    ─▶ publish    Opened · Unjudged · WantIds · Streams   publish ─▶ capture  Ids · Fire
 inspection ─▶ publish    Judged · Prepared              publish ─▶ inspection Prepare
 inspection ─▶ archive    Grant (with its descriptor) · Keep   archive ─▶ inspection Kept
 publish    ─▶ capture    Run · Announce
@@ -112,6 +112,12 @@ class Judged(Message, frozen=True):
     provenance: Provenance
     timing: Timing
     image: Image | None = None
+
+
+class Streams(Message, frozen=True):
+    """Whether capture's camera streams: said on a new link, and whenever it has changed."""
+
+    is_up: bool
 
 
 class Run(Message, frozen=True):
@@ -244,6 +250,7 @@ AnyMessage = (
     | Ids
     | Fire
     | Judged
+    | Streams
     | Run
     | Announce
     | Prepare

@@ -136,10 +136,14 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CameraState(msgspec.Struct, frozen=True, kw_only=True):
-    """A camera as the ledger sees it. One that belongs to a group has no triggers of its own."""
+    """A camera as the ledger sees it. One that belongs to a group has no triggers of its own.
+
+    `is_linked`: its process is there. `is_up`: and it streams.
+    """
 
     mode: str
     is_linked: bool
+    is_up: bool = False
     triggers: int
     in_flight: int
     verdicts: dict[str, int]

@@ -78,12 +78,13 @@ class Outbox:
         self.close()
 
     def close(self) -> None:
-        """Fold the write-ahead log into the database, as far as no reader is in the way, and close."""
-        with naming(self.path):
-            try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                self._db.close()
+        """Fold the write-ahead log into the database, as far as no reader and no broken disk is in the way, and close."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as problem:
+            structlog.get_logger().warning("the outbox is left with its log beside it", problem=str(problem))
+        with suppress(sqlite3.Error):
+            self._db.close()
 
     def reopen(self) -> None:
         """Begin anew with the file as it is now: after a failure, handles and what is remembered may be stale."""
@@ -188,6 +189,12 @@ class Outbox:
     def reserve_alone(self, holder: str, runtime: UUID) -> tuple[int, int]:
         """The same while the database cannot be written; `adopt_reserved` makes up for it."""
         return self._ids.give(holder, runtime, *self._ids.next_alone(time.time_ns()))
+
+    def adopt(self, runtime: UUID, blocks: Sequence[tuple[str, int, int]]) -> None:
+        """Blocks that are in use, by holder, first and last, whether this database has given them or not."""
+        for holder, first, last in blocks:
+            self._ids.give(holder, runtime, first, last)
+        self.adopt_reserved()
 
     def adopt_reserved(self) -> None:
         """Have it in the database that the newest blocks of each holder are in use."""

@@ -99,6 +99,24 @@ def open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
+def open_reading(path: Path, *, may_write: bool = False) -> sqlite3.Connection:
+    """The database of this version at `path`, for another process than publish. Raises sqlite3.Error, GoldlineError."""
+    if not path.exists():
+        raise GoldlineError(f"{path}: there is no outbox yet")
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rw' if may_write else 'ro'}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+    )
+    database.execute("PRAGMA synchronous = FULL")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return database
+    database.close()
+    raise GoldlineError(f"{path}: an outbox of another version of Goldline ({version}, not {SCHEMA_VERSION})")
+
+
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     # FULL: NORMAL loses acknowledged events at a power cut, and then gives their numbers to others.

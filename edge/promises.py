@@ -12,7 +12,7 @@ from typing import Literal
 from edge.admission import Admission
 from edge.cameras.camera import CapturedFrame
 from edge.channel import Channel, ChannelClosed, ChannelFull
-from edge.messages import Announce, Fire, Ids, Opened, Run, Unjudged, WantIds
+from edge.messages import Announce, Fire, Ids, Opened, Run, Streams, Unjudged, WantIds
 from edge.records import Reason, Trigger
 from edge.trigger_log import Full, OpenedLog
 
@@ -35,6 +35,8 @@ class Promises:
         self._deadline_ns = round(deadline_ms * 1e6)
         self._publish: Channel | None = None
         self._asked_for_ids = False
+        # What publish was told of the camera on this link.
+        self._said_up: bool | None = None
         self._unsaid: deque[Unjudged] = deque()
         self._views = views if len(views) > 1 else ()
         self._admission = Admission()
@@ -45,7 +47,7 @@ class Promises:
 
     def connect(self, channel: Channel | None) -> Channel | None:
         """Talk over this from now on; returns the channel it replaces."""
-        old, self._publish, self._asked_for_ids = self._publish, channel, False
+        old, self._publish, self._asked_for_ids, self._said_up = self._publish, channel, False, None
         return old
 
     @property
@@ -74,7 +76,7 @@ class Promises:
             return False
         return True
 
-    def _say(self, message: Opened | Unjudged | WantIds) -> bool:
+    def _say(self, message: Opened | Unjudged | WantIds | Streams) -> bool:
         try:
             if self._publish is not None:
                 self._publish.send(message)
@@ -82,8 +84,10 @@ class Promises:
             return False
         return self._publish is not None
 
-    def keep_up(self) -> None:
-        """Say what could not be said, and ask for ids in time."""
+    def keep_up(self, *, is_up: bool | None = None) -> None:
+        """Say what could not be said, ask for ids in time, and have publish know whether the camera streams."""
+        if is_up is not None and is_up is not self._said_up and self._say(Streams(is_up=is_up)):
+            self._said_up = is_up
         while self._unsaid and self._say(self._unsaid[0]):
             self._unsaid.popleft()
         if self._log.wants_ids and not self._asked_for_ids:

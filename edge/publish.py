@@ -25,7 +25,20 @@ from edge.job_desk import JobDesk
 from edge.keeper import open_outbox
 from edge.lane_desk import LaneDesk, is_lane
 from edge.links import CAPTURE, INSPECTION, SYNC, Links, camera_of
-from edge.messages import Acknowledged, AnyMessage, Asked, Ids, Judged, Link, Opened, Prepared, Stop, Unjudged, WantIds
+from edge.messages import (
+    Acknowledged,
+    AnyMessage,
+    Asked,
+    Ids,
+    Judged,
+    Link,
+    Opened,
+    Prepared,
+    Stop,
+    Streams,
+    Unjudged,
+    WantIds,
+)
 from edge.metrics import State
 from edge.order_desk import OrderDesk
 from edge.outbox import Outbox
@@ -48,7 +61,8 @@ def run(context: WorkerContext) -> None:
     runtime = runtime_directory(station)
     with ExitStack() as stack:
         zmq_context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
-        guarded = partial(border.bind, zmq_context, security=Guard(zmq_context, station))
+        guard = stack.enter_context(Guard(zmq_context, station))
+        guarded = partial(border.bind, zmq_context, security=guard)
         live = stack.enter_context(guarded(zmq.XPUB, "events.live", station.events.live, zone="events"))
         command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))
         outbox = stack.enter_context(open_outbox(outbox_path(station), run_identity()))
@@ -94,7 +108,7 @@ class Publisher:
         self._firing = Firing(station, books, committer, self._links.send)
         runtime = runtime_directory(station)
         self._jobs = JobDesk(station, runtime, run_identity(), context.generation, books, self._firing, self._links)
-        describer = Describer(station, books, outbox, self._jobs, self._links.__contains__)
+        self._describer = describer = Describer(station, books, outbox, self._jobs, self._links.__contains__)
         self._desk = OrderDesk(command, station, self._jobs, describer, lambda: self.is_stopping)
         self._lanes = LaneDesk(self._links.send, partial(self._desk.answer, source="plc"), books.decided)
         self._teller = Teller(describer, committer, self._lanes.stand, self._links.__contains__)
@@ -178,6 +192,7 @@ class Publisher:
         self._links.take(peer, descriptor)
         if peer.startswith(CAPTURE):
             self._books.attach(camera_of(peer))
+            self._describer.streams(camera_of(peer), is_up=False)
         elif is_lane(peer):
             self._lanes.link(peer)
         self._jobs.link(peer)
@@ -192,6 +207,7 @@ class Publisher:
         if peer == INSPECTION:
             self._books.lost_inspection()
         elif peer.startswith(CAPTURE):
+            self._describer.streams(camera_of(peer), is_up=False)
             self._books.lost_capture(camera_of(peer), is_inspected=INSPECTION in self._links)
 
     def _hear(self, peer: str, message: AnyMessage) -> None:
@@ -204,6 +220,8 @@ class Publisher:
                 self._books.fail(camera_of(peer), message)
             case Prepared():
                 self._jobs.prepared(message)
+            case Streams():
+                self._describer.streams(camera_of(peer), is_up=message.is_up)
             case Opened():
                 self._books.opened(message.trigger)
             case Asked():

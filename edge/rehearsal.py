@@ -76,6 +76,8 @@ def write_config(directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, p
             "sync": f"tcp://127.0.0.1:{sync}",
         },
         "metrics": {"port": metrics},
+        # The least there may be: rehearsals are many and short.
+        "outbox": {"reserve_bytes": 1 << 20},
         "log": {"format": "json"},
     }
     lines = ['station_id = "rehearsal"', f'product = "{product}"', 'state_dir = "state"', 'pipelines_dir = "pipelines"']

@@ -24,6 +24,10 @@ def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, c
             raise
         outbox.set_aside(time.time_ns(), str(problem))
         pending = books.recover(outbox)
+    try:
+        outbox.adopt(decided.identity, books.blocks())
+    except OutboxError as problem:
+        structlog.get_logger().warning("the trigger ids in use are not noted", problem=str(problem))
     if any(camera.trigger.mode == "software" for camera in station.cameras.values()):
         _have_ids(books, outbox, decided, committer)
     if lost := outbox.lost_ids(decided.identity):

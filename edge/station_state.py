@@ -30,6 +30,11 @@ class Describer:
         self._state: State | None = None
         self._since_utc_ns = 0
         self.alarms: tuple[Alarm, ...] = ()
+        self._up: set[str] = set()
+
+    def streams(self, camera: str, *, is_up: bool) -> None:
+        """A camera's process says so; a new one has yet to."""
+        (self._up.add if is_up else self._up.discard)(camera)
 
     def look(self, now_utc_ns: int, alarms: tuple[Alarm, ...]) -> object:
         """Take note of how things stand. What is returned differs where that has changed; counts alone are no change."""
@@ -37,13 +42,16 @@ class Describer:
         if self._state is not jobs.job.state:
             self._state, self._since_utc_ns = jobs.job.state, now_utc_ns
         linked = tuple(self._is_linked(f"capture@{name}") for name in self._station.cameras)
-        return self._state, jobs.describe(), self._outbox.stream, linked, alarms
+        return self._state, jobs.describe(), self._outbox.stream, linked, frozenset(self._up), alarms
 
     def describe(self, asked_id: int | str | None = None) -> StationState:
         """All of it, now."""
         cameras = {
             name: CameraState(
-                mode=camera.trigger.mode, is_linked=self._is_linked(f"capture@{name}"), **self._counts(name)
+                mode=camera.trigger.mode,
+                is_linked=self._is_linked(f"capture@{name}"),
+                is_up=name in self._up,
+                **self._counts(name),
             )
             for name, camera in self._station.cameras.items()
         }

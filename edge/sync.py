@@ -34,8 +34,7 @@ def run(context: WorkerContext) -> None:
     address = context.station.events.sync
     # What is sent to a client that has gone is an error to count, not silence.
     options = dict[int, int]({zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: ANSWERS_UNREAD, zmq.LINGER: 0})
-    with zmq.Context[zmq.Socket[bytes]]() as zmq_context:
-        guard = Guard(zmq_context, context.station)
+    with zmq.Context[zmq.Socket[bytes]]() as zmq_context, Guard(zmq_context, context.station) as guard:
         bound = border.bind(
             zmq_context, zmq.ROUTER, "events.sync", address, security=guard, zone="events", options=options
         )

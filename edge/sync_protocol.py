@@ -186,7 +186,7 @@ def parse_answer(frames: Sequence[bytes]) -> tuple[Answer, list[tuple[bytes, Hea
     try:
         answer = msgspec.json.decode(frames[1], type=kind)
         events = [(frames[at], header.decode(frames[at + 1]), frames[at + 2]) for at in range(2, len(frames), 3)]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, IndexError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, IndexError) as problem:
         raise ProtocolError(Code.REQUEST, f"{frames[0].decode()}: {problem}") from None
     return answer, events
 

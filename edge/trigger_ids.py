@@ -104,7 +104,7 @@ class IdBook:
 
     def give(self, holder: str, runtime: UUID, first: int, last: int) -> tuple[int, int]:
         """This block is given from here on."""
-        self.floor = last + 1
+        self.floor = max(self.floor, last + 1)
         self._write()
         others = [one for one in self.given if one[0] != holder]
         # A holder has one block in use and one in reserve.

@@ -1,9 +1,10 @@
 """A station of which only publish is real: the test is supervisor, captures and inspection."""
 
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,6 +83,8 @@ class Line:
                 "runtime_dir": tmp_path / "run",
                 "cameras": {"left": camera("free"), "right": camera("software")},
                 "events": addresses,
+                # The least there may be: stations of tests are many.
+                "outbox": {"reserve_bytes": 1 << 20},
                 **settings,
             }
         )
@@ -124,6 +127,13 @@ class Line:
         while isinstance(said := self.wait_until(self.peers[peer].receive, f"a message to {peer}"), Run):
             self.runs[peer] = said
         return said
+
+    def hear_runs(self, peer: str = "capture@left") -> bool | None:
+        """Whether this capture process may open triggers, as it was last told; None: it never was."""
+        while (said := self.peers[peer].receive()) is not None:
+            if isinstance(said, Run):
+                self.runs[peer] = said
+        return self.runs[peer].is_on if peer in self.runs else None
 
     def capture(self, camera: str = "left") -> OpenedLog:
         """A capture process comes up: links, resumes its log, asks for ids if it has none."""
@@ -208,6 +218,12 @@ class Line:
             )
             in_flight = self.metric("goldline_triggers_in_flight", camera=camera)
             assert self.metric("goldline_triggers_total", camera=camera) == verdicts + in_flight
+
+    def stored_now(self) -> list[Event]:
+        """The same while publish runs."""
+        with closing(sqlite3.connect(f"file:{outbox_path(self.station)}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT body FROM events ORDER BY sequence").fetchall()
+        return [events.decode(body) for (body,) in rows]
 
     def stored(self) -> list[Event]:
         """What is in the outbox; publish must be down."""

@@ -1,24 +1,27 @@
 """A station of which publish and SYNC are real: `publish_line.Line`, with the process that says again what was said."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import zmq
 
-from edge import announce, topology
+from edge import announce, key_files, session, topology
 from edge.channel import pair
 from edge.child import Child
 from edge.client import Subscriber
 from edge.events import Source
 from edge.header import Flag
+from edge.keys import ClientKeys, load_station_key, new_pair
 from edge.ledger import Decision, Origin, View
 from edge.messages import Link, Stop
 from edge.outbox import Draft, Outbox
 from edge.publish import outbox_path
+from edge.rehearsal import free_ports
 from tests import values
 from tests.publish_line import PATIENCE_S, Line, lines, until
 
@@ -31,8 +34,22 @@ class SyncLine(Line):
         self.addresses |= settings.pop("addresses", {})
         events = {**self.addresses, "command": f"ipc://{tmp_path}/cmd", "heartbeat_ms": 50}
         super().__init__(tmp_path, context, **{"events": events, **settings})
+        self._context = context
         (process,) = (one for one in topology.processes(self.station) if one.name == "sync")
         self.sync = Child(process, self.station, 1)
+
+    def admit(self, name: str) -> ClientKeys:
+        """Keys of this client, which is let in from now on. The station's own are made with the first."""
+        folder = self.station.keys_dir
+        own = load_station_key(folder) or key_files.new_station_key(folder, is_replaced=False)
+        public, secret = new_pair()
+        key_files.allow(folder, name, public, ("events",), is_replaced=True)
+        return ClientKeys(server_public=own.public, public=public, secret=secret)
+
+    def listen_with(self, keys: ClientKeys) -> None:
+        """`subscriber` has these keys; before `start`."""
+        self.subscriber.socket.close()
+        self.subscriber.socket = session.connect(self._context, zmq.SUB, self.addresses["live"], keys)
 
     def start_sync(self) -> None:
         """And link it to publish, where that runs."""
@@ -94,10 +111,19 @@ class SyncLine(Line):
             if beside.exists():
                 beside.rename(f"{path}.aside-{uuid4()}{suffix}")
 
+    def query(self, question: str) -> list[tuple[Any, ...]]:
+        """What the outbox's tables hold; publish may be up."""
+        with closing(sqlite3.connect(f"file:{outbox_path(self.station)}?mode=ro", uri=True)) as outbox:
+            return outbox.execute(question).fetchall()
+
+    def prune(self, upto: int) -> None:
+        """Let go of the events up to this one; publish must be down."""
+        with closing(sqlite3.connect(outbox_path(self.station), isolation_level=None)) as outbox:
+            outbox.execute("DELETE FROM events WHERE sequence <= ?", (upto,))
+
     def acknowledged(self) -> dict[str, int]:
         """By consumer, as publish has written it down."""
-        with Outbox(outbox_path(self.station), "reader") as outbox:
-            return {one.name: one.upto for one in outbox.consumers()}
+        return dict(self.query("SELECT name, upto FROM consumers"))
 
     def kill_all(self) -> None:
         for child in (self.child, self.sync):
@@ -110,11 +136,12 @@ SOURCE = Source(site="-", line="-", station="s")
 
 
 def draft(trigger_id: int) -> Draft:
-    """A verdict of usual size, ready to be committed."""
+    """A verdict of usual size and of now, so that it is not let go for its age; ready to be committed."""
+    now_utc_ns = time.time_ns()
     judged = values.judged(trigger_id)
     view = View(verdict=judged.verdict, origin=Origin(judged.frame, judged.provenance, judged.timing))
     decision = Decision(
-        trigger=values.trigger(trigger_id),
+        trigger=values.trigger(trigger_id, opened_utc_ns=now_utc_ns),
         verdict=judged.verdict,
         decided_ns=values.OPENED_NS + 12_000_000,
         views={"left": view},
@@ -123,7 +150,7 @@ def draft(trigger_id: int) -> Draft:
     return Draft(
         topic=SOURCE.topic("left", "result"),
         flags=Flag.DURABLE | Flag.SIMULATED,
-        verdict_utc_ns=values.OPENED_UTC_NS,
+        verdict_utc_ns=now_utc_ns,
         event=event,
     )
 
@@ -137,6 +164,12 @@ def sync_lines(tmp_path: Path, **settings: Any) -> Iterator[SyncLine]:
             yield line
         finally:
             line.kill_all()
+
+
+def keyed(tmp_path: Path) -> AbstractContextManager[SyncLine]:
+    """One whose sockets ask for keys."""
+    live, sync = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
+    return sync_lines(tmp_path, addresses={"live": live, "sync": sync}, security={"curve": "always"})
 
 
 class Dealer:

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import sqlite3
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from edge import events
+from edge import events, key_files, session
 from edge.client import (
     Arrived,
     AsyncSubscriber,
@@ -27,10 +26,10 @@ from edge.client import (
 from edge.commands import tail, trigger
 from edge.errors import GoldlineError
 from edge.events import Check, Defect, Event, IdRange, Latency, Limits, Offset, Result, View
-from edge.publish import outbox_path
+from edge.keys import ClientKeys
 from edge.records import Outcome, Reason
 from tests.publish_line import PATIENCE_S, until
-from tests.sync_line import SyncLine, sync_lines
+from tests.sync_line import SyncLine, keyed, sync_lines
 
 RESULT = Result(
     station="s", camera="left", trigger_id=1, verdict=Outcome.PASS, decided=datetime(2025, 1, 2, tzinfo=UTC)
@@ -159,16 +158,9 @@ def test_deaths_of_either_process_cost_nothing_but_time(line, listening):
     line.say(5)
     assert reader.wait(65) == list(range(1, 66))
     assert reader.told == []
-    until(lambda: upto(line) == [(65,)], "the last is acknowledged")
+    until(lambda: list(line.acknowledged().values()) == [65], "the last is acknowledged")
     assert line.stop() == 0
     assert [events.encode(event) for event in reader.heard] == line.bodies()
-
-
-def upto(line: SyncLine) -> list[tuple]:
-    with sqlite3.connect(f"file:{outbox_path(line.station)}?mode=ro", uri=True) as outbox:
-        rows = outbox.execute("SELECT upto FROM consumers").fetchall()
-    outbox.close()
-    return rows
 
 
 def test_a_new_outbox_is_told_and_read_from_its_first_event(line, listening):
@@ -193,9 +185,7 @@ def test_a_new_outbox_is_told_and_read_from_its_first_event(line, listening):
 
 def test_what_is_gone_is_told_or_raised_and_reading_goes_on(line):
     line.fill(10)
-    with sqlite3.connect(outbox_path(line.station)) as outbox:
-        outbox.execute("DELETE FROM events WHERE sequence <= 4")
-    outbox.close()
+    line.prune(4)
     line.start_both()
     told: list[Gone] = []
     with line.subscriber_of(after=1, notify=Notify(gone=told.append)) as subscriber:
@@ -250,11 +240,36 @@ def test_how_the_station_stands_is_told_to_whoever_joins(line):
     assert states[0]["station"] == line.station.station_id
 
 
+def test_with_keys_a_consumer_has_its_keys_name_and_a_refused_key_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "RENEW_NS", 1_000_000_000)
+    with keyed(tmp_path) as line:
+        mes = line.admit("mes")
+        line.listen_with(line.admit("test"))
+        line.fill(3)
+        line.start_both()
+        with line.subscriber_of(after=0, keys=mes, consumer="mes.archive") as subscriber:
+            assert numbers(hear(subscriber, 3)) == [1, 2, 3]
+        other = line.subscriber_of(after=0, keys=mes, consumer="scada")
+        with other, pytest.raises(GoldlineError, match=r"the key of mes speaks for mes and mes\.\*, not scada"):
+            next(other)
+        key_files.deny(line.station.keys_dir, "mes")
+        until(lambda: is_refused(line, mes), "the key counts no more")
+        with line.subscriber_of(after=0, keys=mes) as subscriber:
+            assert subscriber.take(1.0) == []
+            key_files.allow(line.station.keys_dir, "mes", mes.public, ("events",))
+            assert numbers(hear(subscriber, 3)) == [1, 2, 3]
+
+
+def is_refused(line: SyncLine, keys: ClientKeys) -> bool:
+    with line.subscriber_of(after=0, keys=keys) as subscriber:
+        return not subscriber.take(0.5)
+
+
 def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
     address = f"ipc://{tmp_path}/nobody"
-    with Subscriber(sync=address, silence_s=0.05) as subscriber:
-        with pytest.raises(GoldlineError, match=f"{address}: nothing heard for 0.05 s"):
-            next(subscriber)
+    nobody = pytest.raises(GoldlineError, match=f"{address}: nothing heard for 0.05 s")
+    with Subscriber(sync=address, silence_s=0.05) as subscriber, nobody:
+        next(subscriber)
     with pytest.raises(GoldlineError, match=f"{address}: no answer within 0.05 s"):
         ask(address, {"verb": "state"}, timeout_s=0.05)
 
@@ -268,14 +283,15 @@ def test_tail_prints_from_where_it_is_told_and_acknowledges(line, capsys):
         parser = argparse.ArgumentParser()
         parser.add_argument("--config")
         tail.add_arguments(parser)
+        capsys.readouterr()
         assert tail.run(parser.parse_args([*words, *more])) == 0
         return [int(json.loads(one)["sequence"]) for one in capsys.readouterr().out.splitlines()]
 
     assert printed("--from-start", "--count", "6") == [1, 2, 3, 4, 5, 6]
     assert printed("--after", "4", "--count", "2") == [5, 6]
-    until(lambda: upto(line) == [(6,)], "the last is acknowledged")
+    until(lambda: list(line.acknowledged().values()) == [6], "the last is acknowledged")
+    words[2:4] = []
     with pytest.raises(GoldlineError, match="--address and --sync: give both, or neither"):
-        words[:] = words[:2]
         printed()
 
 

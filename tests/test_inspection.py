@@ -20,6 +20,7 @@ from edge.drift import Baseline, Drift
 from edge.inspection import NO_TIME, Inspection
 from edge.inspector import Prepared
 from edge.messages import AnyMessage, Frame, Grant, Hello, Judged, Link, Release, Stop
+from edge.messages import Prepared as PreparedProduct
 from edge.metrics import Page, page_size
 from edge.records import FrameRef, Outcome, Provenance, Reason, Verdict, error
 from edge.ring import Ring
@@ -116,7 +117,7 @@ class Bench:
         end_s = time.monotonic() + PATIENCE_S
         while len(found) < count:
             assert time.monotonic() < end_s, found
-            found += channel.drain()
+            found += (said for said in channel.drain() if not isinstance(said, PreparedProduct))
             time.sleep(0.001)
         return found
 
@@ -176,7 +177,9 @@ def test_a_slot_released_while_a_successor_is_told_what_is_held_is_not_lent_for_
     bench.inspection._hear_capture("left")
     tell = bench.inspection._tell_capture
     answering = threading.Thread(
-        target=bench.inspection._answer, args=[frame, error(Reason.CANNOT_JUDGE), NO_TIME], daemon=True
+        target=bench.inspection._answer,
+        args=[bench.inspection._judging, frame, error(Reason.CANNOT_JUDGE), NO_TIME],
+        daemon=True,
     )
 
     def tell_late(camera: str, message: Hello | Release) -> None:

@@ -11,12 +11,13 @@ from uuid import UUID
 
 import pytest
 
-from edge import announce, events, header
+from edge import announce, events, header, outbox_kept
 from edge.errors import GoldlineError
 from edge.events import IdRange, Source
 from edge.header import Flag
 from edge.ledger import Decision, Late, View
 from edge.outbox import BLOCK_IDS, Draft, Outbox
+from edge.outbox_kept import MOST_CONSUMERS
 from edge.records import Outcome, Reason, Verdict, error
 from tests import values
 
@@ -136,33 +137,172 @@ def test_late_results_are_kept_once(tmp_path):
         assert outbox._db.execute("SELECT COUNT(*) FROM late").fetchone() == (1,)
 
 
+def assert_set_aside(path: Path, outbox: Outbox) -> None:
+    """It went on with a new stream from event 1 on, the old file is there, and no id is given a second time."""
+    (aside,) = (
+        one for one in path.parent.iterdir() if ".corrupt-" in one.name and not one.name.endswith(("wal", "shm"))
+    )
+    assert outbox.aside_name == aside.name
+    assert outbox.commit([draft(1_000_000)])[0].sequence == 1
+
+
 @pytest.mark.parametrize("content", [b"this is not a database" * 50, b"SQLite format 3\0" + b"\xff" * 4000])
-def test_a_corrupt_file_is_named(tmp_path, content):
+def test_what_is_no_database_is_set_aside(tmp_path, content):
     path = tmp_path / "outbox.sqlite3"
     path.write_bytes(content)
-    with pytest.raises(GoldlineError, match=r"outbox\.sqlite3: the outbox cannot be used"):
-        Outbox(path, "run")
-
-
-def test_a_corrupt_page_is_named_when_it_is_met(tmp_path):
-    path = tmp_path / "outbox.sqlite3"
     with Outbox(path, "run") as outbox:
-        for batch in range(10):
-            outbox.commit([draft(batch * 50 + number) for number in range(1, 51)])
-    data = path.read_bytes()
-    path.write_bytes(data[:8192] + b"\x5a" * (len(data) - 8192))
-    with pytest.raises(GoldlineError, match=r"outbox\.sqlite3"), Outbox(path, "run") as outbox:
-        outbox.commit([draft(1000)])
+        assert_set_aside(path, outbox)
+    (aside,) = tmp_path.glob("*.corrupt-*")
+    assert aside.read_bytes() == content
+    with Outbox(path, "run") as outbox:
+        assert outbox.aside_name == aside.name
+        outbox.release(RUNTIME, [])
+    with Outbox(path, "run") as outbox:
+        assert outbox.aside_name is None
 
 
-def test_another_version_is_refused(tmp_path):
+def filled(path: Path, count: int = 500) -> tuple[UUID, int]:
+    """Its stream, and the last id that was given."""
+    with Outbox(path, "run") as outbox:
+        _, last = outbox.reserve("left", RUNTIME)
+        for first in range(1, count + 1, 50):
+            outbox.commit([draft(number) for number in range(first, first + 50)])
+        return outbox.stream, last
+
+
+DAMAGE = {
+    "spoilt": lambda data: data[:8192] + b"\x5a" * (len(data) - 8192),
+    "cut short": lambda data: data[: len(data) // 2],
+    "cut to nothing but a head": lambda data: data[:100],
+    "its newest pages spoilt": lambda data: data[: len(data) - 65536] + b"\0" * 65536,
+    "without its version": lambda data: data[:60] + bytes(4) + data[64:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_broken_outbox_is_set_aside_at_start_and_no_id_is_given_twice(tmp_path, damage):
+    path = tmp_path / "outbox.sqlite3"
+    stream, last = filled(path)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with Outbox(path, "run") as outbox:
+        assert outbox.stream != stream
+        assert outbox.reserve("left", RUNTIME)[0] > last
+        assert_set_aside(path, outbox)
+
+
+def test_without_the_file_of_given_ids_the_next_lie_beyond_all_that_could_have_been_given(tmp_path):
+    path = tmp_path / "outbox.sqlite3"
+    _, last = filled(path)
+    (tmp_path / "trigger_ids").unlink()
+    path.write_bytes(path.read_bytes()[:5000])
+    with Outbox(path, "run") as outbox:
+        first, _ = outbox.reserve("left", RUNTIME)
+        assert first > last + 10**11
+        # Of a number that a 64-bit float still holds exactly.
+        assert first < 2**53
+
+
+def test_an_outbox_that_breaks_in_use_is_set_aside_and_its_blocks_stay_reserved(tmp_path):
+    path = tmp_path / "outbox.sqlite3"
+    filled(path)
+    with Outbox(path, "run") as outbox:
+        first, last = outbox.reserve("left", RUNTIME)
+        outbox.set_aside(time.time_ns(), "a test")
+        assert outbox.lost_ids(OTHER_RUNTIME) == (IdRange(camera="left", first=first, last=last),)
+        assert outbox.reserve("left", RUNTIME)[0] == last + 1
+        assert_set_aside(path, outbox)
+
+
+def test_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "outbox"
     Outbox(path, "run").close()
     database = sqlite3.connect(path)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(GoldlineError, match="another version"):
+    with pytest.raises(GoldlineError, match="a newer version"):
         Outbox(path, "run")
+
+
+VERSION_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY, trigger_id INTEGER UNIQUE, topic TEXT NOT NULL, previous INTEGER NOT NULL,
+    flags INTEGER NOT NULL, verdict_utc_ns INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE topics (topic TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE counts (
+    run TEXT, camera TEXT, outcome TEXT, reason TEXT, n INTEGER NOT NULL, PRIMARY KEY (run, camera, outcome, reason)
+) WITHOUT ROWID;
+CREATE TABLE reservations (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, holder TEXT, runtime TEXT NOT NULL);
+CREATE TABLE late (trigger_id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+INSERT INTO meta VALUES ('stream', '00000000-0000-0000-0000-000000000007'), ('next_trigger_id', '4097');
+PRAGMA user_version = 1;
+"""
+
+
+def test_an_outbox_of_version_1_is_taken_over_with_all_that_it_has(tmp_path):
+    path = tmp_path / "outbox"
+    with sqlite3.connect(path) as database:
+        database.executescript(VERSION_1)
+        for number in (1, 2, 3):
+            body = events.encode(events.sealed(draft(number).event, UUID(int=7), number))
+            database.execute(
+                "INSERT INTO events VALUES (?, ?, 'topic', ?, 1, 1, ?)", (number, number, number - 1, body)
+            )
+        database.execute("INSERT INTO topics VALUES ('topic', 3)")
+    database.close()
+    with Outbox(path, "run") as outbox:
+        assert (outbox.stream, outbox.head, outbox.low) == (UUID(int=7), 3, 1)
+        assert outbox.commit([draft(3), draft(4)], {"mes": 2})[0].sequence == 4
+        assert [(one.name, one.upto) for one in outbox.consumers()] == [("mes", 2)]
+        assert outbox.reserve("left", RUNTIME)[0] == 4097
+    with Outbox(path, "run") as outbox:
+        assert len(outbox.read(1, 10)) == 4
+
+
+def test_what_is_pruned_is_a_range_and_its_triggers_stay_answered(tmp_path):
+    with Outbox(tmp_path / "outbox", "run") as outbox:
+        first, last = outbox.reserve("left", RUNTIME)
+        outbox.commit([draft(first + number) for number in range(10)])
+        outbox.add_late(Late(trigger_id=first, view="left", verdict=PASS, arrived_ns=5))
+        outbox.prune(4)
+        assert (outbox.low, outbox.head) == (5, 10)
+        assert [one.sequence for one in outbox.read(1, 100)] == list(range(5, 11))
+        assert outbox._db.execute("SELECT COUNT(*) FROM late").fetchone() == (0,)
+        # A decision that comes again, after a death, is no second event; nor is a pruned one lost with the power.
+        assert outbox.commit([draft(first)]) == []
+        assert outbox.lost_ids(OTHER_RUNTIME) == (IdRange(camera="left", first=first + 10, last=last),)
+        outbox.prune(10)
+        assert (outbox.low, outbox.extent().low, outbox.extent().used_bytes > 0) == (11, 11, True)
+    with Outbox(tmp_path / "outbox", "run") as outbox:
+        assert (outbox.low, outbox.head) == (11, 10)
+        assert outbox.commit([draft(first + 10)])[0].sequence == 11
+        outbox.release(RUNTIME, [])
+        assert outbox._db.execute("SELECT COUNT(*) FROM answered").fetchone() == (0,)
+
+
+def test_a_block_whose_events_were_pruned_is_let_go_as_well(tmp_path):
+    with Outbox(tmp_path / "outbox", "run") as outbox:
+        first, last = outbox.reserve("left", RUNTIME)
+        outbox.commit([draft(number) for number in range(first, last + 1)])
+        outbox.prune(500)
+        outbox.reserve("left", RUNTIME)
+        assert outbox._db.execute("SELECT first FROM reservations").fetchall() == [(last + 1,)]
+        assert outbox._db.execute("SELECT COUNT(*) FROM answered").fetchone() == (0,)
+
+
+def test_acknowledgements_only_grow_and_only_up_to_what_there_is(tmp_path):
+    with Outbox(tmp_path / "outbox", "run") as outbox:
+        outbox.commit([draft(number) for number in range(1, 6)], {"mes": 3, "spc": 0})
+        outbox.commit([], {"mes": 2, "spc": 1_000_000})
+        found = {one.name: (one.upto, one.waiting_utc_ns) for one in outbox.consumers()}
+        assert found == {"mes": (3, 1), "spc": (5, None)}
+        assert outbox_kept.forget(outbox._db, "spc")
+        assert not outbox_kept.forget(outbox._db, "spc")
+        outbox.commit([], {f"c{number}": 1 for number in range(MOST_CONSUMERS + 10)})
+        assert len(outbox.consumers()) == MOST_CONSUMERS
+        outbox.commit([], {"mes": 4})
+        assert outbox.consumers()[-1].upto == 4
 
 
 def test_a_full_disk_is_named_and_leaves_no_half_batch(tmp_path):

@@ -336,11 +336,24 @@ def test_an_address_in_use_is_named_with_its_key(make_line):
     assert problem == f"events.command: cannot listen on {address}: Address already in use"
 
 
-def test_a_corrupt_outbox_is_named(make_line):
+def test_a_corrupt_outbox_is_set_aside_and_the_station_runs(make_line):
     line = make_line()
     outbox_path(line.station).parent.mkdir()
     outbox_path(line.station).write_bytes(b"not a database, not at all" * 100)
-    assert _problem(line).startswith(f"{outbox_path(line.station)}: the outbox cannot be used")
+    line.start()
+    line.link("inspection")
+    line.capture()
+    line.judge(line.open().trigger_id)
+    line.subscriber.wait(1)
+    state = ask(line.station.events.command, {"verb": "state"}, PATIENCE_S)
+    assert [one["name"] for one in state["alarms"]] == ["outbox_set_aside"]
+    assert len(list(outbox_path(line.station).parent.glob("*.corrupt-*"))) == 1
+
+
+def test_an_outbox_that_cannot_be_made_is_named(make_line):
+    line = make_line()
+    line.station.state_dir.write_text("a file")
+    assert "the outbox cannot be used" in _problem(line)
 
 
 def test_the_documented_subscriber_works(line):

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge import events
     from edge.client import Notify, Subscriber
 
-    live, sync, keys = _border(arguments)
+    live, sync, keys = border(arguments)
     after = "0" if arguments.from_start else arguments.after
     notify = Notify(gone=_report_gone, new_stream=_report_new_stream)
     subscriber = Subscriber(
@@ -110,7 +110,7 @@ def _report_new_stream(new: "NewStream") -> None:
     print(f"goldline: {told}", file=sys.stderr)
 
 
-def _border(arguments: argparse.Namespace) -> "tuple[str, str, ClientKeys | None]":
+def border(arguments: argparse.Namespace) -> "tuple[str, str, ClientKeys | None]":
     """Both addresses and what opens them: what was given, else what this machine's station is configured with."""
     from edge.addresses import reached
     from edge.config import load_station

@@ -94,7 +94,8 @@ class Announcer:
 
     def _made(self, kind: int, message: str, time: datetime) -> Any:
         event = copy.copy(self._templates[kind])
-        event.data_types = dict(event.data_types)
+        # asyncua takes a field without a type for one without a value.
+        event.data_types = event.data_types | {"ResultContent": ua.VariantType.Variant}
         now = datetime.now(UTC)
         event.EventId = hashlib.sha256(f"{kind}/{message}/{now.isoformat()}".encode()).digest()[:16]
         event.SourceNode, event.SourceName = self._sources[0], ROOT

@@ -29,11 +29,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from edge.errors import GoldlineError
 from edge.lanes.opcua_types import words
 
-# PLCs, an MES and an engineer's browser; each connection costs up to a megabyte or two.
-MAX_CONNECTIONS = 32
+# PLCs, an MES and an engineer's browser; each connection may cost some megabytes.
+MAX_CONNECTIONS = 16
 MAX_SUBSCRIPTIONS = 64
-# Messages that wait behind one that is being answered; a chunk has 64 KiB.
-MAX_PENDING = 64
+# Messages that wait behind one that is being answered. Clients that look the whole address space up send hundreds at once.
+MAX_PENDING = 512
 # What a client that has stopped reading leaves waiting for it: 1000 results of a few KiB.
 MAX_QUEUE = 1000
 MAX_UNACKNOWLEDGED = 100

@@ -178,9 +178,8 @@ class Space:
             node = await variable.add_variable(
                 self._id(f"ResultManagement.Results.{channel}.{name}"),
                 qualified,
-                None,
-                ua.VariantType.Variant if name == "ResultContent" else ua.VariantType.Null,
-                await declared.read_data_type(),
+                _nothing(name),
+                datatype=await declared.read_data_type(),
             )
             made.append((name, node))
         return made
@@ -206,3 +205,10 @@ class Space:
 
 def _argument(name: str, kind: ua.VariantType) -> ua.Argument:
     return words.Argument(Name=name, DataType=words.NodeId(kind.value), ValueRank=-1)
+
+
+def _nothing(name: str) -> ua.Variant:
+    """What a component of a result is before there was one; asyncua holds a variable to the kind it began with."""
+    if name == "ResultContent":
+        return ua.Variant([], ua.VariantType.Variant, is_array=True)
+    return ua.Variant(None, ua.VariantType.Null)

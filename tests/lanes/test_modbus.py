@@ -87,7 +87,7 @@ def test_a_killed_lane_shows_the_same_result_with_the_same_number(make: Make) ->
         plc.wait("ready")
         for trigger_id in (1, 2, 3):
             line.decide(trigger_id)
-        before = plc.wait("valid")
+        before = plc.wait_for(lambda seen: seen.buffers_left == DEPTH - 3, "all three to be read")
         for _ in range(2):
             line.kill()
             after = plc.wait("valid")

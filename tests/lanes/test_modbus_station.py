@@ -1,0 +1,142 @@
+"""A PLC at a whole station: every trigger it gives has one result, that of its own part, whoever dies meanwhile."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.rehearsal import Daemon, free_ports
+from tests.lanes.plc import Inputs, Plc, until
+from tests.stations import TRIGGERED, assert_each_answered_once, record, running, station
+
+pytestmark = pytest.mark.timeout(300)
+CYCLES = 200
+CODES = {"PASS": 1, "FAIL": 2, "ERROR": 3}
+
+
+def with_plc(taught: Path, directory: Path) -> tuple[Path, int]:
+    """A station with a Modbus lane, and the lane's port."""
+    config = station(taught, directory, {"left": TRIGGERED})
+    (port,) = free_ports(1)
+    with config.open("a") as file:
+        file.write(f'\n[lanes.modbus]\nlisten = "127.0.0.1:{port}"\n')
+    return config, port
+
+
+class Program:
+    """What runs in the PLC: one part after the other."""
+
+    def __init__(self, plc: Plc) -> None:
+        self.plc = plc
+        # Accepted trigger ids with their unit identifiers, and the result that was taken for each.
+        self.accepted: dict[int, str] = {}
+        self.results: list[Inputs] = []
+        self.missed = 0
+
+    def cycle(self, number: int) -> None:
+        unit = f"PART-{number:05}"
+        told = self.plc.trigger(unit)
+        if told.missed:
+            self.missed += 1
+            return
+        self.accepted[told.accepted_trigger_id] = unit
+        result = self.plc.take()
+        assert result.trigger_id == told.accepted_trigger_id, "a result of another part"
+        assert result.unit_identifier == unit
+        self.results.append(result)
+
+
+def compare(program: Program, config: Path) -> None:
+    """What the PLC was told is what the record says: of each accepted trigger, once, and of no other."""
+    taken = {one.trigger_id: one for one in program.results}
+    assert len(taken) == len(program.results) == len(program.accepted)
+    kept = {event.data.trigger_id: event.data for event in record(config)}
+    assert set(kept) == set(taken), "a trigger without a result, or a result nobody asked for"
+    for trigger_id, shown in taken.items():
+        data = kept[trigger_id]
+        assert shown.result == CODES[data.verdict]
+        assert data.unit_identifier == program.accepted[trigger_id]
+        assert data.trigger_source == "plc"
+        assert shown.good <= (data.verdict == "PASS" and data.on_time)
+    numbers = [one.result_number for one in program.results]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def kill_soon(daemon: Daemon, victim: str, after_s: float) -> threading.Timer:
+    """Kill this process in a moment, once it is there."""
+    until(lambda: victim in daemon.workers(), f"{victim} to be there")
+    timer = threading.Timer(after_s, lambda: os.kill(daemon.workers()[victim], signal.SIGKILL))
+    timer.start()
+    return timer
+
+
+def test_two_hundred_parts(taught: Path, tmp_path: Path) -> None:
+    config, port = with_plc(taught, tmp_path)
+    with running(config) as (daemon, listener):
+        with Plc(port) as plc:
+            program = Program(plc)
+            for number in range(CYCLES):
+                program.cycle(number)
+            assert program.missed == 0
+            listener.wait_for(CYCLES - len(listener.events))
+        assert daemon.total("goldline_lane_results_total", lane="modbus") == CYCLES
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 10
+    compare(program, config)
+    assert {one.result for one in program.results} >= {1, 2}
+    assert_each_answered_once(config, listener)
+
+
+@pytest.mark.parametrize("victim", ["lane@modbus", "publish", "inspection", "capture@left"])
+def test_kills_lose_no_result_and_mix_up_none(victim: str, taught: Path, tmp_path: Path) -> None:
+    config, port = with_plc(taught, tmp_path)
+    with running(config) as (daemon, _), Plc(port) as plc:
+        program = Program(plc)
+        for number in range(40):
+            if number % 10 == 5:
+                # In the middle of a trigger, at a different point of it each time.
+                timer = kill_soon(daemon, victim, after_s=0.01 + 0.004 * (number // 10))
+                program.cycle(number)
+                timer.join()
+            else:
+                program.cycle(number)
+        assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 4
+        assert len(program.results) >= 36
+    compare(program, config)
+
+
+def test_a_stopped_publish_is_seen(taught: Path, tmp_path: Path) -> None:
+    config, port = with_plc(taught, tmp_path)
+    with running(config) as (daemon, _), Plc(port) as plc:
+        program = Program(plc)
+        program.cycle(0)
+        stopped = daemon.workers()["publish"]
+        os.kill(stopped, signal.SIGSTOP)
+        plc.wait_for(lambda seen: not seen.ready, "ready to fall")
+        life = plc.station().life
+        time.sleep(0.3)
+        assert (plc.station().life, plc.station().alive) == (life, False)
+        os.kill(stopped, signal.SIGCONT)
+        plc.wait("ready")
+        until(lambda: plc.station().life != life, "the life counter to run again")
+        program.cycle(1)
+    compare(program, config)
+
+
+def test_a_camera_that_is_not_there_is_not_ready(taught: Path, tmp_path: Path) -> None:
+    """Its process lives and tries again; a trigger now could only come to an error."""
+    config, port = with_plc(taught, tmp_path)
+    with running(config) as (daemon, _), Plc(port) as plc:
+        plc.wait("ready", "camera_up")
+        os.kill(daemon.workers()["capture@left"], signal.SIGSTOP)
+        # The supervisor replaces a process that hangs; until it does, and its camera streams again, nothing is ready.
+        plc.wait_for(lambda seen: not seen.camera_up and not seen.ready, "the camera to be gone")
+        plc.wait("ready", "camera_up")
+        program = Program(plc)
+        program.cycle(0)
+        assert program.results[0].result in (1, 2)
+    compare(program, config)
