@@ -1,6 +1,6 @@
 """A running station whose processes are killed and stopped at random: every accepted trigger gets exactly one answer.
 
-    python benchmarks/chaos.py [--seconds 600] [--rate 64] [--every 2.4] [--seed 1] [--record DIR] [--json]
+    python benchmarks/chaos.py [--seconds 600] [--rate 72] [--every 2.4] [--seed 1] [--record DIR] [--json]
 
 `goldline run` with four simulated cameras runs as under systemd: started again half a second after its end. Apart from
 it, a process gives orders (`chaos_triggers.py`), another takes every event (`chaos_consumer.py`), and a killer sends SIGKILL
@@ -26,12 +26,15 @@ from pathlib import Path
 
 import chaos_joined
 import chaos_station
+import msgspec
 from chaos_consumer import line_of
 from chaos_joined import Logs
 
 from edge import events
 
 CONSUMED_WITHIN_S = 60.0
+# After the last signal orders go on for so long, once the station is ready: whoever was killed last recovers as well.
+CALM_S = 3.0
 
 
 @contextmanager
@@ -63,10 +66,12 @@ def suffer(config, cameras, directory, arguments):
             killer.start()
             started_s = time.monotonic()
             time.sleep(arguments.seconds)
-            seconds = time.monotonic() - started_s
             killer.over.set()
             killer.join()
             vitals.over.set()
+            station.wait_ready()
+            time.sleep(CALM_S)
+            seconds = time.monotonic() - started_s
         wait_consumed(directory, station.drain())
         code = station.stop()
     finally:
@@ -98,13 +103,15 @@ def read_record(outbox):
     """The station's own record, in the words of the consumer's log."""
     with closing(sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)) as database:
         bodies = database.execute("SELECT body FROM events ORDER BY sequence").fetchall()
-    rows = [line_of(events.decode(body), None) for (body,) in bodies]
+    rows = [json.loads(msgspec.json.encode(line_of(events.decode(body), None))) for (body,) in bodies]
     return [{name: value for name, value in row.items() if name != "received"} for row in rows]
 
 
 def measure(directory, arguments):
     """Everything; returns the figures."""
-    config, truth = chaos_station.prepare(directory / "station", arguments.cameras, arguments.deadline_ms, arguments.lanes)
+    config, truth = chaos_station.prepare(
+        directory / "station", arguments.cameras, arguments.deadline_ms, arguments.lanes
+    )
     seen = suffer(config, tuple(truth), directory, arguments)
     logs = Logs(
         triggers=read_lines(directory / "triggers.jsonl"),
@@ -116,7 +123,8 @@ def measure(directory, arguments):
     )
     figures = chaos_joined.joined(logs)
     rate = round(figures["triggers"] / seen["seconds"], 1)
-    figures["detail"] = {"triggers_per_second": rate, **seen, **figures["detail"]}
+    notices = (directory / "notices.jsonl").read_text().splitlines()
+    figures["detail"] = {"triggers_per_second": rate, **seen, "notices": notices, **figures["detail"]}
     return figures
 
 
@@ -131,7 +139,7 @@ def show(figures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--rate", type=float, default=64.0, help="orders a second, of all cameras")
+    parser.add_argument("--rate", type=float, default=72.0, help="orders a second, of all cameras")
     parser.add_argument("--every", type=float, default=2.4, help="mean seconds between two signals")
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--deadline-ms", type=float, default=1500.0)

@@ -1,11 +1,11 @@
 """What became of every order: the logs of the outside world held against the station's record. Pure.
 
-    triggers    accepted: with an answer, or without one and an event in the record
-    verdicts    of those, the ones that have an event
-    duplicates  triggers with more than one event, orders carried out more than once, events that the consumer has twice
-    missing     triggers without an event, and ids that were used and have none
-    pass_without_frame   PASS without a frame of its own, taken after its trigger
-    consumer_missing     events of the record that the consumer has not
+triggers    accepted: with an answer, or without one and an event in the record
+verdicts    of those, the ones that have an event
+duplicates  triggers with more than one event, orders carried out more than once, events that the consumer has twice
+missing     triggers without an event, and ids that were used and have none
+pass_without_frame   PASS without a frame of its own, taken after its trigger
+consumer_missing     events of the record that the consumer has not
 """
 
 import statistics

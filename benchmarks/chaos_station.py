@@ -26,6 +26,10 @@ REFERENCES = 12
 # As in goldline.service.
 RESTART_S = 0.5
 SAMPLE_S = 2.0
+# A process that is younger has not loaded everything yet.
+GROWN_UP_S = 6.0
+# A start takes seconds, on a busy machine ten times that.
+PATIENCE_S = 90.0
 
 
 def prepare(directory, cameras, deadline_ms, lanes):
@@ -86,8 +90,8 @@ def judged(inspector, picture):
 class Station:
     """`goldline run`, started again half a second after it has ended, whatever ended it."""
 
-    def __init__(self, config):
-        self.config, self.log = config, config.with_suffix(".log")
+    def __init__(self, config, environment=None):
+        self.config, self.log, self._environment = config, config.with_suffix(".log"), environment or {}
         self.starts = 0
         self._settings = rehearsal.settings(config)
         self._is_wanted = True
@@ -98,7 +102,7 @@ class Station:
     def _start(self):
         command = [sys.executable, "-m", "edge", "run", "--config", str(self.config)]
         with self.log.open("ab") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | self._environment)
         self.daemon = rehearsal.Daemon(self.config, process, self._settings["metrics"]["port"], self.log)
         self.starts += 1
 
@@ -125,16 +129,24 @@ class Station:
         with contextlib.suppress(GoldlineError):
             return client.ask(self.events["command"], {"verb": "state"}, timeout_s=1.0)
 
-    def drain(self, within_s=60.0):
-        """Until no trigger is in flight: every one has its answer. Returns the newest sequence number."""
-        until_s = time.monotonic() + within_s
-        while time.monotonic() < until_s:
-            if self.daemon.get("/readyz")[0] == 200 and (state := self.state()):
-                in_flight = sum(camera["in_flight"] for camera in state["cameras"].values())
-                if in_flight == 0:
-                    return state["head"]
+    def wait_ready(self):
+        """Until every worker is warm."""
+        until_s = time.monotonic() + PATIENCE_S
+        while self.daemon.get("/readyz")[0] != 200:
+            if time.monotonic() > until_s:
+                raise SystemExit(f"not ready after {PATIENCE_S:g} s: {self.log.read_text()[-1000:]}")
             time.sleep(0.2)
-        raise SystemExit(f"triggers are still in flight after {within_s:g} s: {self.log}")
+
+    def drain(self):
+        """Until no trigger is in flight: every one has its answer. Returns the newest sequence number."""
+        self.wait_ready()
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s:
+            state = self.state()
+            if state and not sum(camera["in_flight"] for camera in state["cameras"].values()):
+                return state["head"]
+            time.sleep(0.2)
+        raise SystemExit(f"triggers are still in flight after {PATIENCE_S:g} s: {self.log}")
 
     def stop(self):
         """SIGTERM, and the exit code."""
@@ -165,7 +177,7 @@ class Killer(threading.Thread):
         super().__init__()
         self.over = threading.Event()
         self._station, self._consumer, self._every_s = station, consumer, every_s
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - no secret
         self._log = (directory / "kills.jsonl").open("a", buffering=1)
         self._stopped, self._continue_at_s = None, 0.0
 
@@ -224,8 +236,8 @@ class Consumer:
 
     def __init__(self, station, directory):
         self._words = [
-            sys.executable, Path(__file__).with_name("chaos_consumer.py"), station.events["live"],
-            station.events["sync"], station.config.parent / "state" / "outbox.sqlite3", directory,
+            sys.executable, Path(__file__).with_name("chaos_consumer.py"),
+            station.events["live"], station.events["sync"], directory,
         ]  # fmt: skip
         self._is_wanted = True
         self._log = (directory / "consumer.log").open("ab")
@@ -260,12 +272,14 @@ class Vitals(threading.Thread):
 
     def __init__(self, station):
         super().__init__(daemon=True)
-        self.rows, self._station = [], station
+        self.rows, self._station, self._first_seen_s = [], station, {}
         self.over = threading.Event()
 
     def run(self):
         while not self.over.wait(SAMPLE_S):
             for name, pid in self._station.pids().items():
+                if time.monotonic() < self._first_seen_s.setdefault(pid, time.monotonic()) + GROWN_UP_S:
+                    continue
                 with contextlib.suppress(OSError):
                     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
                     row = {"fds": len(os.listdir(f"/proc/{pid}/fd")), "mib": pages * os.sysconf("SC_PAGESIZE") / 2**20}

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "run the station",
     "tail": "print the station's events as they come",
     "outbox": "see what is kept of what the station said, and for whom",
+    "images": "find, export and verify the pictures that are kept as evidence",
     "mirror": "keep a copy of the station's events in a database",
     "trigger": "ask a software-triggered camera for a picture",
     "order": "prepare a product, announce a part, start, stop, halt or reset the running station",

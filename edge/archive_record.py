@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from edge.messages import Keep
+from edge.messages import MAP_REVIEW, Keep
 from edge.records import Outcome, Record
 
 VERSION = 1
@@ -35,7 +35,7 @@ class Sidecar(Record, frozen=True, kw_only=True):
     verdict: dict[str, Any]
     provenance: dict[str, Any]
     maps: tuple[str, ...] = ()
-    map_review: int = 128
+    map_review: int = MAP_REVIEW
 
     @property
     def name(self) -> str:

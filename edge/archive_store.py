@@ -31,8 +31,12 @@ from edge.archive_record import Sidecar, Unreadable
 from edge.archive_retention import STEP, Bounds, due
 
 FOLDER, PART = "images", "part"
+# Written and removed to see whether the disk can be written.
+PROBE = "probe"
 # The record and the system need the disk before pictures do: with less than this left on it, pictures go.
 LEAST_FREE_BYTES = 256 << 20
+# Of a disk of their own: enough for the index to grow by what a picture adds.
+LEAST_FREE_OWN_BYTES = 256 << 10
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 _OURS = re.compile(r"[0-9a-f]{64}\.(png|jpg|raw|[0-9]+\.[a-z0-9_.-]+\.(json|map\.png))")
 
@@ -65,12 +69,11 @@ class Store:
             # Only a whole file is worth something.
             for name in os.listdir(self.directory / PART):
                 os.unlink(self.directory / PART / name)
-            # A disk of its own may be filled to its end.
             shares_disk = os.stat(self.directory).st_dev == os.stat(state_dir).st_dev
             self._index = _open_index(self.directory)
         except (OSError, sqlite3.Error) as problem:
             raise StoreFailed(str(problem)) from problem
-        self._least_free_bytes = LEAST_FREE_BYTES if shares_disk else 0
+        self._least_free_bytes = LEAST_FREE_BYTES if shares_disk else LEAST_FREE_OWN_BYTES
         self._unmended = list(SHARDS)
         self.total_bytes, self.count = self._index.total_bytes(), self._index.count()
         self._pruned = 0
@@ -140,7 +143,7 @@ class Store:
     def _over(self, wanted_bytes: int) -> int:
         """By how many bytes there is too much, with so many more."""
         disk = os.statvfs(self.directory)
-        short = self._least_free_bytes + wanted_bytes - disk.f_bavail * disk.f_frsize if self._least_free_bytes else 0
+        short = self._least_free_bytes + wanted_bytes - disk.f_bavail * disk.f_frsize
         return max(self.total_bytes + wanted_bytes - self._bounds.max_bytes, short)
 
     def _prune(self, over_bytes: int, now_utc_ns: int) -> int:
@@ -169,15 +172,21 @@ class Store:
     # --- looking after it
 
     def tidy(self, now_utc_ns: int) -> bool:
-        """One small step of what is to be done. False: nothing is left to do."""
+        """One small step of what is to be done. False: nothing is left to do, and the disk can be written."""
         try:
             if self._unmended:
                 self._mend(self._unmended[-1])
                 self._unmended.pop()
                 return True
-            return self._prune(self._over(0), now_utc_ns) == STEP
+            if self._prune(self._over(0), now_utc_ns) == STEP:
+                return True
+            (self.directory / PART / PROBE).write_bytes(b"?")
+            (self.directory / PART / PROBE).unlink()
         except (OSError, sqlite3.Error) as problem:
             raise StoreFailed(str(problem)) from problem
+        if self._over(0) > 0:
+            raise NoRoom("the disk is full of other things")
+        return False
 
     def _mend(self, shard: str) -> None:
         """Make files and index of one folder agree: a whole picture with its sidecar stays, everything else goes."""

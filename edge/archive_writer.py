@@ -122,11 +122,9 @@ class Writer:
             store.put(archive_record.sidecar(keep), _files(keep, pixels, maps), now_utc_ns)
         except TornFrame:
             self._drop("torn")
-        except NoRoom:
-            self._drop("full")
         except StoreFailed as problem:
             self._fail(problem)
-            self._drop("disk")
+            self._drop("full" if isinstance(problem, NoRoom) else "disk")
         else:
             self._written.inc()
             self._well()
@@ -165,7 +163,7 @@ class Writer:
         if not self._has_failed:
             self._log.error("pictures cannot be kept", problem=str(problem))
         self._has_failed = True
-        if self._store is not None:
+        if self._store is not None and not isinstance(problem, NoRoom):
             self._store.close()
             self._store = None
             self._retry_s = time.monotonic() + RETRY_S

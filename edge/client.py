@@ -19,9 +19,10 @@ import zmq
 import zmq.asyncio
 
 from edge import session
-from edge.catch_up import Arrived, CatchUp, Cursor, Gone, Item, NewStream
+from edge.catch_up import CatchUp
 from edge.errors import GoldlineError
 from edge.events import Event
+from edge.heard import Arrived, Cursor, Gone, Item, NewStream
 from edge.keys import ClientKeys
 from edge.session import Session
 

@@ -77,9 +77,9 @@ def _span(values: NDArray[np.float64], limit: int, grain: int) -> tuple[int, int
 
 
 def _is_straight(polygon: Polygon) -> bool:
-    """Every corner lies at a corner of the box around them all."""
-    beside = np.minimum(abs(polygon - polygon.min(0)), abs(polygon - polygon.max(0)))
-    return bool(beside.max() < STRAIGHT_PX)
+    """Every edge goes across or down."""
+    edges = abs(polygon - np.roll(polygon, 1, axis=0))
+    return bool(edges.min(1).max() < STRAIGHT_PX)
 
 
 def _mask(polygons: Sequence[Polygon], box: Box) -> Bytes | None:

@@ -7,7 +7,9 @@
    their connections; the others are back within their reconnect interval. The owner of each socket does so, in `tend`.
 """
 
+import math
 import os
+import resource
 import threading
 import time
 from collections import Counter
@@ -30,6 +32,10 @@ ZAP_FRAMES, KEY_BYTES = 7, 32
 LOOK_MS = 500
 # Whoever knocks over and over fills no journal: one line for all refusals of this long.
 TELL_REFUSALS_S = 10.0
+# A client of the list that connects for each order is written down this often.
+TELL_ADMITTED_S = 600.0
+# More than can be held against HANDSHAKE_IVL over a plant's network; a shell and systemd begin with 1024.
+DESCRIPTORS = 65_536
 # The user id of the station itself: its own commands and lanes, with its own key, are what they say they are.
 OWN = "*"
 
@@ -65,6 +71,7 @@ class Guard:
         self._thread = threading.Thread(name="guard")
         self._over = os.eventfd(0, os.EFD_CLOEXEC)
         self._refused, self._told_s = Counter[str](), 0.0
+        self._told_of: dict[tuple[str, str, str], float] = {}
 
     def __enter__(self) -> Self:
         """Closed on exit."""
@@ -121,6 +128,7 @@ class Guard:
         self._clients, self._stamp = load_clients(self._folder), _stamp(self._folder / CLIENTS_FILE)
         if not self._clients.clients:
             structlog.get_logger().warning("nobody is let in yet: goldline keys client NAME", listening=address)
+        _make_room()
         asked = self._context.socket(zmq.REP)
         asked.bind(ZAP_ENDPOINT)
         self._thread = threading.Thread(target=self._run, args=(asked,), name="guard")
@@ -176,8 +184,13 @@ class Guard:
         if name is None:
             self._refused[address] += 1
         else:
-            structlog.get_logger().info("let in", client=name, zone=zone, peer=address)
+            self._tell(name, zone, address, time.monotonic())
         return name
+
+    def _tell(self, name: str, zone: str, address: str, now_s: float) -> None:
+        if now_s - self._told_of.get((name, zone, address), -math.inf) >= TELL_ADMITTED_S:
+            self._told_of[name, zone, address] = now_s
+            structlog.get_logger().info("let in", client=name, zone=zone, peer=address)
 
     def _tell_refusals(self, now_s: float) -> None:
         if self._refused and now_s - self._told_s >= TELL_REFUSALS_S:
@@ -218,6 +231,14 @@ def refuse_the_open(station: Station) -> Clients | None:
     if load_station_key(station.keys_dir) is None:
         raise GoldlineError("\n".join(no_key(f"[events] {key}", getattr(station.events, key)) for key in needy))
     return load_clients(station.keys_dir)
+
+
+def _make_room() -> None:
+    """Whoever connects without a word holds a descriptor for HANDSHAKE_IVL: links and files need theirs all the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _stamp(path: Path) -> object:

@@ -53,6 +53,7 @@ class JobDesk:
         self._log = structlog.get_logger()
         kept = job_file.read(runtime)
         self.in_force: InForce = job_file.in_force(station, kept, generation)
+        self._newest_generation = max(self.in_force.generation, kept.newest_generation if kept else 0)
         self.job = _taken_up(kept, run, autostart=station.orders.autostart)
         self._announcements = Announcements(kept.announced if kept else {}, kept.newest_number if kept else 0)
         self.provenance: Provenance | None = None
@@ -100,6 +101,7 @@ class JobDesk:
             return
         variant = self._variant_of(said) if pending is None else pending.order.variant
         self.in_force = InForce(product=said.product, variant=variant, generation=said.generation)
+        self._newest_generation = max(self._newest_generation, said.generation)
         self.provenance, self.job = said.provenance, job.warm(self.job)
         self._settle()
         if pending is not None:
@@ -122,7 +124,10 @@ class JobDesk:
         job.check(self.job, Command.PREPARE)
         if self._pending is not None:
             raise OrderError(f"product {self._pending.order.product} is being prepared")
-        wanted = InForce(product=order.product, variant=order.variant, generation=self.in_force.generation + 1)
+        # No two products ever have one number, whoever dies: inspection may still be loading one that was given up.
+        self._newest_generation += 1
+        self._save()
+        wanted = InForce(product=order.product, variant=order.variant, generation=self._newest_generation)
         if self._links.send(INSPECTION, _prepare(wanted)) is not None:
             raise OrderError("inspection is starting: try again")
         self._pending = _Pending(_prepare(wanted), order, reply)
@@ -258,6 +263,7 @@ class JobDesk:
             product=self.in_force.product,
             variant=self.in_force.variant,
             generation=self.in_force.generation,
+            newest_generation=self._newest_generation,
             announced=self._announcements.waiting,
             newest_number=self._announcements.newest,
         )

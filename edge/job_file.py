@@ -32,6 +32,8 @@ class Kept(Record, frozen=True):
     product: str | None = None
     variant: str | None = None
     generation: int = 1
+    # The highest that was given to any product, also one that never came into force.
+    newest_generation: int = 1
     # For each name the announcements that no trigger bears yet, oldest first, and the newest number that was given.
     announced: dict[str, tuple[Announce, ...]] = {}
     newest_number: int = 0
@@ -65,10 +67,10 @@ def in_force(station: Station, kept: Kept | None, generation: int) -> InForce:
     """The product that was prepared last; the configuration's, where none was or it names another by now."""
     if kept is None:
         return InForce(product=station.product, variant=None, generation=generation)
-    newest = max(generation, kept.generation)
     if kept.product is None or kept.configured != station.product:
+        newest = max(generation, kept.newest_generation)
         return InForce(product=station.product, variant=None, generation=newest + 1)
-    return InForce(product=kept.product, variant=kept.variant, generation=newest)
+    return InForce(product=kept.product, variant=kept.variant, generation=max(generation, kept.generation))
 
 
 def read_in_force(station: Station, generation: int) -> InForce:

@@ -13,7 +13,18 @@ from pydantic import TypeAdapter, ValidationError
 from edge import schema
 from edge.camera_config import Name
 from edge.errors import GoldlineError
-from edge.keys import CLIENTS_FILE, STATION_FILE, Client, ClientKeys, Clients, StationKey, Zone, load_clients, new_pair
+from edge.keys import (
+    CLIENTS_FILE,
+    PUBLIC_FILE,
+    STATION_FILE,
+    Client,
+    ClientKeys,
+    Clients,
+    StationKey,
+    Zone,
+    load_clients,
+    new_pair,
+)
 
 FOLDER_MODE = 0o700
 STATION_HEAD = "# This station's pair of keys. Who has the secret is this station to every client.\n"
@@ -32,6 +43,7 @@ def new_station_key(keys_dir: Path, *, is_replaced: bool) -> StationKey:
             )
         public, secret = new_pair()
         _write(path, STATION_HEAD + _lines({"public": public, "secret": secret}))
+        _write(keys_dir / PUBLIC_FILE, _lines({"public": public}))
     return StationKey(public=public, secret=secret)
 
 

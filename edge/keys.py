@@ -1,6 +1,7 @@
 """Whose keys open this station's sockets: CURVE keys (Curve25519) as text in Z85, and the files they are kept in.
 
     <keys_dir>/station.key     the station's own pair, 0600; a systemd credential `goldline-curve` goes before it
+    <keys_dir>/station.pub     its public key alone, to make clients by where only the service has the pair
     <keys_dir>/clients.toml    who is let in: name, public key, zones. Public keys only; nobody else may write it
     <name>.key                 a client's pair and the station's public key: made here, carried to the client, 0600
 
@@ -13,9 +14,10 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, BinaryIO, Literal, Self, cast
 
 import zmq
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -31,7 +33,7 @@ Zone = Literal["events", "orders"]
 ZONES: dict[Zone, tuple[str, ...]] = {"events": ("live", "sync"), "orders": ("command",)}
 # What systemd calls the station's pair, where it keeps it encrypted: LoadCredentialEncrypted=goldline-curve:…
 CREDENTIAL = "goldline-curve"
-STATION_FILE, CLIENTS_FILE = "station.key", "clients.toml"
+STATION_FILE, PUBLIC_FILE, CLIENTS_FILE = "station.key", "station.pub", "clients.toml"
 # RFC 32 (Z85): 32 bytes are 40 characters, each five of them 32 bits.
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _Z85_KEY = re.compile(f"[{re.escape(ALPHABET)}]{{40}}")
@@ -139,16 +141,30 @@ def station_file(keys_dir: Path, environ: Mapping[str, str] = os.environ) -> Pat
 def load_station_key(keys_dir: Path, environ: Mapping[str, str] = os.environ) -> StationKey | None:
     """The station's pair; None where it has none. Raises GoldlineError for one that is wrong or open to others."""
     path = station_file(keys_dir, environ)
-    if not path.exists():
-        return None
     # The folder of credentials is systemd's, for this service alone.
-    fields = _pair(path, ("public", "secret"), forbidden=0 if path.name == CREDENTIAL else OTHERS_READ)
+    data = _read(path, 0 if path.name == CREDENTIAL else OTHERS_READ)
+    if data is None:
+        return None
+    fields = _pair(path, data, ("public", "secret"))
     return StationKey(public=fields["public"], secret=fields["secret"])
+
+
+def load_station_public(keys_dir: Path) -> str | None:
+    """The station's public key, also where its secret is a credential that only the service has. Raises GoldlineError."""
+    own = load_station_key(keys_dir)
+    if own is not None:
+        return own.public
+    path = keys_dir / PUBLIC_FILE
+    data = _read(path, OTHERS_WRITE)
+    return None if data is None else _keys(path, data, ("public",))["public"]
 
 
 def load_client_keys(path: Path) -> ClientKeys:
     """Of the file that `goldline keys client` made. Raises GoldlineError."""
-    fields = _pair(path, ("server_public", "public", "secret"), forbidden=OTHERS_READ)
+    data = _read(path, OTHERS_READ)
+    if data is None:
+        raise GoldlineError(f"{path}: no such file")
+    fields = _pair(path, data, ("server_public", "public", "secret"))
     return ClientKeys(server_public=fields["server_public"], public=fields["public"], secret=fields["secret"])
 
 
@@ -162,34 +178,38 @@ def own_keys(station: Station, zone: Zone) -> ClientKeys | None:
 def load_clients(keys_dir: Path) -> Clients:
     """Who is let in: nobody, where there is no list. Raises GoldlineError for one that is wrong or others may write."""
     path = keys_dir / CLIENTS_FILE
-    if not path.exists():
-        return Clients()
     data = _read(path, OTHERS_WRITE)
     try:
-        return Clients.model_validate(data)
+        return Clients() if data is None else Clients.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(validation.problems(error, Clients, validation.Document(str(path), data)))
+            "\n".join(validation.problems(error, Clients, validation.Document(str(path), data or {})))
         ) from None
 
 
-def _pair(path: Path, names: tuple[str, ...], *, forbidden: int) -> dict[str, str]:
-    """These keys of a file with a secret. Raises GoldlineError naming the file and the field, never the value."""
-    data = _read(path, forbidden)
+def _keys(path: Path, data: Mapping[str, object], names: tuple[str, ...]) -> dict[str, str]:
+    """These keys of a file. Raises GoldlineError naming the file and the field, never the value."""
     for name in names:
         try:
             key_text(cast("str", data.get(name, "")))
         except (ValueError, TypeError):
             raise GoldlineError(f"{path}: {name}: must be a CURVE key: 40 characters of Z85") from None
-    fields = {name: str(data[name]) for name in names}
+    return {name: str(data[name]) for name in names}
+
+
+def _pair(path: Path, data: Mapping[str, object], names: tuple[str, ...]) -> dict[str, str]:
+    """As `_keys`, with a public and a secret key that belong together."""
+    fields = _keys(path, data, names)
     if zmq.curve_public(fields["secret"].encode()).decode() != fields["public"]:
         raise GoldlineError(f"{path}: public: is not the public key of this secret key")
     return fields
 
 
-def _read(path: Path, forbidden: int) -> dict[str, object]:
-    """A file of ours as TOML. Raises GoldlineError where it cannot be read, or its mode allows others too much."""
-    with validation.reading(path), path.open("rb") as file:
+def _read(path: Path, forbidden: int) -> dict[str, object] | None:
+    """A file of ours as TOML, if it is there. Raises GoldlineError where it cannot be read, or others may do too much."""
+    with validation.reading(path), _opened(path) as file:
+        if file is None:
+            return None
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             raise GoldlineError(f"{path}: is no file of keys")
@@ -198,3 +218,10 @@ def _read(path: Path, forbidden: int) -> dict[str, object]:
             allowed = stat.S_IMODE(status.st_mode) & ~forbidden
             raise GoldlineError(f"{path}: others may {what} (mode has {mode:03o}): chmod {allowed:o} {path}")
         return tomllib.loads(file.read(MOST_BYTES).decode())
+
+
+def _opened(path: Path) -> AbstractContextManager[BinaryIO | None]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return nullcontext()

@@ -4,12 +4,9 @@ import numpy as np
 
 from edge import geometry, judge
 from edge.cutout import Box, Bytes, Polygon
-from edge.messages import KeptMap
+from edge.messages import MAP_REVIEW, KeptMap
 from edge.records import Pose
 from edge.view_inspector import Map, Prepared, Scores, ViewInspector
-
-# A map's value at its check's review limit; twice as far from the median of good parts is the most that is told apart.
-AT_REVIEW = 128.0
 
 
 def polygons(inspector: ViewInspector, prepared: Prepared) -> list[Polygon]:
@@ -50,8 +47,8 @@ def maps(
 
 
 def _levels(values: Map, median: float, review: float) -> Bytes:
-    """0 at the median of good parts and below, AT_REVIEW at the review limit."""
-    per_unit = AT_REVIEW / max(review - median, 1e-9)
+    """0 at the median of good parts and below, MAP_REVIEW at the review limit."""
+    per_unit = MAP_REVIEW / max(review - median, 1e-9)
     return np.nan_to_num(np.clip((values - median) * per_unit, 0, 255), nan=255.0).astype(np.uint8)
 
 

@@ -162,8 +162,12 @@ class Prepared(Message, frozen=True):
     provenance: Provenance | None = None
 
 
+# Of 255: what lies up to four times as far from good parts as the review limit is still told apart.
+MAP_REVIEW = 64
+
+
 class KeptMap(Record, frozen=True):
-    """One anomaly map behind the pixels: `height` rows of `width` bytes, 128 at the check's review limit.
+    """One anomaly map behind the pixels: `height` rows of `width` bytes, MAP_REVIEW at the check's review limit.
 
     `to_picture`: the first two rows, flat, of the matrix that takes the map's cells to px of the kept picture.
     """

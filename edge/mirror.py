@@ -18,8 +18,8 @@ from uuid import UUID
 
 import msgspec
 
-from edge.catch_up import Arrived, Cursor, Gone, Item
 from edge.errors import GoldlineError
+from edge.heard import Arrived, Cursor, Gone, Item
 
 if TYPE_CHECKING:
     from psycopg import Connection

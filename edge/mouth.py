@@ -3,11 +3,15 @@
 import threading
 from collections import deque
 
-from edge.channel import Channel, ChannelClosed, ChannelFull
+import msgspec
+
+from edge.channel import Channel, ChannelClosed, ChannelFull, MessageTooLarge
 from edge.messages import Judged, Prepared
 
 # Verdicts kept to be said again: more than the socket to publish can hold unread.
 REMEMBERED = 1024
+# Of what is too long to be said whole.
+LEAST_TEXT = 1000
 
 
 class Mouth:
@@ -32,6 +36,12 @@ class Mouth:
             while self._unsaid and self._channel is not None:
                 try:
                     self._channel.send(self._unsaid[0])
+                except MessageTooLarge:
+                    smaller = _smaller(self._unsaid[0])
+                    if smaller == self._unsaid[0]:
+                        raise
+                    self._unsaid[0] = smaller
+                    continue
                 except (ChannelFull, ChannelClosed):
                     return
                 said = self._unsaid.popleft()
@@ -47,3 +57,16 @@ class Mouth:
                 self._unsaid = deque(([] if greeting is None else [greeting]) + verdicts)
                 self._remembered.clear()
         self.say()
+
+
+def _smaller(message: Judged | Prepared) -> Judged | Prepared:
+    """What a message can say that is too large for a packet: the verdict itself, without what each check found.
+
+    A recipe of hundreds of checks gets there, or a code that fills pages. The verdict must be heard all the same.
+    """
+    if isinstance(message, Prepared):
+        return msgspec.structs.replace(message, problem=(message.problem or "")[:LEAST_TEXT])
+    told = f"too much to tell of {len(message.verdict.checks)} checks: {message.verdict.detail or ''}"[:LEAST_TEXT]
+    verdict = msgspec.structs.replace(message.verdict, checks={}, detail=told)
+    frame = msgspec.structs.replace(message.frame, expect={})
+    return msgspec.structs.replace(message, verdict=verdict, frame=frame)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import zmq
 
 from edge import header, sync_protocol
-from edge.catch_up import CatchUp, Cursor
+from edge.catch_up import CatchUp
 from edge.header import VERSION, Flag
+from edge.heard import Cursor
 from edge.keys import ClientKeys
 from edge.sync_protocol import Acked, ProtocolError
 

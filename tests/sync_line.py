@@ -18,7 +18,7 @@ from edge.events import Source
 from edge.header import Flag
 from edge.keys import ClientKeys, load_station_key, new_pair
 from edge.ledger import Decision, Origin, View
-from edge.messages import Link, Stop
+from edge.messages import Ids, Link, Stop, WantIds
 from edge.outbox import Draft, Outbox
 from edge.publish import outbox_path
 from edge.rehearsal import free_ports
@@ -86,7 +86,15 @@ class SyncLine(Line):
             self.capture("left")
             self.link("inspection")
         for _ in range(count):
+            if self.logs["left"].wants_ids:
+                self._fetch_ids()
             self.judge(self.open(**fields).trigger_id)
+
+    def _fetch_ids(self) -> None:
+        self.send("capture@left", WantIds())
+        while not isinstance(said := self.hear("capture@left"), Ids):
+            continue
+        self.logs["left"].add_ids(said.first, said.last)
 
     def subscriber_of(self, **options: Any) -> Subscriber:
         return Subscriber(**{**self.addresses, "silence_s": PATIENCE_S, **options})

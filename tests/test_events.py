@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from edge.header import Flag, Header
 from edge.ledger import Decision, Origin, View
 from edge.records import CheckScore, Defect, Limits, Offset, Outcome, Pose, Reason, Verdict, error
 from tests import values
+from tools import asyncapi
 
 SOURCE = Source(site="-", line="a", station="s1")
 STREAM = UUID(int=7)
@@ -202,6 +204,20 @@ def test_a_topic_matches_by_whole_words():
 
 def test_the_published_schema_is_current():
     assert SCHEMA.read_text() == json.dumps(events.schema(), indent=2) + "\n", "run tools/event_schema.py"
+
+
+def test_the_asyncapi_document_is_current_and_whole():
+    """`@asyncapi/parser` finds no error in it; here, that every reference leads somewhere and every verb is there."""
+    assert asyncapi.TARGET.read_text() == asyncapi.text(), "run: python tools/asyncapi.py"
+    document = json.loads(asyncapi.TARGET.read_text())
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', asyncapi.TARGET.read_text()):
+        found = document
+        for word in reference.split("/"):
+            found = found[word]
+    messages = document["channels"]["sync"]["messages"]
+    assert set(messages) == {"HELLO", "FETCH", "ACK", "WELCOME", "BATCH", "GONE", "ACKED", "ERR"}
+    assert {"from", "stream"} <= set(document["components"]["schemas"]["Fetch"]["required"])
+    assert set(document["operations"]) == {"say", "hello", "fetch", "ack", "order"}
 
 
 def test_the_schema_lets_later_fields_in():

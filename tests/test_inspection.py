@@ -59,7 +59,7 @@ class ByBrightness:
 class Bench:
     """Inspection of one camera; the test is supervisor, capture and publish."""
 
-    def __init__(self, directory: Path, connect: Connect, **camera: Any) -> None:
+    def __init__(self, directory: Path, connect: Connect, inspector: Any = None, **camera: Any) -> None:
         cameras = {"left": {"source": "simulated", **camera}}
         station = Station.model_validate({"state_dir": directory, "cameras": cameras})
         page = os.memfd_create("page")
@@ -69,7 +69,7 @@ class Bench:
         self.page = Page(page, "inspection", counted)
         context = WorkerContext("inspection", station, self.page, theirs, 1)
         os.close(page)
-        stand_in: Any = ByBrightness()
+        stand_in: Any = inspector or ByBrightness()
         self.inspection = Inspection(context, stand_in, 1)
         self.memory = ring.create("ring", SLOTS, FRAME_BYTES)
         self.ring = Ring(self.memory, SLOTS, FRAME_BYTES)
@@ -111,6 +111,12 @@ class Bench:
         self.thread.join(PATIENCE_S)
         os.close(self.memory)
         self.publish.close()
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end_s
+            time.sleep(0.001)
 
     def hear(self, channel: Channel, count: int) -> list[AnyMessage]:
         found: list[AnyMessage] = []

@@ -17,6 +17,7 @@ from edge.errors import GoldlineError
 from edge.keys import (
     ALPHABET,
     CLIENTS_FILE,
+    PUBLIC_FILE,
     STATION_FILE,
     Client,
     Clients,
@@ -25,6 +26,7 @@ from edge.keys import (
     load_client_keys,
     load_clients,
     load_station_key,
+    load_station_public,
     new_pair,
     own_keys,
     secured,
@@ -165,7 +167,9 @@ def test_what_is_made_is_read_back_and_is_for_nobody_else(folder):
         key_files.new_station_key(folder, is_replaced=False)
     assert load_station_key(folder) == made
     assert key_files.new_station_key(folder, is_replaced=True) != made
-    assert sorted(path.name for path in folder.iterdir()) == [STATION_FILE], "something is left of the writing"
+    assert sorted(path.name for path in folder.iterdir()) == [STATION_FILE, PUBLIC_FILE], (
+        "something is left of the writing"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
@@ -218,6 +222,19 @@ def test_a_credential_goes_before_the_file(folder, tmp_path):
     (given_by_systemd / "goldline-curve").chmod(0o440)
     assert load_station_key(folder, {"CREDENTIALS_DIRECTORY": str(given_by_systemd)}) == other
     assert load_station_key(folder, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) != other
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_keys_of_another_user_are_one_line(folder):
+    key_files.new_station_key(folder, is_replaced=False)
+    key_files.allow(folder, "mes", PAIR[0], ("events",))
+    os.seteuid(65534)
+    try:
+        for load in (load_station_key, load_clients, load_station_public):
+            with pytest.raises(GoldlineError, match="cannot be read: Permission denied"):
+                load(folder)
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -333,6 +350,17 @@ def test_from_no_key_to_a_client_and_back(shell):
     assert shell("keys", "allow", "mes", keys.public)[0] == 0
     assert json.loads(shell("keys", "list", "--json")[1])["clients"]["mes"]["zones"] == ["events"]
     assert "mes" in shell("keys", "list")[1]
+
+
+def test_where_the_service_alone_has_the_secret_clients_are_made_by_the_public_key(shell):
+    shell("keys", "new")
+    public = json.loads(shell("keys", "list", "--json")[1])["station"]["public"]
+    (shell.folder / "state" / "keys" / STATION_FILE).unlink()
+    assert shell("keys", "client", "mes")[0] == 0
+    assert load_client_keys(shell.folder / "mes.key").server_public == public
+    code, said, _ = shell("check")
+    assert code == 0
+    assert "note [events] live: peers at" in said
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_the_state_can_be_asked_for(line):
     line.wait_until(lambda: line.metric("goldline_triggers_in_flight", camera="left") == 1, "the second trigger")
     state = ask(line.station.events.command, {"verb": "state"}, PATIENCE_S)
     assert state["head"] == 1
-    left = {"mode": "free", "is_linked": True, "triggers": 2, "in_flight": 1}
+    left = {"mode": "free", "is_linked": True, "is_up": False, "triggers": 2, "in_flight": 1}
     assert state["cameras"]["left"] == {**left, "verdicts": {"PASS": 1, "FAIL": 0, "ERROR": 0}}
     assert not state["cameras"]["right"]["is_linked"]
 

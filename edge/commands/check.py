@@ -122,12 +122,20 @@ def _examine_keys(station: Station, findings: Findings) -> None:
     try:
         listed = refuse_the_open(station)
     except GoldlineError as refusal:
-        findings.problems += str(refusal).splitlines()
+        found = findings.notes if _has_key_elsewhere(station) else findings.problems
+        found += str(refusal).splitlines()
         return
     if listed is not None:
         findings.checked.append(f"{station.keys_dir}: the station's key, {len(listed.clients)} client(s)")
     if listed is not None and not listed.clients:
         findings.notes.append(f"{station.keys_dir}: nobody is let in yet: goldline keys client NAME")
+
+
+def _has_key_elsewhere(station: Station) -> bool:
+    """The station's secret may be a credential that only its service is given."""
+    from edge.keys import PUBLIC_FILE, STATION_FILE
+
+    return (station.keys_dir / PUBLIC_FILE).exists() and not (station.keys_dir / STATION_FILE).exists()
 
 
 def _examine_backbone(station: Station, findings: Findings) -> None:

@@ -68,20 +68,18 @@ def _new(station: "Station", arguments: argparse.Namespace) -> None:
 
 def _client(station: "Station", arguments: argparse.Namespace) -> None:
     from edge import key_files
-    from edge.keys import ClientKeys, load_clients, load_station_key, new_pair
+    from edge.keys import ClientKeys, load_clients, load_station_public, new_pair
 
     key_files.check_name(arguments.name)
     zones = _zones(arguments.zones)
-    own = load_station_key(station.keys_dir)
+    own = load_station_public(station.keys_dir)
     if own is None:
         raise _needed(station)
     if arguments.name in load_clients(station.keys_dir).clients and not arguments.replace:
         raise _taken(arguments.name)
     public, secret = new_pair()
     path = (arguments.out or Path(f"{arguments.name}.key")).absolute()
-    key_files.write_client_file(
-        path, arguments.name, ClientKeys(server_public=own.public, public=public, secret=secret)
-    )
+    key_files.write_client_file(path, arguments.name, ClientKeys(server_public=own, public=public, secret=secret))
     key_files.allow(station.keys_dir, arguments.name, public, zones, is_replaced=arguments.replace)
     print(f"{arguments.name} is let in: {', '.join(zones)}. Carry {path} to it, then delete it here; it connects to")
     for line in _addresses(station, zones):
@@ -90,13 +88,13 @@ def _client(station: "Station", arguments: argparse.Namespace) -> None:
 
 def _allow(station: "Station", arguments: argparse.Namespace) -> None:
     from edge import key_files
-    from edge.keys import load_station_key
+    from edge.keys import load_station_public
 
     zones = _zones(arguments.zones)
     key_files.allow(station.keys_dir, arguments.name, arguments.public, zones, is_replaced=arguments.replace)
-    own = load_station_key(station.keys_dir)
+    own = load_station_public(station.keys_dir)
     print(f"{arguments.name} is let in: {', '.join(zones)}")
-    print("this station has no key itself yet: goldline keys new" if own is None else f"it needs to know: {own.public}")
+    print("this station has no key itself yet: goldline keys new" if own is None else f"it needs to know: {own}")
 
 
 def _deny(station: "Station", arguments: argparse.Namespace) -> None:
@@ -107,15 +105,14 @@ def _deny(station: "Station", arguments: argparse.Namespace) -> None:
 
 
 def _list(station: "Station", arguments: argparse.Namespace) -> None:
-    from edge.keys import load_clients, load_station_key, station_file
+    from edge.keys import load_clients, load_station_public
 
-    own, clients = load_station_key(station.keys_dir), load_clients(station.keys_dir).clients
+    own, clients = load_station_public(station.keys_dir), load_clients(station.keys_dir).clients
     if arguments.json:
         listed = {name: client.model_dump(mode="json") for name, client in clients.items()}
-        path = str(station_file(station.keys_dir))
-        print(json.dumps({"station": own and {"public": own.public, "file": path}, "clients": listed}))
+        print(json.dumps({"station": own and {"public": own}, "clients": listed}))
         return
-    print(f"{'station':<20}  {own.public if own else 'no key: goldline keys new'}")
+    print(f"{'station':<20}  {own or 'no key: goldline keys new'}")
     for name, client in sorted(clients.items()):
         print(f"{name:<20}  {client.public}  {', '.join(client.zones)}")
 

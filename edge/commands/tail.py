@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.catch_up import Gone, NewStream
     from edge.events import Check, Defect, Event, Offset
+    from edge.heard import Gone, NewStream
     from edge.keys import ClientKeys
 
 EXAMPLE = "example: goldline tail --json --count 10 --from-start | jq .data.verdict"
@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--after", metavar="N", help="begin behind this event: its number, or its id")
     where.add_argument("--from-start", action="store_true", help="begin with the oldest event that is kept")
     parser.add_argument("--consumer", metavar="NAME", help="acknowledge what is printed, in this consumer's name")
+    add_border(parser)
+
+
+def add_border(parser: argparse.ArgumentParser) -> None:
+    """Which station, and the keys to it."""
     parser.add_argument("--address", help="where the station publishes (default: events.live of the configuration)")
     parser.add_argument("--sync", help="where it says again what it said (default: events.sync of the configuration)")
     parser.add_argument(

@@ -61,7 +61,7 @@ class Field:
 CHANNEL_CONTROLS = (
     Bit(0, "trigger", "rising: take a picture of the part that is there, and judge it (trigger mode `software`)"),
     Bit(1, "ack", "while `valid`: the result is taken"),
-    Bit(2, "clear", "rising: forget `overrun`, `missed`, `error` and the refusal code"),
+    Bit(2, "clear", "rising: forget `overrun`, `error` and the refusal code"),
     Bit(3, "announce", "rising: the unit identifier is that of the next part that the line triggers"),
 )
 CHANNEL_STATUS = (
@@ -72,8 +72,8 @@ CHANNEL_STATUS = (
     Bit(4, "valid", "the registers show a result that is not acknowledged"),
     Bit(5, "good", "`valid`, and it is a PASS that came in time: the only bit that lets a part go on"),
     Bit(6, "overrun", "a result found every buffer taken and was let go; until `clear`"),
-    Bit(7, "missed", "a trigger was not accepted: see the refusal code; until the next that is, or `clear`"),
-    Bit(8, "error", "the refusal code is not 0"),
+    Bit(7, "missed", "the trigger is not accepted, and gets no result: see the refusal code; falls with `trigger`"),
+    Bit(8, "error", "the refusal code is not 0; until the next trigger is accepted, or `clear`"),
     Bit(9, "announce_ack", "the announcement is taken; falls with `announce`"),
     Bit(10, "late", "the result that is shown came after its deadline"),
     Bit(11, "review", "the result that is shown is a FAIL between its two limits: worth a second look"),
@@ -89,7 +89,7 @@ CHANNEL_INPUTS = (
     Field(7, "settings", "u16", "checksum of the recipe, reference set and configuration that judged; 0 for none"),
     Field(8, "score", "i32", f"the part's score times {SCORE_SCALE}; {NO_SCORE} for none"),
     Field(10, "buffers_left", "u16", "triggers that may come now and find a place for their results, 0 to 8"),
-    Field(11, "refusal", "u16", "why a trigger was missed, from the table of refusals; else 0"),
+    Field(11, "refusal", "u16", "why the newest trigger was missed, from the table of refusals; else 0"),
     Field(12, "accepted_trigger_id", "u32", "the newest trigger of this PLC that was accepted"),
     Field(14, "overruns", "u16", "results let go since the start; counts round"),
     Field(15, "missed_triggers", "u16", "triggers not accepted since the start; counts round"),

@@ -51,7 +51,8 @@ _decode_place = msgspec.msgpack.Decoder(Place).decode
 def run(context: WorkerContext) -> None:
     """Until told to stop."""
     # What it has to say of a client's mistakes is a traceback each; ours are said in words of ours.
-    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    for library in ("asyncua", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     asyncio.run(_serve(context))
 
 
@@ -162,6 +163,7 @@ class Lane:
             waiting = self._asked.pop(reply.token, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(reply.answer)
+        self._memory.begin(self._link.place)
         for decision in self._link.decisions():
             await self._tell(decision, now_ns)
         await self._show.standing(self._link.standing, now_ns, is_fresh=self._link.is_fresh(now_ns))
@@ -174,7 +176,6 @@ class Lane:
         self._memory.sent(decision, now_ns)
 
     def _keep(self, place: Place | None) -> None:
-        place = place or self._link.place
         if place is not None and place != self._written:
             self._kept.write(_encode_place(place))
             self._written = place

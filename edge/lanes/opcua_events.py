@@ -55,24 +55,24 @@ class Announcer:
         name, node_id = transition
         kind = ERROR if move.after == "Error" else ERROR_RESOLVED if move.before == "Error" else STATE_CHANGED
         event = self._made(kind, f"{move.before} to {move.after}", datetime.now(UTC))
-        event.FromState, event.ToState = ua.LocalizedText(move.before, "en"), ua.LocalizedText(move.after, "en")
-        event.Transition = ua.LocalizedText(name, "en")
+        for field, text in (("FromState", move.before), ("ToState", move.after), ("Transition", name)):
+            _set(event, field, ua.Variant(ua.LocalizedText(text, "en"), ua.VariantType.LocalizedText))
         if node_id is not None:
-            event.add_property("Transition/Id", node_id, ua.VariantType.NodeId)
+            _set(event, "Transition/Id", ua.Variant(node_id, ua.VariantType.NodeId))
         event.Severity = SEVERITY_ERROR if kind == ERROR else SEVERITY
         await self._send(event)
 
     async def prepared(self, product: Identity) -> None:
         """From here on this product is judged by."""
         event = self._made(RECIPE_PREPARED, f"prepared {product.id}", datetime.now(UTC))
-        event.ExternalId = opcua_types.identity("RecipeIdExternalDataType", product)
-        event.InternalId = opcua_types.identity("RecipeIdInternalDataType", product)
+        for field, kind in (("ExternalId", "RecipeIdExternalDataType"), ("InternalId", "RecipeIdInternalDataType")):
+            _set(event, field, opcua_types.variant_of(opcua_types.identity(kind, product)))
         await self._send(event)
 
     async def job(self, *, is_started: bool, job: str) -> None:
         """A job was started, or the station is ready for one."""
         event = self._made(JOB_STARTED if is_started else READY, job, datetime.now(UTC))
-        event.JobId = words.JobIdDataType(Id=job)
+        _set(event, "JobId", opcua_types.variant_of(words.JobIdDataType(Id=job)))
         await self._send(event)
 
     async def said(self, text: str) -> None:
@@ -89,13 +89,12 @@ class Announcer:
         event.EventId = hashlib.sha256(name.encode()).digest()[:16]
         made = opcua_types.result(described)
         for field in ("ResultId", *opcua_types.RESULT_FIELDS):
-            setattr(event, field, getattr(made, field))
+            _set(event, field, opcua_types.variant_of(getattr(made, field)))
         return event
 
     def _made(self, kind: int, message: str, time: datetime) -> Any:
         event = copy.copy(self._templates[kind])
-        # asyncua takes a field without a type for one without a value.
-        event.data_types = event.data_types | {"ResultContent": ua.VariantType.Variant}
+        event.data_types = dict(event.data_types)
         now = datetime.now(UTC)
         event.EventId = hashlib.sha256(f"{kind}/{message}/{now.isoformat()}".encode()).digest()[:16]
         event.SourceNode, event.SourceName = self._sources[0], ROOT
@@ -111,3 +110,8 @@ class Announcer:
     async def _send(self, event: Any) -> None:
         for one in self._from_each_source(event):
             await self._service.trigger_event(one)
+
+
+def _set(event: Any, field: str, value: ua.Variant) -> None:
+    """A field with its type: asyncua does not find it for every one, and sends no value without."""
+    event.add_property(field, value.Value, value.VariantType)

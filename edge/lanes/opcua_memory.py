@@ -52,8 +52,13 @@ class Memory:
         """What a new subscription is given first, oldest first."""
         return tuple(self._repeated.values()) if now_ns - self._started_ns < REPEAT_NS else ()
 
+    def begin(self, place: Place | None) -> None:
+        """Where this process begins, if it has not taken a place over."""
+        if self._place is None:
+            self._place = place
+
     def place(self, now_ns: int) -> Place | None:
-        """Where another process would have to go on; None: at what comes then."""
+        """Where another process would have to go on; None: there is no log yet."""
         while self._sent and now_ns - self._sent[0][0] >= SENT_FOR_NS:
             self._place = self._sent.popleft()[1]
         return self._place

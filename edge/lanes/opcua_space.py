@@ -24,7 +24,7 @@ from asyncua import ua
 from asyncua.common.node import Node
 from asyncua.server.server import Server
 
-from edge.lanes.opcua_types import variant_of, words
+from edge.lanes.opcua_types import tell_apart, variant_of, words
 
 COMPANION = "http://opcfoundation.org/UA/MachineVision"
 OWN = "urn:goldline:vision"
@@ -62,6 +62,7 @@ class Space:
         await server.import_xml(str(NODESET))
         await server.load_data_type_definitions()
         companion = await server.get_namespace_index(COMPANION)
+        tell_apart(companion)
         space = cls(server, companion, await server.register_namespace(OWN))
         await space._make_system(station_id)
         await space._make_results(channels)

@@ -31,6 +31,22 @@ RESULT_FIELDS = (
     "ProcessingTimes",
     "ResultContent",
 )
+# Structures that add nothing to the one they are derived from. asyncua takes them for that one, and would neither know
+# nor name them on the wire: number of the type, and of its binary encoding.
+SAME_AS_BASE = {
+    "ConfigurationIdDataType": (3008, 5090),
+    "RecipeIdExternalDataType": (3002, 5002),
+    "RecipeIdInternalDataType": (3013, 5268),
+}
+
+
+def tell_apart(namespace: int) -> None:
+    """Give each structure that is like another a class of its own. Call once, when the specification is loaded."""
+    for name, (number, encoding) in SAME_AS_BASE.items():
+        data_type = words.NodeId(number, namespace)
+        delattr(words, name)
+        made = type(name, (words.BinaryIdBaseDataType,), {"data_type": data_type})
+        words.register_extension_object(name, words.NodeId(encoding, namespace), made, data_type)
 
 
 def result(described: Described) -> Any:

@@ -2,10 +2,10 @@
 
 A channel is a camera or a group. The PLC holds four bits, the lane answers with others:
 
-    trigger ─▶   rising: one trigger is asked for. `trigger_ack` rises when the station has accepted it, and falls with
-                 `trigger`; or `missed` is set, with the reason in `refusal`.
+    trigger ─▶   rising: one trigger is asked for. `trigger_ack` rises when the station has accepted it, `missed` when it
+                 has not, with the reason in `refusal`; both fall with `trigger`.
     ack ─▶       while `valid`: the result is taken. `valid` falls; the next is shown once `ack` has fallen.
-    clear ─▶     rising: `overrun`, `missed` and `refusal` are forgotten.
+    clear ─▶     rising: `overrun` and `refusal` are forgotten.
     announce ─▶  rising: the unit identifier is that of the next part that the line triggers. `announce_ack` rises and falls
                  like `trigger_ack`.
 
@@ -139,7 +139,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         """
         before, lane = self.controls, self.but(controls=controls)
         if controls.clear and not before.clear:
-            lane = lane.but(is_overrun=False, is_missed=False, refusal=Refusal.NONE)
+            lane = lane.but(is_overrun=False, refusal=Refusal.NONE)
         lane, is_triggered = lane.with_trigger(before, unit_identifier, station)
         lane, is_announced = lane.with_announcement(before, unit_identifier)
         return lane.settle(), Orders(trigger=is_triggered, announce=is_announced)
@@ -147,13 +147,13 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     def with_trigger(self, before: Controls, unit_identifier: str | None, station: Refusal) -> tuple[Self, bool]:
         """The bit of the trigger is as it is now; whether one is to be asked for."""
         if not self.controls.trigger:
-            return self.but(is_acked=False), False
+            return self.but(is_acked=False, is_missed=False), False
         if before.trigger:
             return self, False
         hindrance = self.hindrance(station)
         if unit_identifier is None or hindrance is not Refusal.NONE:
             return self.miss(hindrance or Refusal.BAD_IDENTIFIER), False
-        return self.but(is_acked=False, wanted=Wanted(unit_identifier), early=()), True
+        return self.but(is_acked=False, is_missed=False, wanted=Wanted(unit_identifier), early=()), True
 
     def with_announcement(self, before: Controls, unit_identifier: str | None) -> tuple[Self, bool]:
         """And that of the announcement."""
@@ -256,7 +256,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
 
     def miss(self, refusal: Refusal) -> Self:
         """A trigger is not accepted."""
-        return self.but(is_missed=True, missed=self.missed + 1, refusal=refusal)
+        return self.but(is_missed=self.controls.trigger, missed=self.missed + 1, refusal=refusal)
 
     def settle(self) -> Self:
         """Take away what is acknowledged; show what is next, once the bit of the acknowledgement has fallen."""

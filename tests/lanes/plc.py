@@ -117,12 +117,10 @@ class Plc:
     def trigger(self, unit_identifier: str = "") -> Inputs:
         """Ask for one trigger, and wait for what becomes of it: `trigger_ack` or `missed`."""
         self.wait("ready")
-        self.sturdily(lambda: self.set("clear", True))
         self.sturdily(lambda: self.identify(unit_identifier))
         self.sturdily(lambda: self.set("trigger", True))
         told = self.wait_for(lambda seen: seen.trigger_ack or seen.missed, "the trigger's fate")
         self.sturdily(lambda: self.set("trigger", False))
-        self.sturdily(lambda: self.set("clear", False))
         return told
 
     @staticmethod

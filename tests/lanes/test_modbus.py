@@ -73,8 +73,10 @@ def test_results_wait_and_a_ninth_is_let_go(make: Make) -> None:
         plc.set("trigger", True)
         assert plc.wait("missed").refusal == Refusal.NO_BUFFER
         plc.set("trigger", False)
+        seen = plc.wait_for(lambda seen: not seen.missed, "the bit to fall with the trigger's")
+        assert (seen.error, seen.overrun) == (True, True)
         plc.set("clear", True)
-        assert not plc.wait_for(lambda seen: not seen.overrun, "the flag to fall").missed
+        assert not plc.wait_for(lambda seen: not seen.overrun, "the flag to fall").error
         assert [plc.take().trigger_id for _ in range(DEPTH)] == list(range(1, DEPTH + 1))
         line.decide(50)
         after = plc.take()

@@ -106,6 +106,9 @@ async function watch(session, index) {
   await new Promise(() => {});
 }
 
+// node-opcua connects again by itself; a request that was under way when the server died is rejected to nobody.
+if (verb === "watch") process.on("uncaughtException", (problem) => console.error(problem.message));
+
 try {
   await client.createDefaultCertificate();
   await client.connect(url);

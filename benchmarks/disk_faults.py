@@ -1,0 +1,285 @@
+"""A disk that fills up, hangs or fails, and a clock that jumps, under a running station: what PLC, MES and log saw.
+
+    sudo PYTHONPATH=. python benchmarks/disk_faults.py [--seconds 6] [--only NAME …] [--json]
+
+For each fault a station of its own, its state on a small disk (a loop device), its runtime directory in another place, as
+under systemd. Two cameras: one that a PLC triggers over Modbus TCP as fast as the handshake goes, one that another program
+triggers over the command socket, 20 a second; a consumer keeps every event. The clock is `libfaketime`'s (Debian's
+`faketime`), for the station alone; CLOCK_MONOTONIC is left as it is.
+
+    before, during, after   the PLC's results, its triggers that were refused, and the orders that were accepted and refused
+    silent_ms               the PLC's longest wait for a result that it was promised
+    alarms                  what the station's state said while it lasted
+    resumed_s               from the fault's end to the next accepted order; null: nothing was ever refused
+    unanswered              accepted orders without an event that are not named by one that says what has no record either
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sqlite3
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import chaos
+import chaos_station
+from plc import ACK, FIELDS, STATUS, TRIGGER, Plc
+
+from edge import events, rehearsal
+from edge.lanes.modbus_map import INPUTS
+from tests.small_disk import small_disk
+
+DISK_MIB = 40
+BEFORE_S, AFTER_S = 3.0, 5.0
+LOOK_S = 0.01
+FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+
+
+class Program(threading.Thread):
+    """What the PLC does: trigger, wait, acknowledge, for ever. `rows`: time and what came of it."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self._plc, self.over = Plc(port), threading.Event()
+        self.rows, self.waits_ms = [], []
+
+    def run(self):
+        while not self.over.is_set():
+            if self._is("ready") and not self._is("busy"):
+                self._cycle()
+            else:
+                self.rows.append((time.time(), "not ready"))
+            time.sleep(LOOK_S)
+
+    def _is(self, name):
+        return bool(self._words()[0] & STATUS[name])
+
+    def _words(self):
+        return self._plc.words(INPUTS, INPUTS)
+
+    def _cycle(self):
+        began = time.monotonic()
+        self._plc.control(1 << TRIGGER)
+        words = self._until("valid", "missed")
+        if words[0] & STATUS["valid"]:
+            self.rows.append((time.time(), ("none", "PASS", "FAIL", "ERROR")[words[FIELDS["result"]]]))
+            self.waits_ms.append((time.monotonic() - began) * 1000)
+            self._plc.control(1 << ACK)
+            while self._is("valid") and not self.over.is_set():
+                time.sleep(LOOK_S)
+        elif not self.over.is_set():
+            self.rows.append((time.time(), "refused"))
+        self._plc.control(0)
+
+    def _until(self, *names):
+        wanted = sum(STATUS[name] for name in names)
+        while not (words := self._words())[0] & wanted and not self.over.is_set():
+            time.sleep(LOOK_S)
+        return words
+
+
+@contextmanager
+@contextmanager
+def full(bench):
+    """Somebody else's file takes all the room there is; it grows again where something is let go."""
+    over = threading.Event()
+
+    def keep_full():
+        while not over.wait(0.2):
+            bench.disk.fill()
+
+    bench.disk.fill()
+    filler = threading.Thread(target=keep_full)
+    filler.start()
+    yield
+    over.set()
+    filler.join()
+    bench.disk.empty()
+
+
+@contextmanager
+def held(bench):
+    """Whoever writes or flushes, waits."""
+    bench.disk.hold()
+    yield
+    bench.disk.let_go()
+
+
+@contextmanager
+def read_only(bench):
+    """The kernel finds an error in the file system; it stays so, as it would."""
+    bench.disk.breaks()
+    yield
+
+
+def clock(hours):
+    @contextmanager
+    def shifted(bench):
+        bench.clock.write_text(f"{hours:+d}h\n")
+        yield
+        bench.clock.write_text("+0\n")
+
+    return shifted
+
+
+# Name, fault, what is set in [outbox].
+FAULTS = (
+    ("full, policy stop", full, {"when_disk_full": "stop"}),
+    ("full, policy lanes", full, {"when_disk_full": "lanes"}),
+    ("hangs (fsfreeze)", held, {}),
+    ("read-only by an error", read_only, {}),
+    ("clock +1 h and back", clock(1), {}),
+    ("clock -1 h and back", clock(-1), {}),
+)
+
+
+class Bench:
+    """A station on a small disk, with everything around it."""
+
+    def __init__(self, directory, disk, taught, settings):
+        self.disk, self.clock, self.directory = disk, directory / "clock", directory
+        self.clock.write_text("+0\n")
+        (disk.path / "state").mkdir()
+        (directory / "state").symlink_to(disk.path / "state")
+        shutil.copytree(taught / "state" / "references", directory / "state" / "references", symlinks=True)
+        (directory / "pipelines").symlink_to(taught / "pipelines")
+        self.port = rehearsal.free_ports(1)[0]
+        config = rehearsal.write_config(directory, chaos_station.tables(2, 1000.0))
+        tables = {
+            "outbox": {"reserve_bytes": 1 << 20, **settings},
+            "lanes.modbus": {"listen": f"127.0.0.1:{self.port}"},
+        }
+        text = 'runtime_dir = "run"\n' + config.read_text()
+        for name, table in tables.items():
+            text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        config.write_text(text + 'channels = ["camera0"]\n')
+        self.config = config
+        self.alarms, self.over = Counter(), threading.Event()
+
+    def environment(self):
+        library = next(iter(sorted(Path("/").glob(FAKETIME.lstrip("/")))), None)
+        if library is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }  # fmt: skip
+
+    def watch(self, station):
+        """Collect the alarms that the state names."""
+        while not self.over.wait(0.3):
+            state = station.state()
+            self.alarms.update(alarm["name"] for alarm in (state or {}).get("alarms", ()))
+
+
+def suffer(bench, fault, seconds, *, is_clock):
+    """One fault; returns what was seen."""
+    station = chaos_station.Station(bench.config, bench.environment() if is_clock else None)
+    consumer = chaos_station.Consumer(station, bench.directory)
+    try:
+        station.drain()
+        program = Program(bench.port)
+        with chaos.ordering(station, ["camera1"], 20, bench.directory):
+            program.start()
+            time.sleep(BEFORE_S)
+            watcher = threading.Thread(target=bench.watch, args=[station])
+            began = time.time()
+            with fault(bench):
+                watcher.start()
+                time.sleep(seconds)
+                bench.over.set()
+            ended = time.time()
+            watcher.join()
+            time.sleep(AFTER_S)
+            program.over.set()
+            program.join()
+        station.drain()
+        time.sleep(1.0)
+        station.stop()
+        starts = station.starts
+    finally:
+        station.kill()
+        consumer.stop()
+    return {**seen(bench, program, began, ended), "alarms": sorted(bench.alarms), "restarts": restarts(bench, starts)}
+
+
+def seen(bench, program, began, ended):
+    """Counts of each time, and whether everything was answered."""
+    accepted = chaos.read_lines(bench.directory / "triggers.jsonl")
+    others = chaos.read_lines(bench.directory / "orders.jsonl")
+    rows = program.rows + [(row["t"], "accepted") for row in accepted]
+    rows += [(row["t"], f"order {row['outcome']}") for row in others]
+    phases = {"before": (0.0, began), "during": (began, ended), "after": (ended, float("inf"))}
+    counts = {
+        name: dict(Counter(what for at, what in rows if first <= at < last)) for name, (first, last) in phases.items()
+    }
+    refused = [row for row in others if row["outcome"] == "refused" and row["t"] >= began]
+    back = [row["t"] - ended for row in accepted if row["t"] >= ended]
+    return {
+        **counts,
+        "silent_ms": round(max(program.waits_ms, default=0)),
+        "refusals": sorted({row["error"] for row in refused}),
+        "resumed_s": round(min(back), 2) if refused and back else None,
+        **answered(bench, accepted),
+    }
+
+
+def answered(bench, accepted):
+    """Every accepted order against the record, and the record against the consumer's."""
+    with closing(sqlite3.connect(f"file:{bench.directory / 'state' / 'outbox.sqlite3'}?mode=ro", uri=True)) as database:
+        bodies = database.execute("SELECT sequence, body FROM events ORDER BY sequence").fetchall()
+    results = [(sequence, events.decode(body).data) for sequence, body in bodies]
+    ids = Counter(result.trigger_id for _, result in results if result.trigger_id is not None)
+    named = [one for _, result in results for one in result.interrupted]
+    without = [row["trigger_id"] for row in accepted if row["trigger_id"] not in ids]
+    heard = {row["sequence"] for row in chaos.read_lines(bench.directory / "events.jsonl")}
+    return {
+        "unanswered": sum(not any(one.first <= number <= one.last for one in named) for number in without),
+        "without_record_but_named": sum(any(one.first <= number <= one.last for one in named) for number in without),
+        "twice": sum(count > 1 for count in ids.values()),
+        "consumer_missing": sum(sequence not in heard for sequence, _ in results),
+        "pass_without_frame": sum(r.verdict == "PASS" and r.frame_id is None for _, r in results),
+    }
+
+
+def restarts(bench, starts):
+    """Processes that died, the station itself included."""
+    return bench.config.with_suffix(".log").read_text().count('"worker died"') + starts - 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=6.0, help="that each fault lasts")
+    parser.add_argument("--only", nargs="+", help="the faults whose names begin so")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="goldline-disk-") as name:
+        taught = Path(name, "taught")
+        chaos_station.prepare(taught, 2, 1000.0, [])
+        for index, (fault, inject, settings) in enumerate(FAULTS):
+            if arguments.only and not fault.startswith(tuple(arguments.only)):
+                continue
+            directory = Path(name, str(index))
+            directory.mkdir()
+            with small_disk(directory, DISK_MIB) as disk:
+                bench = Bench(directory, disk, taught, settings)
+                row = {"fault": fault, **suffer(bench, inject, arguments.seconds, is_clock=fault.startswith("clock"))}
+            rows.append(row)
+            if not arguments.json:
+                print(json.dumps(row, indent=1), flush=True)
+    if arguments.json:
+        print(json.dumps(rows))
+    broken = [row["fault"] for row in rows if row["unanswered"] or row["twice"] or row["pass_without_frame"]]
+    if broken:
+        raise SystemExit("broken: " + ", ".join(broken))
+
+
+if __name__ == "__main__":
+    main()

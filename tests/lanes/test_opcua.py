@@ -1,0 +1,213 @@
+"""The OPC UA lane, by a client that is not ours: node-opcua, which reads the companion specification for itself."""
+
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from edge.records import Outcome, Reason
+from tests.lanes.opcua_bench import CONTINUOUS, Peer, Publish, decided, free_port, publishing, results, until
+from tests.needs import needs_module, needs_node
+
+# What decides in a result's content, by place (docs/opcua.md).
+VERDICT, EVALUATION, REASON, GOOD = range(4)
+
+
+@pytest.fixture(scope="module")
+def _needed():
+    needs_module("asyncua", "opcua")
+    needs_node("node-opcua-client")
+
+
+@pytest.fixture
+def lane(_needed, tmp_path):
+    port = free_port()
+    with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as publish:
+        publish.start()
+        publish.wait_until_up()
+        yield publish, Peer(f"opc.tcp://127.0.0.1:{port}/goldline", tmp_path / "pki")
+
+
+def value_of(peer: Peer, path: str) -> object:
+    (answer,) = peer.ask("read", path)
+    return answer["value"]
+
+
+def test_each_result_is_an_event_of_the_companion_specification(lane):
+    publish, peer = lane
+    with peer.watching() as heard:
+        publish.decide(*(decided(number) for number in range(1, 51)))
+        publish.decide(decided(51, Outcome.FAIL), decided(52, Outcome.ERROR, reason=Reason.CAMERA_DOWN))
+        until(lambda: len(results(heard)) >= 52, "every result")
+    assert results(heard) == [str(number) for number in range(1, 53)]
+    events = [one for one in heard if one.get("ResultId")]
+    passed, failed, unjudged = events[0], events[50], events[51]
+    assert passed["EventType"].endswith("i=1024") and passed["PartId"]["id"] == "U1" and passed["IsPartial"] is False
+    assert bytes(passed["InternalRecipeId"]["hash"]["data"]) == bytes.fromhex("ab" * 32)
+    assert passed["InternalRecipeId"]["id"] == "lid" and passed["JobId"]["id"] == "lid/1"
+    assert round(passed["ProcessingTimes"]["processingDuration"]) == 40
+    assert [one["ResultState"] for one in (passed, failed, unjudged)] == [1, 1, 4]
+    content = [one["ResultContent"] for one in (passed, failed, unjudged)]
+    assert [one[VERDICT] for one in content] == ["PASS", "FAIL", "ERROR"]
+    assert [one[EVALUATION] for one in content] == [1, 2, 3]
+    assert [one[GOOD] for one in content] == [True, False, False]
+    assert content[2][REASON] == "camera_down"
+
+
+def test_what_is_told_after_its_deadline_is_not_good(lane):
+    publish, peer = lane
+    long_ago = datetime.now(UTC) - timedelta(seconds=30)
+    with peer.watching() as heard:
+        publish.decide(decided(1, triggered=long_ago, deadline_ms=1000.0))
+        until(lambda: results(heard), "the result")
+    assert heard[-1]["ResultContent"][VERDICT] == "PASS" and heard[-1]["ResultContent"][GOOD] is False
+    assert value_of(peer, "Channels.left.Good") is False
+
+
+def test_methods_are_orders(lane):
+    publish, peer = lane
+    machine = "VisionStateMachine.AutomaticModeStateMachine"
+    part, recipe = {"PartIdDataType": {"id": "A17"}}, {"RecipeIdExternalDataType": {"id": "lid/oak"}}
+    started = peer.call(f"{machine}.StartSingleJob", None, part, None, None, ["channel=left", "code=4711"])
+    assert started == {"status": "Good", "outputs": [{"id": "7"}, 0]}
+    publish.answer = lambda _: {"accepted": True, "state": "Ready", "job": {"product": "lid", "configuration": 2}}
+    prepared = peer.call("RecipeManagement.PrepareRecipe", recipe, None)
+    assert prepared == {"status": "Good", "outputs": [{"id": "lid"}, True, 0]}
+    assert peer.call("VisionStateMachine.Halt", 0, "")["status"] == "Good"
+    publish.answer = lambda _: {"accepted": False, "error": "not in Halted"}
+    assert peer.call(f"{machine}.StartContinuous", None, None, None, None, [])["status"] == "BadInvalidState"
+    assert value_of(peer, "LastRefusal") == "not in Halted"
+    assert peer.call("Trigger", "middle", "", "")["status"] == "BadInvalidArgument"
+    orders = [{key: value for key, value in order.items() if key != "id"} for order in publish.orders]
+    assert orders == [
+        {"verb": "start_single", "camera": "left", "unit_identifier": "A17", "expect": {"code": "4711"}},
+        {"verb": "prepare", "product": "lid", "variant": "oak"},
+        {"verb": "halt"},
+        {"verb": "start"},
+    ]
+
+
+def test_results_can_be_asked_for(lane):
+    publish, peer = lane
+    publish.decide(*(decided(number) for number in range(1, 8)))
+    until(lambda: value_of(peer, "Channels.left.TriggerId") == [0, 7], "the newest")
+    one = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "3"}}, 0)
+    assert one["outputs"][1]["partId"]["id"] == "U3" and one["outputs"][2] == 0
+    none = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "99"}}, 0)
+    assert none["status"] == "BadNotFound"
+
+
+def test_the_state_is_the_stations_and_ends_with_publish(lane):
+    publish, peer = lane
+    with peer.watching() as heard:
+        publish.stand(CONTINUOUS | {"state": "Error", "alarms": [{"name": "disk", "text": "full"}]})
+        until(lambda: any(one.get("EventType", "").endswith("i=1019") for one in heard), "the event of the error")
+    assert value_of(peer, "VisionStateMachine.CurrentState") == {"locale": "en", "text": "Error"}
+    assert value_of(peer, "Alarms") == ["disk: full"]
+    publish.stand(CONTINUOUS)
+    inner = "VisionStateMachine.AutomaticModeStateMachine.CurrentState"
+    until(lambda: value_of(peer, inner) == {"locale": "en", "text": "ContinuousExecution"}, "the state")
+    publish.beats = False
+    until(lambda: "publish" in str(value_of(peer, "Alarms")), "the alarm of a publish that does not beat")
+    assert peer.ask("read", inner)[0]["status"] == "BadStateNotActive"
+    life = value_of(peer, "LifeCounter")
+    assert value_of(peer, "LifeCounter") == life
+    publish.beats = True
+    until(lambda: value_of(peer, "LifeCounter") != life, "life goes on")
+
+
+def test_no_result_is_missed_when_the_lane_is_killed(lane):
+    publish, peer = lane
+    with peer.watching() as heard:
+        publish.decide(*(decided(number) for number in range(1, 21)))
+        until(lambda: len(results(heard)) >= 20, "the first twenty")
+        for first in (21, 41):
+            publish.decide(*(decided(number) for number in range(first, first + 10)))
+            publish.kill()
+            publish.decide(*(decided(number) for number in range(first + 10, first + 20)))
+            publish.start()
+            until(lambda last=first + 19: str(last) in results(heard), "what was decided meanwhile")
+        publish.unlink()
+        publish.link()
+        publish.decide(decided(61))
+        until(lambda: "61" in results(heard), "what a new publish decides")
+    told = results(heard)
+    assert list(dict.fromkeys(told)) == sorted(set(told), key=int), "in order, but for what is repeated"
+    assert set(told) == {str(number) for number in range(1, 62)}
+    assert told.count("1") == 1 and told.count("61") == 1
+
+
+def make_certificates(folder: Path) -> None:
+    from edge.lanes import opcua_certificate
+
+    opcua_certificate.make(folder, "cell", "127.0.0.1")
+
+
+def test_only_a_trusted_certificate_enters(_needed, tmp_path):
+    folder, port = tmp_path / "certificates", free_port()
+    make_certificates(folder)
+    settings = {"opcua": {"listen": f"127.0.0.1:{port}", "certificates": str(folder)}}
+    with publishing(tmp_path, settings) as publish:
+        publish.start()
+        publish.wait_until_up()
+        url = f"opc.tcp://127.0.0.1:{port}/goldline"
+        open_one = Peer(url, tmp_path / "pki").ask("read", "Product")
+        secure = Peer(url, tmp_path / "pki", is_secure=True)
+        unknown = secure.ask("read", "Product")
+        assert "error" in open_one[0] and "error" in unknown[0]
+        trust(tmp_path / "pki" / "own" / "certs" / "peer.pem", folder / "trusted" / "peer.der")
+        assert secure.ask("read", "Product") == [{"path": "Product", "status": "Good", "value": "lid"}]
+        assert secure.call("VisionStateMachine.Halt", 0, "")["status"] == "Good"
+        (folder / "trusted" / "peer.der").unlink()
+        assert "error" in secure.ask("read", "Product")[0]
+
+
+def trust(pem: Path, der: Path) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    der.write_bytes(x509.load_pem_x509_certificate(pem.read_bytes()).public_bytes(Encoding.DER))
+
+
+def test_an_unencrypted_channel_gets_no_session_where_certificates_are_asked_for(_needed, tmp_path):
+    """asyncua lets anybody open a channel without security, to ask for the endpoints: no more may come of it."""
+    folder, port = tmp_path / "certificates", free_port()
+    make_certificates(folder)
+    with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}", "certificates": str(folder)}}) as publish:
+        publish.start()
+        publish.wait_until_up()
+        probe = Path(__file__).with_name("opcua_intruder.py")
+        done = subprocess.run(
+            [shutil.which("python") or "python3", str(probe), str(port)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout.split() == ["session:BadUserAccessDenied", "takeover:BadSessionIdInvalid"], done
+
+
+def test_the_key_is_its_owners_and_is_not_written_over(_needed, tmp_path):
+    from edge.errors import GoldlineError
+
+    make_certificates(tmp_path)
+    assert (tmp_path / "own" / "key.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(GoldlineError, match="there is a key already"):
+        make_certificates(tmp_path)
+
+
+def test_a_listener_that_cannot_be_is_one_line(_needed, tmp_path, capfd):
+    port = free_port()
+    with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as first:
+        first.start()
+        first.wait_until_up()
+        (tmp_path / "other").mkdir()
+        with publishing(tmp_path / "other", {"opcua": {"listen": f"127.0.0.1:{port}"}}) as second:
+            assert "in use" in failure_of(second)
+
+
+def failure_of(publish: Publish) -> str:
+    """A worker's last word."""
+    publish.start()
+    assert publish.child.popen is not None and publish.child.control is not None
+    assert publish.child.popen.wait(60) == 2
+    return " ".join(getattr(message, "problem", "") for message in publish.child.control.drain())
