@@ -1,6 +1,6 @@
 """A disk that fills up, hangs or fails, and a clock that jumps, under a running station: what PLC, MES and log saw.
 
-    sudo PYTHONPATH=. python benchmarks/disk_faults.py [--seconds 6] [--only NAME …] [--json]
+    sudo python benchmarks/disk_faults.py [--seconds 6] [--only NAME …] [--json]
 
 For each fault a station of its own, its state on a small disk (a loop device), its runtime directory in another place, as
 under systemd. Two cameras: one that a PLC triggers over Modbus TCP as fast as the handshake goes, one that another program
@@ -19,11 +19,13 @@ import json
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import chaos
@@ -32,6 +34,8 @@ from plc import ACK, FIELDS, STATUS, TRIGGER, Plc
 
 from edge import events, rehearsal
 from edge.lanes.modbus_map import INPUTS
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.small_disk import small_disk
 
 DISK_MIB = 40
@@ -45,16 +49,27 @@ class Program(threading.Thread):
 
     def __init__(self, port):
         super().__init__(daemon=True)
-        self._plc, self.over = Plc(port), threading.Event()
+        self._port, self._plc, self.over = port, Plc(port), threading.Event()
         self.rows, self.waits_ms = [], []
 
     def run(self):
         while not self.over.is_set():
-            if self._is("ready") and not self._is("busy"):
-                self._cycle()
-            else:
-                self.rows.append((time.time(), "not ready"))
+            try:
+                self._look()
+            except OSError:
+                self.rows.append((time.time(), "no connection"))
+                self._connect()
             time.sleep(LOOK_S)
+
+    def _look(self):
+        if self._is("ready") and not self._is("busy"):
+            self._cycle()
+        else:
+            self.rows.append((time.time(), "not ready"))
+
+    def _connect(self):
+        with suppress(OSError):
+            self._plc = Plc(self._port)
 
     def _is(self, name):
         return bool(self._words()[0] & STATUS[name])
@@ -84,7 +99,6 @@ class Program(threading.Thread):
 
 
 @contextmanager
-@contextmanager
 def full(bench):
     """Somebody else's file takes all the room there is; it grows again where something is let go."""
     over = threading.Event()
@@ -112,9 +126,19 @@ def held(bench):
 
 @contextmanager
 def read_only(bench):
-    """The kernel finds an error in the file system; it stays so, as it would."""
+    """The kernel finds an error in the file system; it stays so until the station is stopped and the disk is repaired."""
     bench.disk.breaks()
+    bench.is_broken = True
     yield
+
+
+def repaired(bench):
+    """What a person does about it: unmount, check, mount."""
+    subprocess.run(["umount", bench.disk.path], check=True)
+    image = bench.directory / "disk.img"
+    # 1: errors were corrected.
+    assert subprocess.run(["e2fsck", "-fy", image], capture_output=True, check=False).returncode in {0, 1}
+    subprocess.run(["mount", "-o", "loop,errors=remount-ro", image, bench.disk.path], check=True)
 
 
 def clock(hours):
@@ -150,23 +174,20 @@ class Bench:
         (directory / "pipelines").symlink_to(taught / "pipelines")
         self.port = rehearsal.free_ports(1)[0]
         config = rehearsal.write_config(directory, chaos_station.tables(2, 1000.0))
-        tables = {
-            "outbox": {"reserve_bytes": 1 << 20, **settings},
-            "lanes.modbus": {"listen": f"127.0.0.1:{self.port}"},
-        }
-        text = 'runtime_dir = "run"\n' + config.read_text()
-        for name, table in tables.items():
-            text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        config.write_text(text + 'channels = ["camera0"]\n')
+        given = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        lane = f'\n[lanes.modbus]\nlisten = "127.0.0.1:{self.port}"\nchannels = ["camera0"]\n'
+        text = config.read_text().replace("[outbox]\n", f"[outbox]\n{given}")
+        config.write_text('runtime_dir = "run"\n' + text + lane)
         self.config = config
-        self.alarms, self.over = Counter(), threading.Event()
+        self.alarms, self.over, self.is_broken = Counter(), threading.Event(), False
 
     def environment(self):
         library = next(iter(sorted(Path("/").glob(FAKETIME.lstrip("/")))), None)
         if library is None:
             return {}
         return {
-            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
+            # Read once a second: a read at each look at the clock would slow the station down.
+            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }  # fmt: skip
 
@@ -199,9 +220,14 @@ def suffer(bench, fault, seconds, *, is_clock):
             program.over.set()
             program.join()
         station.drain()
-        time.sleep(1.0)
+        chaos.wait_consumed(bench.directory, station.drain())
         station.stop()
         starts = station.starts
+        if bench.is_broken:
+            repaired(bench)
+            station = chaos_station.Station(bench.config)
+            chaos.wait_consumed(bench.directory, station.drain())
+            station.stop()
     finally:
         station.kill()
         consumer.stop()
@@ -248,8 +274,12 @@ def answered(bench, accepted):
 
 
 def restarts(bench, starts):
-    """Processes that died, the station itself included."""
-    return bench.config.with_suffix(".log").read_text().count('"worker died"') + starts - 1
+    """Processes that died, by name, the station itself included."""
+    lines = [line for line in bench.config.with_suffix(".log").read_text().splitlines() if line.startswith("{")]
+    died = Counter(
+        f"{row['child']} ({row['cause']})" for row in map(json.loads, lines) if row["event"] == "worker died"
+    )
+    return dict(died) | ({"supervisor": starts - 1} if starts > 1 else {})
 
 
 def main():

@@ -1,6 +1,6 @@
 """How long it takes to change the product of a running station, and what becomes of the parts meanwhile.
 
-    python benchmarks/prepare.py [--references 10 100 300] [--switches 9] [--period-ms 50] [--json]
+    python benchmarks/prepare.py [--references 10 100 300] [--switches 9] [--period-ms 100] [--json]
 
 A station with one simulated camera is triggered by orders at a steady pace, and told in turn to judge by one of two
 products. Of each switch: from the order `prepare` to its answer, and of the parts that were triggered meanwhile, how
@@ -23,7 +23,7 @@ import zmq
 from edge import events, rehearsal
 from edge.events import Result
 
-SIZE = (640, 480)
+SIZE = (320, 240)
 DEADLINE_MS = 500.0
 PRODUCTS = ("first", "second")
 WITHIN_MS = 600_000
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--references", type=int, nargs="+", default=[10, 100, 300])
     parser.add_argument("--switches", type=int, default=9)
-    parser.add_argument("--period-ms", type=float, default=50.0)
+    parser.add_argument("--period-ms", type=float, default=100.0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     for references in arguments.references:

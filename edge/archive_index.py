@@ -16,6 +16,8 @@ from edge.archive_retention import Entry
 FILE = "index.sqlite3"
 # Who asks while the archive writes waits for a transaction of one picture.
 BUSY_S = 2.0
+# Of 4 KiB: what the index takes beside itself stays below half a megabyte, on a small disk as well.
+WAL_PAGES = 100
 # Of a SHA-256, for a picture to be found by it: fewer are more likely a trigger id.
 LEAST_DIGITS = 8
 
@@ -69,6 +71,7 @@ class Index:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.executescript(_SCHEMA)
         except sqlite3.Error:
             connection.close()

@@ -24,19 +24,20 @@ from pathlib import Path
 
 import structlog
 
-from edge import archive_record
+from edge import archive_record, picture_file
 from edge.archive_index import FILE as INDEX_FILE
 from edge.archive_index import Index
 from edge.archive_record import Sidecar, Unreadable
 from edge.archive_retention import STEP, Bounds, due
+from edge.images import ImageError
 
 FOLDER, PART = "images", "part"
 # Written and removed to see whether the disk can be written.
 PROBE = "probe"
 # The record and the system need the disk before pictures do: with less than this left on it, pictures go.
 LEAST_FREE_BYTES = 256 << 20
-# Of a disk of their own: enough for the index to grow by what a picture adds.
-LEAST_FREE_OWN_BYTES = 256 << 10
+# Of a disk of their own: enough for the index and its journal to grow.
+LEAST_FREE_OWN_BYTES = 1 << 20
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 _OURS = re.compile(r"[0-9a-f]{64}\.(png|jpg|raw|[0-9]+\.[a-z0-9_.-]+\.(json|map\.png))")
 
@@ -214,7 +215,7 @@ class Store:
         except Unreadable:
             return
         picture = on_disk.get(sidecar.file, 0)
-        if picture == 0 or f"{sidecar.name}.json" != path.name:
+        if picture == 0 or f"{sidecar.name}.json" != path.name or not _has_its_hash(sidecar, path.parent):
             return
         record = on_disk[path.name] + on_disk.get(f"{sidecar.name}.map.png", 0)
         self._index.add(sidecar, picture_bytes=picture, record_bytes=record)
@@ -227,6 +228,16 @@ def _sizes(folder: Path) -> dict[str, int]:
             return {entry.name: entry.stat().st_size for entry in entries if _OURS.fullmatch(entry.name)}
     except FileNotFoundError:
         return {}
+
+
+def _has_its_hash(sidecar: Sidecar, folder: Path) -> bool:
+    """Whether the pixels are those that were judged: after a power cut a file may have its length and not its content."""
+    try:
+        content = (folder / sidecar.file).read_bytes()
+        pixels = picture_file.decode(content, sidecar.box[2:], sidecar.pixel_format)
+    except ImageError:
+        return False
+    return picture_file.sha256(pixels) == sidecar.sha256
 
 
 def _open_index(directory: Path) -> Index:

@@ -13,6 +13,7 @@ import resource
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -59,9 +60,11 @@ class Door(zmq.Socket[bytes]):
 class Guard:
     """The list, and the thread that answers by it. Closed after the sockets it guards."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], station: Station) -> None:
-        """Reads no key and starts no thread before a socket needs it."""
-        self._context, self._folder = context, station.keys_dir
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], station: Station, count: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Reads no key and starts no thread before a socket needs it. `count` is told the zone of every refusal there."""
+        self._context, self._folder, self._count = context, station.keys_dir, count
         self._secured = {str(getattr(station.events, key)) for key in secured(station)}
         self._own: StationKey | None = None
         self._clients = Clients()
@@ -183,6 +186,7 @@ class Guard:
         name = self._clients.named(zone, public)
         if name is None:
             self._refused[address] += 1
+            self._count(zone)
         else:
             self._tell(name, zone, address, time.monotonic())
         return name

@@ -169,9 +169,15 @@ def load_client_keys(path: Path) -> ClientKeys:
 
 
 def own_keys(station: Station, zone: Zone) -> ClientKeys | None:
-    """What the station's own processes and commands need at its own addresses: its pair, or None. Raises GoldlineError."""
-    if zone not in secured(station).values() or (own := load_station_key(station.keys_dir)) is None:
+    """What the station's own processes and commands open this zone with: its pair; None where nobody needs any.
+
+    Raises GoldlineError where the pair is needed and is not to be had.
+    """
+    if zone not in secured(station).values():
         return None
+    own = load_station_key(station.keys_dir)
+    if own is None:
+        raise GoldlineError(f"{station.keys_dir}: the station's own key is not here; a client's will do: --keys FILE")
     return ClientKeys(server_public=own.public, public=own.public, secret=own.secret)
 
 

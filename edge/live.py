@@ -10,6 +10,9 @@ from edge.header import Flag, Header
 from edge.messages import Standing
 from edge.outbox import Outbox, Stored
 
+# A plant's readers at once; a subscriber that says more without end keeps no event waiting.
+SUBSCRIPTIONS_A_TURN = 256
+
 
 class Live:
     """Owns the XPUB socket from the moment that the outbox thread uses it."""
@@ -50,7 +53,9 @@ class Live:
     def _greet(self) -> None:
         """Read subscriptions; a new subscriber gets the head at once."""
         joined = False
-        while self.socket.poll(0):
+        for _ in range(SUBSCRIPTIONS_A_TURN):
+            if not self.socket.poll(0):
+                break
             joined |= self.socket.recv()[:1] == b"\x01"
         if joined:
             self.send_head()

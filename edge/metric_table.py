@@ -56,6 +56,8 @@ DROP_REASONS = (*REASONS, "superseded", "settling", "halted")
 CAMERA_STATES = tuple(str(state) for state in CameraState)
 RECONNECT_CAUSES = ("absent", "busy", "config", "lost", "stalled", "frozen", "restarted")
 RESTART_CAUSES = ("exit", "signal", "stall")
+# What a client's key is good for.
+ZONES = ("events", "orders")
 STAGES = ("queue", "register", "graph", "judge")
 # What drifts, and the alarms about it (`drift.py`).
 TRENDS = ("dx_px", "dy_px", "angle_deg", "gain", "sharpness")
@@ -94,6 +96,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("outbox_unkept_total", "Events let go because the disk could not be written."),
         _gauge("outbox_disk_free_bytes", "Free on the file system of the outbox."),
         _gauge("outbox_alarm", "1 while this is wrong with the record.", lapses=True, alarm=OUTBOX_ALARMS),
+        _counter("peers_refused_total", "Connections to LIVE and orders whose key is not on the list.", zone=ZONES),
         _counter("late_results_total", "Results for triggers that were closed without them."),
         _counter("invariant_violations_total", "What must never be, and was: never sent out.", kind=VIOLATIONS),
     ),
@@ -139,6 +142,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _counter("sync_gone_total", "Times a reader was told that events it asked for are not kept any more."),
         _counter("sync_errors_total", "Requests that were refused.", code=SYNC_CODES),
         _counter("sync_unsent_total", "Answers let go: their reader does not read, or has gone."),
+        _counter("sync_peers_refused_total", "Connections to SYNC whose key is not on the list."),
         _gauge("sync_waiting", "Readers that wait for news.", lapses=True),
     ),
     "archive": (

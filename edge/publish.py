@@ -23,6 +23,7 @@ from edge.firing import Firing
 from edge.guard import Guard, tend
 from edge.job_desk import JobDesk
 from edge.keeper import open_outbox
+from edge.keys import ZONES
 from edge.lane_desk import LaneDesk, is_lane
 from edge.links import CAPTURE, INSPECTION, SYNC, Links, camera_of
 from edge.messages import (
@@ -61,7 +62,8 @@ def run(context: WorkerContext) -> None:
     runtime = runtime_directory(station)
     with ExitStack() as stack:
         zmq_context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
-        guard = stack.enter_context(Guard(zmq_context, station))
+        refused = {zone: page.counter("goldline_peers_refused_total", zone=zone) for zone in ZONES}
+        guard = stack.enter_context(Guard(zmq_context, station, lambda zone: refused[zone].inc()))
         guarded = partial(border.bind, zmq_context, security=guard)
         live = stack.enter_context(guarded(zmq.XPUB, "events.live", station.events.live, zone="events"))
         command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))

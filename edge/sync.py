@@ -34,7 +34,11 @@ def run(context: WorkerContext) -> None:
     address = context.station.events.sync
     # What is sent to a client that has gone is an error to count, not silence.
     options = dict[int, int]({zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: ANSWERS_UNREAD, zmq.LINGER: 0})
-    with zmq.Context[zmq.Socket[bytes]]() as zmq_context, Guard(zmq_context, context.station) as guard:
+    refused = context.page.counter("goldline_sync_peers_refused_total")
+    with (
+        zmq.Context[zmq.Socket[bytes]]() as zmq_context,
+        Guard(zmq_context, context.station, lambda _: refused.inc()) as guard,
+    ):
         bound = border.bind(
             zmq_context, zmq.ROUTER, "events.sync", address, security=guard, zone="events", options=options
         )

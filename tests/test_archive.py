@@ -229,7 +229,9 @@ def test_a_picture_larger_than_all_there_may_be_is_refused_and_nothing_is_left_o
     assert files(tmp_path) == set()
 
 
-@pytest.mark.parametrize("harm", ["picture gone", "picture cut", "sidecar gone", "index gone", "index damaged", "part"])
+@pytest.mark.parametrize(
+    "harm", ["picture gone", "picture cut", "sidecar gone", "index gone", "index damaged", "both", "part"]
+)
 def test_whatever_was_left_is_mended_and_what_is_whole_stays(tmp_path: Path, harm: str) -> None:
     store = Store(tmp_path, WIDE)
     sidecars = [put(store, trigger_id) for trigger_id in range(1, 9)]
@@ -238,6 +240,15 @@ def test_whatever_was_left_is_mended_and_what_is_whole_stays(tmp_path: Path, har
     victim = sidecars[3]
     (folder / "notes.txt").write_text("a person's own")
     (folder / victim.sha256[:2] / "README").write_text("also")
+    spoil(folder, victim, harm)
+    again = Store(tmp_path, WIDE)
+    mend(again)
+    (folder / victim.sha256[:2] / "README").unlink()
+    assert assert_agrees(tmp_path) == (7 if harm in {"picture gone", "picture cut", "sidecar gone", "both"} else 8)
+    assert not list((folder / "part").iterdir()) and (folder / "notes.txt").exists()
+
+
+def spoil(folder: Path, victim: archive_record.Sidecar, harm: str) -> None:
     match harm:
         case "picture gone":
             (folder / victim.sha256[:2] / victim.file).unlink()
@@ -252,13 +263,13 @@ def test_whatever_was_left_is_mended_and_what_is_whole_stays(tmp_path: Path, har
             for path in folder.glob(f"{FILE}-*"):
                 path.unlink()
             (folder / FILE).write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)
+        case "both":
+            for path in folder.glob(f"{FILE}*"):
+                path.unlink()
+            picture = folder / victim.sha256[:2] / victim.file
+            picture.write_bytes(bytes(picture.stat().st_size))
         case "part":
             (folder / "part" / victim.file).write_bytes(b"half")
-    again = Store(tmp_path, WIDE)
-    mend(again)
-    (folder / victim.sha256[:2] / "README").unlink()
-    assert assert_agrees(tmp_path) == (7 if harm in {"picture gone", "picture cut", "sidecar gone"} else 8)
-    assert not list((folder / "part").iterdir()) and (folder / "notes.txt").exists()
 
 
 def test_pixels_that_changed_on_the_disk_are_told(tmp_path: Path) -> None:

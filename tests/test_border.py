@@ -1,8 +1,10 @@
 """The sockets on the border: who is let in and who is sent off, and that garbage, floods and replays change nothing."""
 
+import ctypes
 import os
 import random
 import socket as sockets
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +23,15 @@ from edge.config import Station
 from edge.errors import GoldlineError
 from edge.guard import ADMITTED, OWN, REFUSED, ZAP_VERSION, Guard, client_name, tend
 from edge.keys import CLIENTS_FILE, ClientKeys, Zone, load_station_key, new_pair, own_keys
+from tests.needs import in_ci, needs_program, needs_root
 
 # Nothing here takes as long; the machine may be busy.
 PATIENCE_S = 20.0
 # A refused peer's message would have come by then: what is let in takes some milliseconds.
 NOTHING_MS = 600
 LOOPBACK = "tcp://127.0.0.1:*"
+# From <linux/sched.h>: this thread, and what it starts from now on, in a network of its own.
+CLONE_NEWNET = 0x40000000
 Sender = Callable[[bytes], bytes | None]
 
 
@@ -47,14 +52,16 @@ def station(folder: Path, curve: str = "always", **events: str) -> Station:
 class Post:
     """A station's border of one socket, on a thread: a ROUTER answers with its client's name, an XPUB counts up."""
 
-    def __init__(self, folder: Path, zone: Zone, kind: int) -> None:
-        self.station = station(folder)
+    def __init__(self, folder: Path, zone: Zone, kind: int, at: str | None = None) -> None:
+        """`at`: an address of this machine to listen at, which needs keys by itself; None: loopback, with keys always."""
+        address = LOOPBACK if at is None else f"tcp://{at}:*"
+        self.station = station(folder, "always" if at is None else "auto", command=address)
         self.keys_dir, self.zone, self.kind = self.station.keys_dir, zone, kind
         key_files.new_station_key(self.keys_dir, is_replaced=False)
         self._stack = ExitStack()
         self.server = self._stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
         guard = self._stack.enter_context(Guard(self.server, self.station))
-        door = border.bind(self.server, kind, "events.command", LOOPBACK, security=guard, zone=zone)
+        door = border.bind(self.server, kind, "events.command", address, security=guard, zone=zone)
         self._door = self._stack.enter_context(door)
         self.address = door.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(self.address.rpartition(":")[2])
@@ -122,8 +129,8 @@ def asked(socket: zmq.Socket[bytes], timeout_ms: int = int(PATIENCE_S * 1000)) -
 
 
 @contextmanager
-def post(folder: Path, zone: Zone = "orders", kind: int = zmq.ROUTER) -> Iterator[Post]:
-    made = Post(folder, zone, kind)
+def post(folder: Path, zone: Zone = "orders", kind: int = zmq.ROUTER, at: str | None = None) -> Iterator[Post]:
+    made = Post(folder, zone, kind, at)
     try:
         yield made
     finally:
@@ -150,6 +157,33 @@ def test_only_a_listed_key_of_the_zone_is_let_in_and_goes_by_its_name(tmp_path):
 
 def _with(keys: ClientKeys, public: str, secret: str) -> ClientKeys:
     return ClientKeys(server_public=keys.server_public, public=public, secret=secret)
+
+
+@contextmanager
+def network(address: str) -> Iterator[None]:
+    """A network of this thread's own, and of the threads it starts, in which the machine has this address."""
+    needs_root()
+    ip = needs_program("ip", "iproute2")
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        os.close(before)
+        (pytest.fail if in_ci() else pytest.skip)(f"needs network namespaces: {os.strerror(ctypes.get_errno())}")
+    try:
+        for words in (["address", "add", f"{address}/24", "dev", "lo"], ["link", "set", "lo", "up"]):
+            subprocess.run([ip, *words], check=True)
+        yield
+    finally:
+        returned = libc.setns(before, CLONE_NEWNET)
+        os.close(before)
+        assert returned == 0, "the tests after these would have no network"
+
+
+def test_an_address_of_the_plants_network_needs_keys_by_itself(tmp_path):
+    with network("10.9.8.7"), post(tmp_path, at="10.9.8.7") as one:
+        assert one.address.startswith("tcp://10.9.8.7:")
+        assert one.is_refused(None)
+        assert one.name_of(one.admit("mes")) == "mes"
 
 
 def test_a_new_client_is_let_in_at_once_and_a_denied_one_sent_off(tmp_path):

@@ -16,12 +16,12 @@ import msgspec
 import pytest
 import zmq
 
-from edge import rehearsal
+from edge import key_files, rehearsal
 from edge.border import MAX_COMMAND_BYTES
 from edge.client import Subscriber, ask
 from edge.config import load_station
 from edge.errors import GoldlineError
-from edge.keys import ClientKeys, load_client_keys
+from edge.keys import ClientKeys, Zone, load_client_keys, load_station_public, new_pair
 from edge.rehearsal import Daemon
 from tests.stations import CAMERA, TRIGGERED, assert_balanced, station
 
@@ -63,10 +63,20 @@ class Site:
 
 
 def make_keys(config: Path) -> None:
-    rehearsal.goldline("keys", "new", "--config", config)
-    for name, zones in (("mes", "events,orders"), ("scada", "events")):
-        file = config.parent / f"{name}.key"
-        rehearsal.goldline("keys", "client", name, "--for", zones, "--out", file, "--config", config)
+    folder = load_station(config).keys_dir
+    key_files.new_station_key(folder, is_replaced=False)
+    admit(config, "mes", "events", "orders")
+    admit(config, "scada", "events")
+
+
+def admit(config: Path, name: str, *zones: Zone) -> None:
+    """What `goldline keys client` does."""
+    folder = load_station(config).keys_dir
+    server, (public, secret) = load_station_public(folder), new_pair()
+    assert server is not None
+    keys = ClientKeys(server_public=server, public=public, secret=secret)
+    key_files.write_client_file(config.parent / f"{name}.key", name, keys)
+    key_files.allow(folder, name, public, zones)
 
 
 @pytest.fixture(scope="module")
@@ -87,28 +97,31 @@ def test_who_has_a_key_hears_and_orders_and_nobody_else(site):
     assert site.ask("mes")["accepted"] is True
     with pytest.raises(GoldlineError, match="no answer"):
         ask(site.events["command"], TRIGGER, timeout_s=1.0, keys=site.keys("scada"))
+    assert site.daemon.total("goldline_peers_refused_total", zone="orders") >= 1
     with pytest.raises(GoldlineError, match="no answer"):
         ask(site.events["command"], TRIGGER, timeout_s=1.0)
 
 
 def test_a_consumer_goes_by_the_name_of_its_key(site):
-    with site.subscriber("scada", consumer="mes") as pretender, pytest.raises(GoldlineError, match="the key of scada speaks for"):
+    with (
+        site.subscriber("scada", consumer="mes") as pretender,
+        pytest.raises(GoldlineError, match="the key of scada speaks for"),
+    ):
         next(pretender)
     with site.subscriber("mes", consumer="mes") as mes:
         mes.acknowledge(next(mes))
 
 
 def test_the_stations_own_commands_need_no_file_and_others_have_theirs(site):
-    for words in ([], ["--keys", site.file("scada")]):
-        done = rehearsal.goldline("tail", "--json", "--count", "2", *words, "--config", site.config)
-        assert len([json.loads(line)["data"]["verdict"] for line in done.stdout.splitlines()]) == 2
+    done = rehearsal.goldline("tail", "--json", "--count", "2", "--config", site.config)
+    assert len([json.loads(line)["data"]["verdict"] for line in done.stdout.splitlines()]) == 2
     for words in ([], ["--keys", site.file("mes")]):
         done = rehearsal.goldline("trigger", "right", *words, "--config", site.config)
         assert json.loads(done.stdout)["accepted"] is True
 
 
 def test_a_denied_client_hears_no_more_and_the_other_misses_nothing(site):
-    rehearsal.goldline("keys", "client", "guest", "--out", site.file("guest"), "--config", site.config)
+    admit(site.config, "guest", "events")
     with site.subscriber("guest") as guest, site.subscriber("scada") as scada:
         next(guest)
         first = int(next(scada).sequence)

@@ -13,7 +13,7 @@ from tests.needs import in_ci, needs_program, needs_root
 def test_a_cut_cable_and_a_stopped_reader_cost_nobody_an_event():
     needs_root()
     needs_program("ip", "iproute2")
-    command = [sys.executable, "-m", "benchmarks.network_faults", "--rate", "50", "--events", "2000", "--cuts", "3"]
+    command = [sys.executable, "-m", "benchmarks.network_faults", "--rate", "50", "--events", "2000", "--cuts", "6"]
     done = subprocess.run(
         [*command, "--stall", "3", "--repeats", "1", "--json"], capture_output=True, text=True, check=False, timeout=150
     )
@@ -22,7 +22,7 @@ def test_a_cut_cable_and_a_stopped_reader_cost_nobody_an_event():
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["away"]["lost"]["max"] == 0
-    assert result["cut_3_s"]["lost"]["max"] == 0
+    assert result["cut_6_s"]["lost"]["max"] == 0
     assert (result["stalled"]["healthy_lost"], result["stalled"]["stalled_lost"]) == (0, 0)
-    # Within 1.5 s by the heartbeat, give or take a busy machine: TCP alone would not have noticed at all.
-    assert result["cut_3_s"]["noticed_s"]["max"] < 3.5
+    # By the heartbeat, 1.5 s after the last and some more on a busy machine; TCP alone would not have noticed at all.
+    assert result["cut_6_s"]["noticed_s"]["max"] < 6

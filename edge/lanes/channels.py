@@ -46,8 +46,7 @@ class Channel:
         """What a process before this one has kept, or a new beginning."""
         self.name = name
         self._kept = Kept(path, name)
-        found = self._kept.at_start
-        self.lane = ResultLane() if found is None else result_lane.decode(found).revive()
+        self.lane = ResultLane() if self._kept.at_start is None else _revived(self._kept.at_start, name)
 
     def change(self, lane: ResultLane) -> None:
         """Keep it; from here on it may be seen."""
@@ -63,6 +62,16 @@ class Channel:
     def close(self) -> None:
         """Let the file go."""
         self._kept.close()
+
+
+def _revived(kept: bytes, name: str) -> ResultLane:
+    """What another process kept; of one of another version that cannot be read, a new beginning."""
+    try:
+        return result_lane.decode(kept).revive()
+    except msgspec.DecodeError as problem:
+        log = structlog.get_logger()
+        log.warning("what another version of this lane kept is let go", channel=name, problem=str(problem))
+        return ResultLane()
 
 
 class Channels:

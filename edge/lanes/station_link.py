@@ -207,7 +207,8 @@ class StationLink:
             return
         self._epoll.unregister(self._publish.fileno())
         self._publish.close()
-        self._publish = None
+        # How things stand the next one says.
+        self._publish = self.standing = None
         self._replies += [Reply(token, None) for token in sorted(self._waiting)]
         self._waiting.clear()
 

@@ -35,7 +35,18 @@ FLUSH, FUA, DISCARD = 1, 2, 4
 # Booting takes 10 s alone on two cores; a busy machine needs several times that.
 BOOT_S = 180.0
 MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "crc32c_generic", "ext4")
-FOLDERS = ("drivers/virtio", "drivers/block", "fs/9p", "fs/netfs", "fs/fscache", "fs/ext4", "fs/jbd2", "lib", "net/9p", "crypto")
+FOLDERS = (
+    "drivers/virtio",
+    "drivers/block",
+    "fs/9p",
+    "fs/netfs",
+    "fs/fscache",
+    "fs/ext4",
+    "fs/jbd2",
+    "lib",
+    "net/9p",
+    "crypto",
+)
 
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
@@ -46,9 +57,9 @@ $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro host
 for system in proc:proc sysfs:sys devtmpfs:dev tmpfs:run; do $b mount -t ${system%%:*} ${system%%:*} /mnt/${system#*:}; done
 $b mkdir /mnt/run/disk
 $b mount -t ext4 /dev/vda /mnt/run/disk || $b poweroff -f
-after=$($b sed -n 's/.*goldline_after=\\([0-9]*\\).*/\\1/p' /proc/cmdline)
+synchronous=$($b sed -n 's/.*goldline_synchronous=\\([A-Z]*\\).*/\\1/p' /proc/cmdline)
 export PYTHONPATH=%(repository)s PYTHONDONTWRITEBYTECODE=1 HOME=/run TMPDIR=/run LC_ALL=C.UTF-8
-$b chroot /mnt %(python)s %(repository)s/tests/hardware/power_cut_guest.py /run/disk/outbox.sqlite3 $after
+$b chroot /mnt %(python)s %(repository)s/tests/hardware/power_cut_guest.py /run/disk/outbox.sqlite3 $synchronous
 echo "E $?"
 $b poweroff -f
 """
@@ -95,14 +106,17 @@ class Machine:
             file.truncate(DISK_BYTES)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-F", self.disk], check=True)
 
-    def cut_after(self, seconds: float, after: int) -> Life:
-        """Boot, let it run for so long from its first acknowledged event on, cut the power."""
+    def cut_after(self, seconds: float, synchronous: str = "FULL") -> Life:
+        """Boot, let it run for so long from its first acknowledged event on, cut the power.
+
+        `synchronous`: SQLite's setting; any other than the outbox's own shows that a loss is seen here.
+        """
         running, log = self.folder / "running.img", self.folder / "writes.log"
         shutil.copyfile(self.disk, running)
         with log.open("wb") as file:
             file.truncate(LOG_BYTES)
         life = Life()
-        with self._boot(running, log, after) as machine:
+        with self._boot(running, log, synchronous) as machine:
             assert machine.stdout is not None
             end_s, is_up = time.monotonic() + BOOT_S, False
             while time.monotonic() < end_s and (line := machine.stdout.readline()):
@@ -118,14 +132,17 @@ class Machine:
         return life
 
     @contextmanager
-    def _boot(self, disk: Path, log: Path, after: int) -> Iterator[subprocess.Popen[bytes]]:
+    def _boot(self, disk: Path, log: Path, synchronous: str) -> Iterator[subprocess.Popen[bytes]]:
         # Requests are logged as they reach the file; the log's own head is not relied upon.
         drive = f"driver=blklogwrites,file.driver=raw,file.file.driver=file,file.file.filename={disk}"
         drive += f",log.driver=raw,log.file.driver=file,log.file.filename={log},log-sector-size={SECTOR}"
         command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
         command += ["-m", "512", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]
         command += ["-kernel", self.kernel, "-initrd", self.folder / "initrd.gz"]
-        command += ["-append", f"console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off goldline_after={after}"]
+        command += [
+            "-append",
+            f"console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off goldline_synchronous={synchronous}",
+        ]
         command += ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"]
         command += ["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
         command += ["-blockdev", f"{drive},node-name=disk", "-device", "virtio-blk-pci,drive=disk,write-cache=on"]
@@ -215,14 +232,18 @@ def entries(log: mmap.mmap) -> Iterator[Write]:
 
 
 def apply_log(disk: Path, log: Path, chance: random.Random) -> None:
-    """What is on the disk after the cut: all up to the last flush; of each later write any of its sectors, or none."""
+    """Have on the disk what is there after the cut."""
     with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         found = list(entries(mapped))
     assert found, "nothing was written"
+    with disk.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        apply_entries(content, found, chance)
+
+
+def apply_entries(disk: mmap.mmap | bytearray, found: list[Write], chance: random.Random) -> None:
+    """All up to the last flush, and what was forced through; of each later write any of its sectors, or none."""
     flushed = max((number for number, one in enumerate(found) if one.flags & FLUSH), default=-1)
-    with disk.open("r+b") as file:
-        for number, one in enumerate(found):
-            for place in range(0, len(one.data), SECTOR):
-                if number <= flushed or one.flags & FUA or chance.random() < 0.5:
-                    file.seek(one.at + place)
-                    file.write(one.data[place : place + SECTOR])
+    for number, one in enumerate(found):
+        for place in range(0, len(one.data), SECTOR):
+            if number <= flushed or one.flags & FUA or chance.random() < 0.5:
+                disk[one.at + place : one.at + place + SECTOR] = one.data[place : place + SECTOR]

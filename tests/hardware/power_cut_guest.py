@@ -1,10 +1,10 @@
 """Inside the virtual machine of `power_cut.py`: the station's own outbox on a disk whose power is cut at any moment.
 
-    P                       it runs
-    K integrity low head    what SQLite says of the file, and what it holds
-    V sequence checksum     each event from `after` on
-    B first last            a block of trigger ids was reserved
-    A sequence checksum     this event is on disk: from here on a subscriber may have it
+P                       it runs
+K integrity low head    what SQLite says of the file, and what it holds
+V sequence checksum     each event that it holds
+B first last            a block of trigger ids was reserved
+A sequence checksum     this event is on disk: from here on a subscriber may have it
 """
 
 import sys
@@ -44,18 +44,19 @@ def checksum(stored: Stored) -> int:
     return crc32(stored.header + stored.body)
 
 
-def look(outbox: Outbox, after: int) -> None:
+def look(outbox: Outbox) -> None:
     (integrity,) = outbox._db.execute("PRAGMA integrity_check").fetchone()
     say("K", integrity.replace(" ", "_"), outbox.low, outbox.head)
-    for stored in outbox.read(after + 1, 1_000_000):
+    for stored in outbox.read(1, 1_000_000):
         events.decode(stored.body)
         say("V", stored.sequence, checksum(stored))
     say("W", outbox.aside_name or "-")
 
 
-def run(path: Path, after: int) -> None:
+def run(path: Path, synchronous: str) -> None:
     with Outbox(path, "run") as outbox:
-        look(outbox, after)
+        look(outbox)
+        outbox._db.execute(f"PRAGMA synchronous = {synchronous}")
         number = last = 0
         while True:
             for size in BATCHES:
@@ -72,4 +73,4 @@ def run(path: Path, after: int) -> None:
 
 if __name__ == "__main__":
     say("P")
-    run(Path(sys.argv[1]), int(sys.argv[2]))
+    run(Path(sys.argv[1]), sys.argv[2])

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ from tests.stations import TRIGGERED, assert_each_answered_once, record, running
 
 pytestmark = pytest.mark.timeout(300)
 CYCLES = 200
+# Parts while the record cannot be written.
+DURING = 6
+VICTIMS = ("lane@modbus", "publish", "inspection", "capture@left")
 CODES = {"PASS": 1, "FAIL": 2, "ERROR": 3}
 
 
@@ -49,6 +55,16 @@ class Program:
         self.results.append(result)
 
 
+@contextmanager
+def disk_that_hangs(config: Path) -> Iterator[None]:
+    """Nothing can be written to the record: somebody else has locked it. What was on its way is there first."""
+    path = config.parent / "state" / "outbox.sqlite3"
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
 def compare(program: Program, config: Path) -> None:
     """What the PLC was told is what the record says: of each accepted trigger, once, and of no other."""
     taken = {one.trigger_id: one for one in program.results}
@@ -78,8 +94,13 @@ def test_two_hundred_parts(taught: Path, tmp_path: Path) -> None:
     with running(config) as (daemon, listener):
         with Plc(port) as plc:
             program = Program(plc)
-            for number in range(CYCLES):
+            for number in range(CYCLES - DURING):
                 program.cycle(number)
+            with disk_that_hangs(config):
+                before = len(record(config))
+                for number in range(CYCLES - DURING, CYCLES):
+                    program.cycle(number)
+                assert len(record(config)) == before, "the record was not held up"
             assert program.missed == 0
             listener.wait_for(CYCLES - len(listener.events))
         assert daemon.total("goldline_lane_results_total", lane="modbus") == CYCLES
@@ -91,25 +112,26 @@ def test_two_hundred_parts(taught: Path, tmp_path: Path) -> None:
     assert_each_answered_once(config, listener)
 
 
-@pytest.mark.parametrize("victim", ["lane@modbus", "publish", "inspection", "capture@left"])
-def test_kills_lose_no_result_and_mix_up_none(victim: str, taught: Path, tmp_path: Path) -> None:
+def test_kills_lose_no_result_and_mix_up_none(taught: Path, tmp_path: Path) -> None:
     config, port = with_plc(taught, tmp_path)
     with running(config) as (daemon, _), Plc(port) as plc:
         program = Program(plc)
         for number in range(40):
-            if number % 10 == 5:
+            if number % 4 == 2:
                 # In the middle of a trigger, at a different point of it each time.
-                timer = kill_soon(daemon, victim, after_s=0.01 + 0.004 * (number // 10))
+                victim = VICTIMS[number // 4 % len(VICTIMS)]
+                timer = kill_soon(daemon, victim, after_s=0.01 + 0.002 * (number // 4))
                 program.cycle(number)
                 timer.join()
             else:
                 program.cycle(number)
-        assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 4
-        assert len(program.results) >= 36
+        for victim in VICTIMS:
+            assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") >= 2
+        assert len(program.results) >= 30
     compare(program, config)
 
 
-def test_a_stopped_publish_is_seen(taught: Path, tmp_path: Path) -> None:
+def test_a_stopped_process_is_seen(taught: Path, tmp_path: Path) -> None:
     config, port = with_plc(taught, tmp_path)
     with running(config) as (daemon, _), Plc(port) as plc:
         program = Program(plc)
@@ -121,22 +143,13 @@ def test_a_stopped_publish_is_seen(taught: Path, tmp_path: Path) -> None:
         time.sleep(0.3)
         assert (plc.station().life, plc.station().alive) == (life, False)
         os.kill(stopped, signal.SIGCONT)
-        plc.wait("ready")
+        plc.wait("ready", "camera_up")
         until(lambda: plc.station().life != life, "the life counter to run again")
         program.cycle(1)
-    compare(program, config)
-
-
-def test_a_camera_that_is_not_there_is_not_ready(taught: Path, tmp_path: Path) -> None:
-    """Its process lives and tries again; a trigger now could only come to an error."""
-    config, port = with_plc(taught, tmp_path)
-    with running(config) as (daemon, _), Plc(port) as plc:
-        plc.wait("ready", "camera_up")
+        # A camera's process that hangs is replaced; until its camera streams again, nothing is ready.
         os.kill(daemon.workers()["capture@left"], signal.SIGSTOP)
-        # The supervisor replaces a process that hangs; until it does, and its camera streams again, nothing is ready.
         plc.wait_for(lambda seen: not seen.camera_up and not seen.ready, "the camera to be gone")
         plc.wait("ready", "camera_up")
-        program = Program(plc)
-        program.cycle(0)
-        assert program.results[0].result in (1, 2)
+        program.cycle(2)
+        assert program.results[2].result in (1, 2)
     compare(program, config)

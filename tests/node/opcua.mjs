@@ -4,6 +4,7 @@
 //   node opcua.mjs URL PKI call PATH [ARGS...]   calls a method; ARGS are JSON; prints its status and outputs
 //   node opcua.mjs URL PKI read PATH...          prints values by their path below VisionSystem
 //
+// When the server goes while it watches, it ends: who started it starts another.
 // PKI is a folder of its own; `secure` as the last word asks for SignAndEncrypt with the certificate in it.
 
 import path from "node:path";
@@ -30,7 +31,7 @@ const client = OPCUAClient.create({
   clientCertificateManager: certificates,
   certificateFile: path.join(pki, "own/certs/peer.pem"),
   privateKeyFile: certificates.privateKey,
-  connectionStrategy: { maxRetry: verb === "watch" ? -1 : 1, initialDelay: 100, maxDelay: 1000 },
+  connectionStrategy: { maxRetry: 1, initialDelay: 100, maxDelay: 1000 },
   keepSessionAlive: true,
 });
 
@@ -105,9 +106,6 @@ async function watch(session, index) {
   say({ watching: true });
   await new Promise(() => {});
 }
-
-// node-opcua connects again by itself; a request that was under way when the server died is rejected to nobody.
-if (verb === "watch") process.on("uncaughtException", (problem) => console.error(problem.message));
 
 try {
   await client.createDefaultCertificate();

@@ -1,0 +1,217 @@
+"""PROCESS: every event to an MQTT 5 broker, at least once and in order. `docs/mqtt.md`.
+
+It reads the station's own LIVE and SYNC like any other consumer, so that neither a verdict nor a PLC waits for it:
+1. an event is read, and published with QoS 1; at most a window of them is under way;
+2. the broker acknowledges it;
+3. the cursor, up to which the broker has everything, goes to a file and to SYNC: only then may the outbox forget it;
+4. whenever the connection or this process ends, the next begins behind the cursor. What was under way is said again,
+   under the same id.
+"""
+
+import os
+import queue
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from edge.border_config import MqttConfig
+from edge.client import Arrived, Cursor, Gone, NewStream, Notify, Subscriber
+from edge.config import Station
+from edge.errors import GoldlineError
+from edge.keys import own_keys
+from edge.lanes.mqtt_broker import Broker, Said
+from edge.lanes.mqtt_flight import Flight
+from edge.lanes.station_link import StationLink
+from edge.metrics import State
+from edge.worker import WorkerContext
+
+CONSUMER = "lane-mqtt"
+# The loop comes round at least this often, to beat and to hear that it should stop.
+TURN_S = 0.05
+# A broker that is away is tried again after 0.5 s, then ever later.
+RETRY_FIRST_S, RETRY_LAST_S = 0.5, 15.0
+# The cursor is written this often at most: what is said again after a kill is a fraction of a second.
+WRITE_S = 0.25
+
+
+class Ended(Exception):
+    """The connection is over, and why."""
+
+
+def run(context: WorkerContext) -> None:
+    """Until told to stop. Raises GoldlineError: a file that the configuration names cannot be used."""
+    station = context.station
+    config = station.lanes.mqtt
+    assert config is not None
+    progress = Progress(station.state_dir / "lanes" / "mqtt.cursor")
+    with StationLink(context) as link:
+        retry_s = RETRY_FIRST_S
+        while not link.is_stopping:
+            began_s = time.monotonic()
+            try:
+                with _connection(station, config, progress) as forwarder:
+                    forwarder.follow(link)
+            except Ended as ended:
+                retry_s = RETRY_FIRST_S if time.monotonic() - began_s > RETRY_LAST_S else min(retry_s * 2, RETRY_LAST_S)
+                structlog.get_logger().warning(
+                    "the broker is away", broker=config.broker, problem=str(ended), retry_s=retry_s
+                )
+                _pause(link, retry_s)
+        progress.write()
+
+
+@contextmanager
+def _connection(station: Station, config: MqttConfig, progress: "Progress") -> "Iterator[Forwarder]":
+    """The broker and a reader that begins where the broker has everything."""
+    with Broker(config, topic_of(station, config), f"goldline-{station.station_id}") as broker:
+        states: list[dict[str, Any]] = []
+        with Subscriber(
+            sync=station.events.sync,
+            live=station.events.live,
+            consumer=CONSUMER,
+            after=progress.cursor,
+            keys=own_keys(station, "events"),
+            notify=Notify(state=states.append),
+        ) as subscriber:
+            yield Forwarder(broker, subscriber, states, progress)
+
+
+def topic_of(station: Station, config: MqttConfig) -> str:
+    """What every topic of this station begins with."""
+    events = station.events
+    return config.topic or f"goldline/{events.site}/{events.line}/{station.station_id}"
+
+
+def _pause(link: StationLink, pause_s: float) -> None:
+    until = time.monotonic() + pause_s
+    while not link.is_stopping and time.monotonic() < until:
+        link.hear(time.monotonic_ns())
+        time.sleep(TURN_S)
+
+
+class Progress:
+    """Up to where the broker has everything, kept in a file. Without one: nothing of what the outbox holds."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises GoldlineError: the file holds something else."""
+        self._path = path
+        self.cursor = Cursor(0)
+        self._written, self._written_s = self.cursor, 0.0
+        try:
+            self.cursor = self._written = Cursor.parse(path.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def reach(self, cursor: Cursor, now_s: float) -> None:
+        """The broker has everything up to here."""
+        self.cursor = cursor
+        if now_s - self._written_s >= WRITE_S:
+            self._written_s = now_s
+            self.write()
+
+    def write(self) -> None:
+        """Put it on the disk, whole or not at all. A disk that refuses costs repetitions, nothing else."""
+        if self.cursor == self._written:
+            return
+        beside = self._path.with_suffix(".new")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(str(self.cursor))
+                file.flush()
+                os.fdatasync(file.fileno())
+            beside.replace(self._path)
+        except OSError as failure:
+            structlog.get_logger().warning("the cursor cannot be written", file=str(self._path), problem=str(failure))
+        else:
+            self._written = self.cursor
+
+
+class Forwarder:
+    """From the station to the broker, for as long as the connection lasts."""
+
+    def __init__(
+        self, broker: Broker, subscriber: Subscriber, states: list[dict[str, Any]], progress: Progress
+    ) -> None:
+        """Nothing is sent before `follow`."""
+        self._broker, self._subscriber, self._states, self._progress = broker, subscriber, states, progress
+        self._waiting: deque[Arrived | Gone | NewStream] = deque()
+        self._is_connected = False
+        self._flight = Flight(0)
+
+    def follow(self, link: StationLink) -> None:
+        """Until told to stop. Raises Ended."""
+        while not link.is_stopping:
+            link.hear(time.monotonic_ns(), State.BUSY if self._waiting else State.IDLE)
+            self._hear_broker()
+            self._progress.reach(self._progress.cursor, time.monotonic())
+            if self._is_connected:
+                self._forward()
+        if self._is_connected:
+            self._broker.leave()
+
+    def _hear_broker(self) -> None:
+        """All it has said; waits a moment where there is nothing else to do."""
+        is_held_up = not self._is_connected or not self._flight.has_room
+        try:
+            said = self._broker.said.get(timeout=TURN_S) if is_held_up else self._broker.said.get_nowait()
+            while True:
+                self._take(said)
+                said = self._broker.said.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take(self, said: Said) -> None:
+        match said.what:
+            case "ended":
+                raise Ended(said.text)
+            case "connected":
+                self._is_connected, self._flight = True, Flight(self._broker.window)
+                structlog.get_logger().info("connected to the broker")
+            case "acknowledged":
+                cursor = self._flight.acknowledged(said.message)
+                if cursor is not None:
+                    self._progress.reach(cursor, time.monotonic())
+                    self._subscriber.acknowledge(cursor)
+
+    def _forward(self) -> None:
+        if not self._waiting:
+            self._waiting.extend(self._read())
+        for state in self._states[-1:]:
+            self._broker.keep("state", msgspec.json.encode(state))
+        self._states.clear()
+        while self._waiting and self._flight.has_room:
+            one = self._waiting.popleft()
+            self._flight.sent(self._say(one), one.cursor)
+
+    def _read(self) -> list[Arrived | Gone | NewStream]:
+        try:
+            return self._subscriber.take(TURN_S if self._flight.has_room else 0)
+        except GoldlineError as problem:
+            raise Ended(f"the station cannot be read: {problem}") from problem
+
+    def _say(self, one: Arrived | Gone | NewStream) -> int:
+        match one:
+            case Arrived():
+                return self._broker.publish(path_of(one.topic), one.body, properties_of(one))
+            case Gone(stream=stream, first=first, last=last):
+                notice = {"kind": "gone", "stream": str(stream), "first": first, "last": last}
+            case NewStream(before=before, heard=heard, stream=stream):
+                notice = {"kind": "new_stream", "stream": str(stream), "before": str(before), "heard": heard}
+        return self._broker.publish("notice", msgspec.json.encode(notice))
+
+
+def path_of(topic: str) -> str:
+    """`left/result` of `goldline.v1.-.-.station.left.result.`"""
+    camera, kind = topic.rstrip(".").split(".")[-2:]
+    return f"{camera}/{kind}"
+
+
+def properties_of(event: Arrived) -> dict[str, str]:
+    """What a reader removes repetitions by without looking into the body."""
+    return {"id": str(event.cursor), "stream": str(event.stream), "sequence": str(event.sequence)}
