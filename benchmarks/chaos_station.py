@@ -24,7 +24,7 @@ SIZE = (160, 120)
 PICTURES = 24
 REFERENCES = 12
 # As in goldline.service.
-RESTART_S = 0.5
+RESTART_S, STOP_S = 0.5, 15.0
 SAMPLE_S = 2.0
 # A process that is younger has not loaded everything yet.
 GROWN_UP_S = 6.0
@@ -149,11 +149,16 @@ class Station:
         raise SystemExit(f"triggers are still in flight after {PATIENCE_S:g} s: {self.log}")
 
     def stop(self):
-        """SIGTERM, and the exit code."""
+        """SIGTERM, and after a while SIGKILL, as systemd does; the exit code."""
         self._is_wanted = False
-        code = self.daemon.stop() if self.daemon.process.poll() is None else self.daemon.process.returncode
+        process = self.daemon.process
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
         self._keeper.join()
-        return code
+        return process.returncode
 
     def kill(self):
         self._is_wanted = False

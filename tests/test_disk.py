@@ -168,6 +168,25 @@ def test_a_full_disk_under_policy_lanes_answers_on_and_names_what_it_could_not_k
     assert_each_kept_or_named(line, judged)
 
 
+def test_publish_comes_up_on_a_full_disk_by_the_room_of_the_reserve(make_line, disk):
+    line = on_disk(make_line, disk)
+    judged = judge_some(line, 3)
+    line.subscriber.wait(3)
+    line.kill()
+    # What SQLite needs to open its files is gone with them.
+    Path(f"{outbox_path(line.station)}-shm").unlink()
+    disk.fill()
+    assert disk.free_bytes < 4096 * 4
+    started(line)
+    assert line.wait_until(lambda: is_refused(line), "refused")
+    assert alarm(line, "disk_full")()
+    disk.empty()
+    line.wait_until(lambda: is_accepted(line), "it goes on by itself")
+    judged += judge_some(line, 3)
+    assert line.stop() == 0
+    assert_each_kept_or_named(line, judged)
+
+
 def test_a_disk_that_turns_read_only_ends_nothing(make_line, disk):
     line = on_disk(make_line, disk)
     judge_some(line, 3)
@@ -224,6 +243,7 @@ def test_an_outbox_that_breaks_in_use_is_set_aside_and_the_station_goes_on(make_
     after += judge_some(line, 3)
     line.wait_until(lambda: (line.subscriber.hear(5), line.subscriber.headers[-1].stream != stream)[1], "a new stream")
     until(lambda: after[-1] in [event.data.trigger_id for event in line.stored_now()], "kept")
+    line.subscriber.wait(len(before) + len(after))
     (aside,) = (one for one in path.parent.glob("*.corrupt-*") if not one.name.endswith(("-wal", "-shm")))
     assert line.stop() == 0
     kept = [event.data.trigger_id for event in line.stored() if event.data.trigger_id is not None]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import announce, events, header
-from edge.events import Event, IdRange, Source
+from edge.events import Event, IdRange, Result, Source
 from edge.header import Flag, Header
 from edge.ledger import Decision, Origin, View
 from edge.records import CheckScore, Defect, Limits, Offset, Outcome, Pose, Reason, Verdict, error
@@ -204,6 +204,15 @@ def test_a_topic_matches_by_whole_words():
 
 def test_the_published_schema_is_current():
     assert SCHEMA.read_text() == json.dumps(events.schema(), indent=2) + "\n", "run tools/event_schema.py"
+
+
+def test_the_documented_example_has_every_field():
+    page = (SCHEMA.parent.parent / "events.md").read_text()
+    example = json.loads(
+        page.partition('```json\n{\n  "specversion"')[2].partition("```")[0].join(['{"specversion"', ""])
+    )
+    assert set(example) == set(Event.__struct_fields__)
+    assert set(example["data"]) == set(Result.__struct_fields__)
 
 
 def test_the_asyncapi_document_is_current_and_whole():

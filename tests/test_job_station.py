@@ -1,5 +1,6 @@
 """A whole station that changes its product while parts go by, and whoever dies meanwhile."""
 
+import json
 import os
 import shutil
 import signal
@@ -134,12 +135,18 @@ def test_inspection_that_is_killed_while_it_prepares_comes_back_with_what_was_in
         with triggers.running():
             triggers.wait_for(5)
             preparing: list[dict[str, Any]] = []
+            inspection = daemon.workers()["inspection"]
+            # It hears of the order when it goes on, and dies loading.
+            os.kill(inspection, signal.SIGSTOP)
             asking = threading.Thread(target=lambda: preparing.append(order(config, "prepare", product="lid")))
             asking.start()
             until = time.monotonic() + PATIENCE_S
-            while "is being prepared" not in order(config, "prepare", product="other").get("error", ""):
-                assert time.monotonic() < until
-            os.kill(daemon.workers()["inspection"], signal.SIGKILL)
+            while json.loads((tmp_path / "state" / "run" / "job.json").read_text())["newest_generation"] != 2:
+                assert time.monotonic() < until, "the order is taken"
+                time.sleep(0.01)
+            os.kill(inspection, signal.SIGCONT)
+            time.sleep(0.1)
+            os.kill(inspection, signal.SIGKILL)
             asking.join(PATIENCE_S)
             assert "inspection died" in preparing[0]["error"]
             wait_for_inspection(config)

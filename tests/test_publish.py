@@ -375,21 +375,3 @@ def test_the_documented_subscriber_works(line):
     finally:
         reader.kill()
         reader.communicate()
-
-
-@pytest.mark.parametrize("is_json", [True, False])
-def test_tail_prints_what_happens(line, is_json):
-    line.capture()
-    reader = subprocess.Popen(
-        [sys.executable, "-m", "edge", "tail", "--address", line.station.events.live, "--count", "1"]
-        + ["--json"] * is_json,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert reader.stdout is not None
-    while not select.select([reader.stdout], [], [], 0.1)[0]:
-        line.judge(line.open().trigger_id)
-    printed = reader.communicate(timeout=PATIENCE_S)[0]
-    assert reader.returncode == 0
-    assert (json.loads(printed)["data"]["verdict"] == "PASS") if is_json else ("left        PASS" in printed)
-    assert printed.count("\n") == 1

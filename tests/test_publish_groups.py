@@ -290,10 +290,15 @@ def test_a_clean_stop_says_so_of_the_views_that_are_missing(box):
 def test_a_group_with_a_period_triggers_itself(make_box):
     box = make_box(period_ms=20)
     box.start()
-    box.link("inspection")
     box.captures()
-    fired = [[box.fired(name).trigger_id for _ in range(3)] for name in VIEWS]
-    assert set(fired[0]) & set(fired[1]), "both cameras are fired by the same triggers"
+    # Nothing is triggered before.
+    box.link("inspection")
+    fired: list[list[int]] = [[] for _ in VIEWS]
+    # On a busy machine one of them may be linked some periods after the other.
+    while min(map(len, fired)) < 3 or not set.intersection(*map(set, fired)):
+        for name, ids in zip(VIEWS, fired, strict=True):
+            ids.append(box.fired(name).trigger_id)
+        assert len(fired[0]) < 100, "both cameras are fired by the same triggers"
     assert all(ids == sorted(set(ids)) for ids in fired)
 
 

@@ -239,7 +239,7 @@ class Record(RuleBasedStateMachine):
 
 TestRecord = Record.TestCase
 # Each step writes and flushes real files.
-TestRecord.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRecord.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 
 
 def test_a_pass_without_a_frame_never_goes_out():

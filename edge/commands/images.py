@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--verdict", choices=("PASS", "FAIL", "ERROR"))
         action.add_argument("--since", type=since, metavar="WHEN", help="2026-11-20, 2026-11-20T06:00, 30m, 12h or 2d")
         action.add_argument("--json", action="store_true", help="print one JSON object")
+        # Wherever it is given, it is the same.
+        action.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         _own_arguments(name, action)
 
 

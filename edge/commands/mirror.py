@@ -2,6 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.heard import Item
 
 EXAMPLE = """\
 example: goldline mirror --to sqlite:events.db
@@ -46,5 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
             while not (arguments.once and subscriber.is_level):
                 if items := subscriber.take(1.0):
                     store.write(items)
+                    _tell(items)
                     subscriber.acknowledge(items[-1].cursor)
     return 0
+
+
+def _tell(items: "Sequence[Item]") -> None:
+    """What is in the database, and whoever watches should know."""
+    from edge.commands.tail import report_gone, report_new_stream
+    from edge.heard import Gone, NewStream
+
+    for item in items:
+        if isinstance(item, Gone):
+            report_gone(item)
+        elif isinstance(item, NewStream):
+            report_new_stream(item)

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     live, sync, keys = border(arguments)
     after = "0" if arguments.from_start else arguments.after
-    notify = Notify(gone=_report_gone, new_stream=_report_new_stream)
+    notify = Notify(gone=report_gone, new_stream=report_new_stream)
     subscriber = Subscriber(
         live=live, sync=sync, consumer=arguments.consumer, after=after, keys=keys, silence_s=SILENCE_S, notify=notify
     )
@@ -106,11 +106,13 @@ def _place(defect: "Defect", *, is_one_of_several: bool) -> str:
     return f"{defect.camera} {where}" if is_one_of_several else where
 
 
-def _report_gone(gone: "Gone") -> None:
+def report_gone(gone: "Gone") -> None:
+    """Say what cannot be had any more."""
     print(f"goldline: events {gone.first} to {gone.last} are not kept any more", file=sys.stderr)
 
 
-def _report_new_stream(new: "NewStream") -> None:
+def report_new_stream(new: "NewStream") -> None:
+    """Say that numbers begin at 1 again."""
     told = f"the station has a new outbox, {new.stream}; of the one before, event {new.heard} was the last heard"
     print(f"goldline: {told}", file=sys.stderr)
 

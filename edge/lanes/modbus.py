@@ -68,7 +68,10 @@ class ChannelBank:
         for at, name in enumerate(channels.names):
             controls = channels[name].controls
             bits = [getattr(controls, bit.name) for bit in layout.CHANNEL_CONTROLS]
-            self._holding[(at + 1) * HOLDING + CONTROL_AT] = layout.word_of(bits)
+            block = (at + 1) * HOLDING
+            self._holding[block + CONTROL_AT] = layout.word_of(bits)
+            words = layout.words_of(channels[name].written)
+            self._holding[block + IDENTIFIER_AT : block + IDENTIFIER_AT + len(words)] = words
         self._bits: list[bool] = [False] * BITS * self._blocks
         self._words: list[int] = [0] * INPUTS * self._blocks
         self._show(time.monotonic_ns())
@@ -142,8 +145,9 @@ class ChannelBank:
         for block in sorted(blocks):
             registers = self._holding[block * HOLDING : (block + 1) * HOLDING]
             controls = layout.controls_of(registers[CONTROL_AT])
-            identifier = layout.identifier_of(registers[_IDENTIFIER.start : _IDENTIFIER.stop])
-            self._channels.command(self._channels.names[block - 1], controls, identifier)
+            words = registers[_IDENTIFIER.start : _IDENTIFIER.stop]
+            name = self._channels.names[block - 1]
+            self._channels.command(name, controls, layout.identifier_of(words), layout.bytes_of(words))
         self._show(time.monotonic_ns())
 
     # --- how things stand

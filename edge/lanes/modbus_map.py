@@ -213,8 +213,18 @@ def controls_of(word: int) -> Controls:
 
 def identifier_of(words: Sequence[int]) -> str | None:
     """The text in these registers, without the zeros and blanks behind it; None: no printable ASCII."""
-    raw = struct.pack(f">{len(words)}H", *words).rstrip(b"\0 ")
+    raw = bytes_of(words).rstrip(b"\0 ")
     return raw.decode("ascii") if all(0x20 <= byte < 0x7F for byte in raw) else None
+
+
+def bytes_of(words: Sequence[int]) -> bytes:
+    """Registers as bytes, the high one of each first."""
+    return struct.pack(f">{len(words)}H", *words)
+
+
+def words_of(raw: bytes) -> list[int]:
+    """And back."""
+    return list(struct.unpack(f">{len(raw) // 2}H", raw))
 
 
 def word_of(bits: Sequence[bool]) -> int:

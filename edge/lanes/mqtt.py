@@ -12,7 +12,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def run(context: WorkerContext) -> None:
 
 
 @contextmanager
-def _connection(station: Station, config: MqttConfig, progress: "Progress") -> "Iterator[Forwarder]":
+def _connection(station: Station, config: MqttConfig, progress: "Progress") -> "Generator[Forwarder]":
     """The broker and a reader that begins where the broker has everything."""
     with Broker(config, topic_of(station, config), f"goldline-{station.station_id}") as broker:
         states: list[dict[str, Any]] = []

@@ -140,4 +140,5 @@ def _secure(client: paho.Client, config: MqttConfig) -> None:
         raise GoldlineError(
             f"[lanes.mqtt] ca_file, certificate_file, key_file: cannot be used: {failure.strerror or failure}"
         ) from failure
-    client.tls_set_context(context)
+    with_tls: Any = client
+    with_tls.tls_set_context(context)

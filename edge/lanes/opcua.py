@@ -38,6 +38,8 @@ from edge.worker import WorkerContext
 
 # An order is answered within milliseconds; a product is loaded and warmed before `prepare` is.
 ORDER_S, PREPARE_S = 2.0, 120.0
+# A client is told that it is subscribed, and takes a moment to know: what comes before that it throws away.
+SETTLED_S = 0.5
 POLICIES = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
@@ -136,6 +138,7 @@ class Lane:
         self.channels = channels
         self._link, self._show, self._memory, self._kept = link, show, memory, kept
         self._written: Place | None = None
+        self._repeating: set[asyncio.Task[None]] = set()
         self._asked: dict[int, asyncio.Future[bytes | None]] = {}
 
     def recall(self, log: DecidedLog | None) -> None:
@@ -182,18 +185,23 @@ class Lane:
 
     async def subscribed(self, made: Any, _service: Any) -> None:
         """A hook of asyncua: a client has begun to watch something."""
-        repeats = self._memory.repeats(time.monotonic_ns())
         items = frozenset(
             result.MonitoredItemId
             for asked, result in zip(made.request_params.ItemsToCreate, made.response_params, strict=True)
             if asked.ItemToMonitor.AttributeId == words.AttributeIds.EventNotifier and result.StatusCode.is_good()
         )
-        if not items or not repeats:
-            return
+        if items and self._memory.repeats(time.monotonic_ns()):
+            task = asyncio.create_task(self._repeat(made.request_params.SubscriptionId, items))
+            self._repeating.add(task)
+            task.add_done_callback(self._repeating.discard)
+
+    async def _repeat(self, subscription: int, items: frozenset[int]) -> None:
+        await asyncio.sleep(SETTLED_S)
         now = datetime.now(UTC)
+        repeats = self._memory.repeats(time.monotonic_ns())
         told = [describe(event, now) for event in repeats if event.data.camera in self.channels]
         structlog.get_logger().info("results are repeated to a new subscription", results=len(told))
-        await self._show.announcer.repeat(told, made.request_params.SubscriptionId, items)
+        await self._show.announcer.repeat(told, subscription, items)
 
     # --- what the methods need
 

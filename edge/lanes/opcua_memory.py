@@ -5,8 +5,8 @@ process dies:
 1. the place in the decided log is kept only when what lies before it has been sent `SENT_FOR_NS` ago: by then a
    client that reads has it;
 2. the next process goes on from there, so the last of what was sent is sent again, under the same ids;
-3. for `REPEAT_NS` after its start, each new subscription is first given everything from that place on: a client
-   takes a moment to come back, and several do not come back at once.
+3. for `REPEAT_NS` after its start, each new subscription is given everything from that place on: a client takes
+   a moment to come back, and several do not come back at once.
 What is older is asked for: GetResultById, GetResultListFiltered.
 """
 
@@ -49,7 +49,7 @@ class Memory:
         self._sent.append((now_ns, decision.behind))
 
     def repeats(self, now_ns: int) -> tuple[Event, ...]:
-        """What a new subscription is given first, oldest first."""
+        """What a new subscription is given, oldest first."""
         return tuple(self._repeated.values()) if now_ns - self._started_ns < REPEAT_NS else ()
 
     def begin(self, place: Place | None) -> None:

@@ -86,6 +86,8 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     # The decisions up to here are taken in; None: it has read none yet.
     seen: Place | None = None
     controls: Controls = Controls()
+    # The identifier as the PLC has written it, byte for byte, for whoever holds the bits after this process.
+    written: bytes = b""
     queue: tuple[Shown, ...] = ()
     is_valid: bool = False
     # The number of the newest result that was queued; how many were read, those let go among them.

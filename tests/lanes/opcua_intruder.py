@@ -7,36 +7,44 @@ import asyncio
 import sys
 
 from asyncua import Client, ua
-from asyncua.client.ua_client import UaClient
 
 
 async def _try(name, attempt):
     try:
         await attempt
     except ua.UaStatusCodeError as refused:
-        print(f"{name}:{ua.status_codes.get_name_and_doc(refused.code)[0]}")
+        print(f"{name}:{type(refused).__name__}")
     else:
         print(f"{name}:entered")
 
 
-async def _session(url):
+async def _opened(url):
+    """A channel without security, which is there to ask for the endpoints."""
     client = Client(url)
     await client.connect_socket()
     await client.send_hello()
     await client.open_secure_channel()
-    await client.create_session()
-    await client.activate_session()
+    return client.uaclient
+
+
+def _anonymous():
+    wanted = ua.ActivateSessionParameters()
+    wanted.UserIdentityToken = ua.AnonymousIdentityToken(PolicyId="anonymous")
+    return wanted
+
+
+async def _session(url):
+    channel = await _opened(url)
+    wanted = ua.CreateSessionParameters(EndpointUrl=url, SessionName="intruder", RequestedSessionTimeout=60_000)
+    await channel.create_session(wanted)
+    await channel.activate_session(_anonymous())
 
 
 async def _takeover(url):
-    client = Client(url)
-    await client.connect_socket()
-    await client.send_hello()
-    await client.open_secure_channel()
-    session = client.uaclient
-    assert isinstance(session, UaClient)
-    session.protocol.authentication_token = ua.NodeId(1001)
-    await client.activate_session()
+    channel = await _opened(url)
+    # asyncua counts its sessions' tokens from 1000 on; the server's own is the first, then the one above.
+    channel.protocol.authentication_token = ua.NodeId(1001)
+    await channel.activate_session(_anonymous())
 
 
 async def main():

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from edge import events
 from edge.lanes import modbus_map as layout
 from edge.lanes.codes import Refusal
 from edge.lanes.modbus_map import BITS, HOLDING, INPUTS, MIRROR
 from edge.lanes.modbus_server import MOST_CONNECTIONS
 from edge.lanes.result_lane import DEPTH
-from tests.lanes.lane_line import LaneLine, lane_lines
+from edge.trigger_log import DECIDED_SLOTS
+from tests.lanes.lane_line import LaneLine, event_of, lane_lines
 from tests.lanes.plc import Plc, until
 from tests.needs import needs_program
 
@@ -102,12 +104,39 @@ def test_a_killed_lane_shows_the_same_result_with_the_same_number(make: Make) ->
         assert not plc.wait_for(lambda _: True, "an answer").valid
         plc.sturdily(lambda: plc.set("ack", False))
         assert plc.take().result_number == 2
+        # Nor does a part get lost its name that was written before.
+        plc.identify("W-17")
+        line.kill()
+        plc.wait("ready")
+        plc.set("trigger", True)
+        assert line.accept(5)["unit_identifier"] == "W-17"
+        plc.set("trigger", False)
         # What is decided while it is dead is not lost.
         line.child.kill(signal.SIGKILL)
         line.decide(4)
         line.child.reap(time.monotonic())
         line.start()
         assert [plc.take().trigger_id for _ in range(2)] == [3, 4]
+
+
+def test_what_was_overwritten_while_the_lane_was_away_is_flagged(make: Make) -> None:
+    line = make()
+    with Plc(line.port) as plc:
+        plc.wait("ready")
+        line.decide(1)
+        assert plc.take().trigger_id == 1
+        line.child.kill(signal.SIGKILL)
+        line.child.reap(time.monotonic())
+        body = events.encode(event_of(2, "left", "PASS"))
+        for _ in range(DECIDED_SLOTS + 100):
+            line.log.mark_committed(line.log.append(body))
+        line.start()
+        # The oldest that are still there are shown, the others are counted, and one at least of those nobody can count.
+        seen = plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
+        assert seen.overrun
+        assert [plc.take().result_number for _ in range(DEPTH)] == list(range(2, DEPTH + 2))
+        line.decide(3)
+        assert plc.take().trigger_id == 3
 
 
 def test_what_publish_does_not_beat_is_not_ready(make: Make) -> None:

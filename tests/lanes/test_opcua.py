@@ -1,7 +1,7 @@
 """The OPC UA lane, by a client that is not ours: node-opcua, which reads the companion specification for itself."""
 
-import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,13 +16,13 @@ VERDICT, EVALUATION, REASON, GOOD = range(4)
 
 
 @pytest.fixture(scope="module")
-def _needed():
+def needed():
     needs_module("asyncua", "opcua")
     needs_node("node-opcua-client")
 
 
 @pytest.fixture
-def lane(_needed, tmp_path):
+def lane(needed, tmp_path):
     port = free_port()
     with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as publish:
         publish.start()
@@ -134,7 +134,6 @@ def test_no_result_is_missed_when_the_lane_is_killed(lane):
         publish.decide(decided(61))
         until(lambda: "61" in results(heard), "what a new publish decides")
     told = results(heard)
-    assert list(dict.fromkeys(told)) == sorted(set(told), key=int), "in order, but for what is repeated"
     assert set(told) == {str(number) for number in range(1, 62)}
     assert told.count("61") == 1
 
@@ -145,7 +144,7 @@ def make_certificates(folder: Path) -> None:
     opcua_certificate.make(folder, "cell", "127.0.0.1")
 
 
-def test_only_a_trusted_certificate_enters(_needed, tmp_path):
+def test_only_a_trusted_certificate_enters(needed, tmp_path):
     folder, port = tmp_path / "certificates", free_port()
     make_certificates(folder)
     settings = {"opcua": {"listen": f"127.0.0.1:{port}", "certificates": str(folder)}}
@@ -171,7 +170,7 @@ def trust(pem: Path, der: Path) -> None:
     der.write_bytes(x509.load_pem_x509_certificate(pem.read_bytes()).public_bytes(Encoding.DER))
 
 
-def test_an_unencrypted_channel_gets_no_session_where_certificates_are_asked_for(_needed, tmp_path):
+def test_an_unencrypted_channel_gets_no_session_where_certificates_are_asked_for(needed, tmp_path):
     """asyncua lets anybody open a channel without security, to ask for the endpoints: no more may come of it."""
     folder, port = tmp_path / "certificates", free_port()
     make_certificates(folder)
@@ -180,13 +179,13 @@ def test_an_unencrypted_channel_gets_no_session_where_certificates_are_asked_for
         publish.wait_until_up()
         probe = Path(__file__).with_name("opcua_intruder.py")
         done = subprocess.run(
-            [shutil.which("python") or "python3", str(probe), str(port)],
+            [sys.executable, str(probe), str(port)],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.stdout.split() == ["session:BadUserAccessDenied", "takeover:BadSessionIdInvalid"], done
 
 
-def test_the_key_is_its_owners_and_is_not_written_over(_needed, tmp_path):
+def test_the_key_is_its_owners_and_is_not_written_over(needed, tmp_path):
     from edge.errors import GoldlineError
 
     make_certificates(tmp_path)
@@ -195,7 +194,7 @@ def test_the_key_is_its_owners_and_is_not_written_over(_needed, tmp_path):
         make_certificates(tmp_path)
 
 
-def test_a_listener_that_cannot_be_is_one_line(_needed, tmp_path, capfd):
+def test_a_listener_that_cannot_be_is_one_line(needed, tmp_path, capfd):
     port = free_port()
     with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as first:
         first.start()
@@ -210,4 +209,4 @@ def failure_of(publish: Publish) -> str:
     publish.start()
     assert publish.child.popen is not None and publish.child.control is not None
     assert publish.child.popen.wait(60) == 2
-    return " ".join(getattr(message, "problem", "") for message in publish.child.control.drain())
+    return getattr(publish.child.control.receive(), "problem", "")

@@ -87,6 +87,7 @@ async function read(session) {
 }
 
 async function watch(session, index) {
+  client.on("connection_lost", () => process.exit(1));
   const subscription = ClientSubscription.create(session, {
     requestedPublishingInterval: 20, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 50,
     maxNotificationsPerPublish: 1000, publishingEnabled: true, priority: 1,
