@@ -25,6 +25,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import chaos_joined
+import chaos_killer
 import chaos_station
 import msgspec
 from chaos_consumer import line_of
@@ -58,7 +59,7 @@ def suffer(config, cameras, directory, arguments):
     station = chaos_station.Station(config)
     consumer = chaos_station.Consumer(station, directory)
     vitals = chaos_station.Vitals(station)
-    killer = chaos_station.Killer(station, consumer, directory, every_s=arguments.every, seed=arguments.seed)
+    killer = chaos_killer.Killer(station, consumer, directory, every_s=arguments.every, seed=arguments.seed)
     try:
         station.drain()
         vitals.start()

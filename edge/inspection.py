@@ -19,7 +19,7 @@ from edge.images import ImageError, as_bgr
 from edge.inspection_tally import InspectionTally
 from edge.inspector import Inspector, Prepared
 from edge.job_file import read_in_force
-from edge.judging import Judging, Preparing, load
+from edge.judging import Judging, Preparing, load_first
 from edge.messages import Frame, Grant, Hello, Judged, Link, Prepare, Release, Stop
 from edge.messages import Prepared as PreparedProduct
 from edge.metrics import State
@@ -43,7 +43,7 @@ def run(context: WorkerContext) -> None:
     if wanted.product is None:
         raise GoldlineError("configuration: product: name the product this station inspects")
     context.page.beat(State.WARMUP, time.monotonic_ns())
-    Inspection(context, load(context.station, wanted.product, wanted.variant), wanted.generation).loop()
+    Inspection(context, load_first(context.station, wanted.product, wanted.variant), wanted.generation).loop()
 
 
 class Inspection:

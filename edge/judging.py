@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from edge.config import Station
+from edge.config import Station, runtime_directory
 from edge.errors import GoldlineError
 from edge.inspector import Inspector
 from edge.messages import Prepare, Prepared
@@ -56,6 +56,17 @@ def load(station: Station, product: str, variant: str | None) -> Inspector:
         wanted = station.inference.provider
         structlog.get_logger().warning("the CPU stands in for the accelerator", provider=wanted, product=product)
     return inspector
+
+
+def load_first(station: Station, product: str, variant: str | None) -> Inspector:
+    """What inspection begins with. Raises GoldlineError, which says where an order had named the product."""
+    try:
+        return load(station, product, variant)
+    except GoldlineError as problem:
+        if product == station.product:
+            raise
+        kept = runtime_directory(station) / "job.json"
+        raise GoldlineError(f"{problem}; it was prepared by an order: make it whole, or remove {kept}") from problem
 
 
 class Ready(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 from edge import events, unkept
 from edge.client import ask
 from edge.events import Event
+from edge.messages import Ids, WantIds
 from edge.publish import outbox_path
 from edge.records import Reason
 from edge.trigger_log import DecidedLog, decided_path
@@ -50,7 +51,10 @@ def judge_some(line: Line, count: int) -> list[int]:
     opened: list[int] = []
     for _ in range(count):
         if line.logs["left"].next_id() is None:
-            line.capture()
+            line.send("capture@left", WantIds())
+            ids = line.hear("capture@left")
+            assert isinstance(ids, Ids)
+            line.logs["left"].add_ids(ids.first, ids.last)
         opened.append(line.open().trigger_id)
         line.judge(opened[-1])
     return opened

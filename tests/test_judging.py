@@ -149,3 +149,14 @@ def test_a_product_that_this_station_cannot_judge_by_is_refused(
     )
     with pytest.raises(GoldlineError, match=problem):
         judging.load(station, product, variant)
+
+
+def test_a_prepared_product_that_is_gone_at_the_next_start_is_named_with_the_file_that_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    folders = {"state_dir": tmp_path, "pipelines_dir": tmp_path, "runtime_dir": tmp_path / "run"}
+    station = Station.model_validate({"product": "trunk", **folders})
+    with pytest.raises(GoldlineError, match=f"gone: no recipe.*remove {tmp_path}/run/job.json"):
+        judging.load_first(station, "gone", None)
+    with pytest.raises(GoldlineError, match=r"trunk: no recipe at [^;]*$"):
+        judging.load_first(station, "trunk", None)

@@ -207,7 +207,7 @@ class Forwarder:
 
 
 def path_of(topic: str) -> str:
-    """`left/result` of `goldline.v1.-.-.station.left.result.`"""
+    """`left/result` of `goldline.v1.-.-.station.left.result.`: the words that a reader of MQTT needs."""
     camera, kind = topic.rstrip(".").split(".")[-2:]
     return f"{camera}/{kind}"
 

@@ -24,9 +24,10 @@ from edge.config import Station, runtime_directory
 from edge.errors import GoldlineError
 from edge.events import Event, decode
 from edge.lanes.kept import Kept, kept_path
+from edge.lanes.opcua_arguments import Refusal
 from edge.lanes.opcua_guard import Clients, GuardedServer, application_uri, own_files
 from edge.lanes.opcua_memory import KEPT, Memory
-from edge.lanes.opcua_methods import Methods, Refusal
+from edge.lanes.opcua_methods import Methods
 from edge.lanes.opcua_result import describe
 from edge.lanes.opcua_show import Show
 from edge.lanes.opcua_space import Space

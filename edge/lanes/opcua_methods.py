@@ -7,18 +7,18 @@ of VisionInformationEventType. One that is carried out has Error = 0.
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
 
-import msgspec
 from asyncua import ua
 
 from edge import orders
 from edge.events import Event
+from edge.lanes import opcua_arguments as arguments
 from edge.lanes import opcua_types
-from edge.lanes.opcua_result import Described, Identity, describe, digest, job_of
+from edge.lanes.opcua_arguments import Refusal, Wanted
+from edge.lanes.opcua_result import Described, describe
 from edge.lanes.opcua_space import Method, Space
 from edge.lanes.opcua_types import words
 from edge.orders import AnyOrder
@@ -33,14 +33,6 @@ WAIT_STEP_S = 0.01
 # What a recipe and its variant are parted by in one id.
 VARIANT_MARK = "/"
 AUTOMATIC = "VisionStateMachine.AutomaticModeStateMachine"
-
-
-class Refusal(Exception):
-    """A method is not carried out: a status code of OPC UA, and why."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 class Lane(Protocol):
@@ -74,29 +66,6 @@ class Lane(Protocol):
 
 
 Answer = Callable[..., Coroutine[Any, Any, list[ua.Variant]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which results GetResultListFiltered is asked for. None, an empty tuple and state 0 match all."""
-
-    state: int
-    part: str | None
-    products: tuple[str, ...]
-    configuration: str | None
-    job: str | None
-
-    def matches(self, event: Event) -> bool:
-        """Whether this result has all of what is wanted."""
-        data = event.data
-        pairs = (
-            (self.part, data.unit_identifier),
-            (self.configuration, str(data.configuration)),
-            (self.job, job_of(data)),
-            *((name, data.product) for name in self.products),
-        )
-        is_state = self.state in (0, int(describe(event, data.decided).state))
-        return is_state and all(name is None or name == value for name, value in pairs)
 
 
 class Methods:
@@ -133,15 +102,15 @@ class Methods:
         # asyncua does not count the arguments.
         wanted = len(inspect.signature(answer).parameters)
 
-        async def call(_parent: ua.NodeId, *arguments: ua.Variant) -> ua.CallMethodResult:
+        async def call(_parent: ua.NodeId, *given: ua.Variant) -> ua.CallMethodResult:
             made = ua.CallMethodResult()
-            if len(arguments) != wanted:
-                is_short = len(arguments) < wanted
+            if len(given) != wanted:
+                is_short = len(given) < wanted
                 codes = words.StatusCodes
                 made.StatusCode = words.StatusCode(codes.BadArgumentsMissing if is_short else codes.BadTooManyArguments)
                 return made
             try:
-                made.OutputArguments = await answer(*arguments)
+                made.OutputArguments = await answer(*given)
             except Refusal as refusal:
                 made.StatusCode = words.StatusCode(refusal.code)
                 await self._lane.refused(str(refusal))
@@ -168,19 +137,19 @@ class Methods:
     ) -> list[ua.Variant]:
         self._check_recipe(recipe, product)
         await self._lane.order(orders.StartOrder())
-        return [_job_id(self._lane.job), SUCCESS]
+        return [arguments.job_id(self._lane.job), SUCCESS]
 
     async def _start_single_job(
         self, _meas: ua.Variant, part: ua.Variant, recipe: ua.Variant, product: ua.Variant, parameters: ua.Variant
     ) -> list[ua.Variant]:
         self._check_recipe(recipe, product)
-        expect = _pairs(_texts(parameters))
+        expect = arguments.pairs(arguments.texts(parameters))
         channel = self._channel(expect.pop("channel", ""))
-        order = _checked(
+        order = arguments.checked(
             orders.StartSingleOrder, camera=channel, unit_identifier=opcua_types.id_of(part), expect=expect
         )
         answer = await self._lane.order(order)
-        return [_job_id(str(answer.get("trigger_id") or self._lane.job)), SUCCESS]
+        return [arguments.job_id(str(answer.get("trigger_id") or self._lane.job)), SUCCESS]
 
     def _check_recipe(self, *given: ua.Variant) -> None:
         """A job is started with what is prepared. Naming something else does not prepare it."""
@@ -197,8 +166,10 @@ class Methods:
         if name is None:
             raise Refusal(words.StatusCodes.BadInvalidArgument, "name the product as the Id of ExternalId")
         product, _, variant = name.partition(VARIANT_MARK)
-        answer = await self._lane.order(_checked(orders.PrepareOrder, product=product, variant=variant or None))
-        return [_recipe_id(answer.get("job") or {"product": product}), ua.Variant(True), SUCCESS]
+        answer = await self._lane.order(
+            arguments.checked(orders.PrepareOrder, product=product, variant=variant or None)
+        )
+        return [arguments.recipe_id(answer.get("job") or {"product": product}), ua.Variant(True), SUCCESS]
 
     async def _unprepare_recipe(self, _external: ua.Variant, _internal: ua.Variant) -> list[ua.Variant]:
         raise Refusal(words.StatusCodes.BadNotSupported, "one product is always prepared: prepare another")
@@ -212,20 +183,20 @@ class Methods:
         _start: ua.Variant,
         _timeout: ua.Variant,
     ) -> list[ua.Variant]:
-        prepared = _recipe_id({"product": self._lane.job.partition("/")[0]}).Value
+        prepared = arguments.recipe_id({"product": self._lane.job.partition("/")[0]}).Value
         recipes = ua.Variant([prepared], ua.VariantType.ExtensionObject, is_array=True)
-        return [ua.Variant(True), _count(1), _handle(), recipes, SUCCESS]
+        return [ua.Variant(True), arguments.count(1), arguments.handle(), recipes, SUCCESS]
 
     # --- results
 
     async def _result(self, result_id: ua.Variant, wait_ms: ua.Variant) -> list[ua.Variant]:
         described = await self._found(result_id, wait_ms)
-        return [_handle(), _structure(opcua_types.result(described)), SUCCESS]
+        return [arguments.handle(), arguments.structure(opcua_types.result(described)), SUCCESS]
 
     async def _components(self, result_id: ua.Variant, wait_ms: ua.Variant) -> list[ua.Variant]:
         made = opcua_types.result(await self._found(result_id, wait_ms))
         parts = [opcua_types.variant_of(getattr(made, name)) for name in opcua_types.RESULT_FIELDS]
-        return [ua.Variant(False), _handle(), *parts, SUCCESS]
+        return [ua.Variant(False), arguments.handle(), *parts, SUCCESS]
 
     async def _results(  # noqa: PLR0913, PLR0917 - the specification's arguments
         self,
@@ -255,7 +226,7 @@ class Methods:
         now = datetime.now(UTC)
         listed = [opcua_types.result(describe(event, now)) for event in found[:count]]
         results = ua.Variant(listed, ua.VariantType.ExtensionObject, is_array=True)
-        return [ua.Variant(len(found) <= count), _count(len(listed)), _handle(), results, SUCCESS]
+        return [ua.Variant(len(found) <= count), arguments.count(len(listed)), arguments.handle(), results, SUCCESS]
 
     async def _found(self, result_id: ua.Variant, wait_ms: ua.Variant) -> Described:
         """The result of this id; where it is not there yet, for as long as the client wants to wait."""
@@ -273,19 +244,19 @@ class Methods:
     # --- our own
 
     async def _trigger(self, channel: ua.Variant, unit: ua.Variant, expect: ua.Variant) -> list[ua.Variant]:
-        order = _checked(orders.TriggerOrder, **self._unit(channel, unit, expect))
+        order = arguments.checked(orders.TriggerOrder, **self._unit(channel, unit, expect))
         answer = await self._lane.order(order)
         return [ua.Variant(int(answer["trigger_id"]), ua.VariantType.UInt64)]
 
     async def _announce(self, channel: ua.Variant, unit: ua.Variant, expect: ua.Variant) -> list[ua.Variant]:
-        await self._lane.order(_checked(orders.AnnounceOrder, **self._unit(channel, unit, expect)))
+        await self._lane.order(arguments.checked(orders.AnnounceOrder, **self._unit(channel, unit, expect)))
         return []
 
     def _unit(self, channel: ua.Variant, unit: ua.Variant, expect: ua.Variant) -> dict[str, Any]:
         return {
             "camera": self._channel(str(channel.Value or "")),
             "unit_identifier": str(unit.Value) if unit.Value else None,
-            "expect": _pairs(tuple(part for part in str(expect.Value or "").split(",") if part)),
+            "expect": arguments.pairs(tuple(part for part in str(expect.Value or "").split(",") if part)),
         }
 
     def _channel(self, name: str) -> str:
@@ -298,46 +269,3 @@ class Methods:
                 words.StatusCodes.BadInvalidArgument, f"unknown channel {name!r}: known are {', '.join(channels)}"
             )
         return name
-
-
-def _checked(kind: Any, **values: Any) -> Any:
-    """An order with its bounds kept. Raises Refusal."""
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as problem:
-        raise Refusal(words.StatusCodes.BadInvalidArgument, str(problem)) from problem
-
-
-def _texts(parameters: ua.Variant) -> tuple[str, ...]:
-    return tuple(str(getattr(one, "Value", one)) for one in parameters.Value or ())
-
-
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """`name=value` texts as a table. Raises Refusal."""
-    pairs = [text.partition("=") for text in texts]
-    for name, equals, _ in pairs:
-        if not (name and equals):
-            raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name!r}: expected name=value")
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _structure(value: Any) -> ua.Variant:
-    return ua.Variant(value, ua.VariantType.ExtensionObject)
-
-
-def _job_id(name: str) -> ua.Variant:
-    return _structure(words.JobIdDataType(Id=name))
-
-
-def _recipe_id(job: dict[str, Any]) -> ua.Variant:
-    recipe = Identity(id=job["product"], sha256=digest(job.get("recipe_sha256")))
-    return _structure(opcua_types.identity("RecipeIdInternalDataType", recipe))
-
-
-def _count(number: int) -> ua.Variant:
-    return ua.Variant(number, ua.VariantType.UInt32)
-
-
-def _handle() -> ua.Variant:
-    """No handle: nothing has to be released."""
-    return ua.Variant(0, ua.VariantType.UInt32)

@@ -20,8 +20,8 @@ Eight results wait at most, the one that is shown among them. A ninth is let go 
 triggers in flight as well, so what the PLC triggers finds its place.
 
 The answer to a trigger may be lost with the process that gave it. Then the trigger is `is_unsure`: the next decision of a
-PLC's trigger with its unit identifier is its own; when none has come within its deadline, counted from when the station
-was back, it was never accepted.
+PLC's trigger with its unit identifier is its own; when its deadline has gone by, and the station has been back for long
+enough to have closed it, it was never accepted.
 """
 
 from typing import Self
@@ -40,6 +40,8 @@ LAST_NUMBER = 0xFFFF
 REMEMBERED = 16
 # Beyond a deadline: what publish needs to close a trigger and the lane to read it, many times over.
 GRACE_NS = 1_000_000_000
+# A publish that has come round without a pause for this long has closed what is past its deadline.
+SETTLED_NS = 500_000_000
 
 
 class Controls(msgspec.Struct, frozen=True, array_like=True):
@@ -52,11 +54,15 @@ class Controls(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, array_like=True):
-    """A trigger that was asked for and is not answered. `by_ns`: when one that `is_unsure` is given up."""
+    """A trigger that was asked for and is not answered.
+
+    One that `is_unsure` is given up after `by_ns`, when publish has been fresh from `fresh_ns` on for long enough.
+    """
 
     unit_identifier: str
     is_unsure: bool = False
     by_ns: int | None = None
+    fresh_ns: int | None = None
 
 
 class InFlight(msgspec.Struct, frozen=True, array_like=True):
@@ -187,7 +193,7 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
 
     def doubt(self) -> Self:
         """The answer is lost, with whoever would have given it or with this lane's own process."""
-        if self.wanted is None:
+        if self.wanted is None or self.wanted.is_unsure:
             return self
         unit_identifier = self.wanted.unit_identifier
         for one in self.early:
@@ -231,12 +237,13 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         wanted = lane.wanted
         if wanted is None or not wanted.is_unsure:
             return lane
-        if not is_fresh:
-            # Without publish nothing is closed: its deadline is counted from when it is back.
-            return lane.doubt() if wanted.by_ns is not None else lane
-        if wanted.by_ns is None:
-            return lane.but(wanted=msgspec.structs.replace(wanted, by_ns=now_ns + deadline_ns + GRACE_NS))
-        return lane.refuse(Refusal.LOST) if wanted.by_ns < now_ns else lane
+        by_ns = now_ns + deadline_ns + GRACE_NS if wanted.by_ns is None else wanted.by_ns
+        # Without publish nothing is closed.
+        fresh_ns = (now_ns if wanted.fresh_ns is None else wanted.fresh_ns) if is_fresh else None
+        if fresh_ns is not None and now_ns > by_ns and now_ns - fresh_ns >= SETTLED_NS:
+            return lane.refuse(Refusal.LOST)
+        looked = msgspec.structs.replace(wanted, by_ns=by_ns, fresh_ns=fresh_ns)
+        return lane if looked == wanted else lane.but(wanted=looked)
 
     # --- the steps of the above
 

@@ -51,6 +51,8 @@ class Listener:
 
     def __init__(self, port: int, topic: str, *options: str) -> None:
         self.heard: list[tuple[str, str]] = []
+        # When each came, seconds since 1970.
+        self.at: list[float] = []
         program = needs_program("mosquitto_sub", "mosquitto-clients")
         words = [str(program), "-V", "5", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-F", "%t %P\t%p"]
         self._process = subprocess.Popen(
@@ -61,6 +63,7 @@ class Listener:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            self.at.append(time.time())
             head, _, body = line.rstrip("\n").partition("\t")
             self.heard.append((head, body))
 

@@ -98,11 +98,15 @@ class Publish:
 
     def wait_until_up(self) -> None:
         until(lambda: self.child.page.state is not State.STARTING, "the lane is up")
+        # The first start of all begins at the end of the log: its first round must be over.
+        rounds = self.child.page.loop_count
+        until(lambda: self.child.page.loop_count > rounds + 1, "the lane's loop comes round")
 
     def link(self) -> None:
         ours, theirs = pair()
         self.child.tell(Link(peer="publish"), theirs.fileno())
         theirs.close()
+        self.unlink()
         with self._lock:
             self._channel = Channel(ours)
         self.stand(CONTINUOUS)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.lanes import result_lane
 from edge.lanes.codes import Refusal, ResultCode
-from edge.lanes.result_lane import DEPTH, GRACE_NS, LAST_NUMBER, Controls, ResultLane
+from edge.lanes.result_lane import DEPTH, GRACE_NS, LAST_NUMBER, SETTLED_NS, Controls, ResultLane
 from edge.lanes.shown import Shown
 from edge.lanes.station_link import Place
 
@@ -46,8 +46,8 @@ class Handshake(RuleBasedStateMachine):
         # The decisions as the log has them, and how far the lane has read.
         self.log: list[Shown] = []
         self.read = 0
-        # Accepted by the station, not decided: id and unit identifier.
-        self.open: list[tuple[int, str]] = []
+        # Accepted by the station, not decided: id, unit identifier and deadline.
+        self.open: list[tuple[int, str, int]] = []
         # An order on its way to the station; its answer on its way back.
         self.order: str | None = None
         self.answer: int | None = None
@@ -88,7 +88,7 @@ class Handshake(RuleBasedStateMachine):
     def carry_out(self, is_accepted: bool) -> None:
         assert self.order is not None
         if is_accepted:
-            self.open.append((self.next_id, self.order))
+            self.open.append((self.next_id, self.order, self.now_ns + DEADLINE_NS))
             self.answer = self.next_id
             self.next_id += 1
             self.accepted += 1
@@ -110,7 +110,7 @@ class Handshake(RuleBasedStateMachine):
     @precondition(lambda self: self.open and self.is_fresh)
     @rule(which=st.integers(0, 7), code=st.sampled_from([ResultCode.PASS, ResultCode.FAIL, ResultCode.ERROR]))
     def decide(self, which: int, code: ResultCode) -> None:
-        trigger_id, unit = self.open.pop(which % len(self.open))
+        trigger_id, unit, _ = self.open.pop(which % len(self.open))
         self.log.append(result(trigger_id, unit=unit, code=code))
 
     @precondition(lambda self: self.is_fresh)
@@ -129,10 +129,9 @@ class Handshake(RuleBasedStateMachine):
     def wait(self, ns: int) -> None:
         """Whatever publish has accepted it closes by its deadline, while it lives; and the lane looks at its log first."""
         self.now_ns += ns
-        if self.is_fresh and ns >= DEADLINE_NS:
-            while self.open:
-                self.decide(0, ResultCode.ERROR)
         if self.is_fresh:
+            while self.open and self.open[0][2] <= self.now_ns:
+                self.decide(0, ResultCode.ERROR)
             self.look()
         was_unsure = self.lane.wanted is not None and self.lane.wanted.is_unsure
         missed = self.lane.missed
@@ -299,8 +298,9 @@ def test_a_trigger_whose_answer_is_lost_is_given_up_once_the_station_was_back_fo
     lane, _ = ResultLane().command(Controls(trigger=True), "A17", Refusal.NONE)
     lane = lane.doubt().expire(10 * DEADLINE_NS, DEADLINE_NS, is_fresh=False)
     lane = lane.expire(20 * DEADLINE_NS, DEADLINE_NS, is_fresh=True)
-    assert lane.is_busy
-    lane = lane.expire(20 * DEADLINE_NS + DEADLINE_NS + GRACE_NS + 1, DEADLINE_NS, is_fresh=True)
+    lane = lane.expire(20 * DEADLINE_NS + SETTLED_NS - 1, DEADLINE_NS, is_fresh=True)
+    assert lane.is_busy, "publish has only just come back"
+    lane = lane.expire(20 * DEADLINE_NS + SETTLED_NS, DEADLINE_NS, is_fresh=True)
     assert (lane.is_busy, lane.is_missed, lane.refusal) == (False, True, Refusal.LOST)
 
 

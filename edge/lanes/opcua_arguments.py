@@ -1,0 +1,91 @@
+"""What clients put into methods and get out of them: arguments checked, answers in asyncua's words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from asyncua import ua
+
+from edge.events import Event
+from edge.lanes import opcua_types
+from edge.lanes.opcua_result import Identity, describe, digest, job_of
+from edge.lanes.opcua_types import words
+
+
+class Refusal(Exception):
+    """A method is not carried out: a status code of OPC UA, and why."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which results GetResultListFiltered is asked for. None, an empty tuple and state 0 match all."""
+
+    state: int
+    part: str | None
+    products: tuple[str, ...]
+    configuration: str | None
+    job: str | None
+
+    def matches(self, event: Event) -> bool:
+        """Whether this result has all of what is wanted."""
+        data = event.data
+        pairs = (
+            (self.part, data.unit_identifier),
+            (self.configuration, str(data.configuration)),
+            (self.job, job_of(data)),
+            *((name, data.product) for name in self.products),
+        )
+        is_state = self.state in (0, int(describe(event, data.decided).state))
+        return is_state and all(name is None or name == value for name, value in pairs)
+
+
+def checked(kind: Any, **values: Any) -> Any:
+    """An order with its bounds kept. Raises Refusal."""
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as problem:
+        raise Refusal(words.StatusCodes.BadInvalidArgument, str(problem)) from problem
+
+
+def texts(parameters: ua.Variant) -> tuple[str, ...]:
+    """The parameters of a job, as text."""
+    return tuple(str(getattr(one, "Value", one)) for one in parameters.Value or ())
+
+
+def pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` texts as a table. Raises Refusal."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name!r}: expected name=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def structure(value: Any) -> ua.Variant:
+    """A structure of the companion specification."""
+    return ua.Variant(value, ua.VariantType.ExtensionObject)
+
+
+def job_id(name: str) -> ua.Variant:
+    """A JobIdDataType."""
+    return structure(words.JobIdDataType(Id=name))
+
+
+def recipe_id(job: dict[str, Any]) -> ua.Variant:
+    """A RecipeIdInternalDataType of a job as the station tells it."""
+    recipe = Identity(id=job["product"], sha256=digest(job.get("recipe_sha256")))
+    return structure(opcua_types.identity("RecipeIdInternalDataType", recipe))
+
+
+def count(number: int) -> ua.Variant:
+    """A number of things."""
+    return ua.Variant(number, ua.VariantType.UInt32)
+
+
+def handle() -> ua.Variant:
+    """No handle: nothing has to be released."""
+    return ua.Variant(0, ua.VariantType.UInt32)
