@@ -37,10 +37,10 @@ def reached(address: str) -> str:
 def _endpoint(address: str) -> str:
     """The address, if it is a ZeroMQ endpoint to listen on. Raises ValueError."""
     url = urlsplit(address)
-    if url.scheme == "ipc" and (url.netloc or url.path):
+    if address.startswith("ipc://") and (url.netloc or url.path):
         return address
     host, port = host_and_port(url.netloc)
-    if url.scheme != "tcp" or not (port == "*" or _is_port(port)):
+    if not address.startswith("tcp://") or not (port == "*" or _is_port(port)):
         raise ValueError(f'must be "tcp://127.0.0.1:PORT" with a port from 1 to {LAST_PORT}, or "ipc://PATH"')
     if host != EVERY_INTERFACE and not _is_ip(host):
         raise ValueError(

@@ -9,11 +9,15 @@ NOBODY = Announce(unit_identifier=None)
 
 
 class Admission:
-    """Open until publish says otherwise: it says so at its link, and without its ids nothing can be opened."""
+    """Closed until publish says otherwise, which it does at its link.
+
+    The ids of a process that died are left to this one: with publish away it would open triggers in a station that is
+    halted, and without the variant that is expected of them.
+    """
 
     def __init__(self) -> None:
         """Nothing heard yet."""
-        self._run = Run(is_on=True)
+        self._run = Run(is_on=False)
         self._left: int | None = None
         self._announced = NOBODY
 
@@ -23,8 +27,9 @@ class Admission:
         return self._run.is_on and self._left != 0
 
     def run(self, said: Run) -> None:
-        """From now on."""
-        self._run, self._left = said, said.at_most
+        """From now on. What was said before is no news: publish repeats itself after its own death."""
+        if said != self._run:
+            self._run, self._left = said, said.at_most
 
     def announce(self, said: Announce) -> Announce | None:
         """The unit of the next trigger. Returns what it replaces: a unit that no trigger came for."""

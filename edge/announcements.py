@@ -43,6 +43,12 @@ class Announcements:
         """Those that wait for a trigger of this camera or group."""
         return self._waiting.get(name, ())
 
+    def again(self, name: str) -> tuple[Announce, ...]:
+        """What is said to a process that links: that what is not among these was borne or taken back, and these."""
+        waiting = self.of(name)
+        before = waiting[0].number - 1 if waiting else self.newest
+        return (Announce(unit_identifier=None, number=before), *waiting) if before else waiting
+
     def take(self, name: str, number: int) -> bool:
         """A trigger bears it. False: nothing like it waited."""
         left = tuple(one for one in self.of(name) if one.number != number)

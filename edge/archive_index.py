@@ -82,7 +82,8 @@ class Index:
     @contextmanager
     def reading(cls, directory: Path) -> Generator["Index"]:
         """To look things up in."""
-        address = f"file:{directory / FILE}?mode=ro"
+        # The folder's name may hold what means something in a URI.
+        address = f"{(directory / FILE).absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as connection:
             yield cls(connection)
 

@@ -1,10 +1,11 @@
 """What is in the archive, for people: found, read, checked and taken out. The station may run meanwhile."""
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge import archive_record, cutout, picture_file
@@ -22,11 +23,11 @@ class Damaged(GoldlineError):
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture as it was kept: `pixels` flat, and its map as PNG where there is one."""
+    """A picture as it was kept: `pixels` flat, and its map, [h, w], where there is one."""
 
     sidecar: Sidecar
     pixels: Bytes
-    map: bytes | None
+    map: Bytes | None
 
 
 def find(state_dir: Path, wanted: Wanted) -> list[Row]:
@@ -49,19 +50,31 @@ def path_of(state_dir: Path, row: Row, end: str) -> Path:
 def read(state_dir: Path, row: Row) -> Kept:
     """A kept picture, held against its hash. Raises Damaged, or FileNotFoundError where it has gone meanwhile."""
     path = path_of(state_dir, row, ".json")
-    try:
+    with _naming(path):
         sidecar = archive_record.decode(path.read_bytes())
-    except Unreadable as problem:
-        raise Damaged(f"{path}: {problem}") from None
+        if sidecar.name != row.name:
+            raise Unreadable(f"it is that of {sidecar.name}")
     picture = path.parent / sidecar.file
-    try:
+    with _naming(picture):
         pixels = picture_file.decode(picture.read_bytes(), sidecar.box[2:], sidecar.pixel_format)
-    except ImageError as problem:
-        raise Damaged(f"{picture}: {problem}") from None
     if picture_file.sha256(pixels) != row.sha256:
         raise Damaged(f"{picture}: its pixels are not those that were judged")
     map_path = path_of(state_dir, row, ".map.png")
-    return Kept(sidecar, pixels, map_path.read_bytes() if sidecar.maps else None)
+    with _naming(map_path):
+        levels = picture_file.decode_map(map_path.read_bytes(), sidecar.box[2:]) if sidecar.maps else None
+    return Kept(sidecar, pixels, levels)
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise Damaged(f"{path}: cannot be read: {problem.strerror}") from problem
+    except (Unreadable, ImageError) as problem:
+        raise Damaged(f"{path}: {problem}") from None
 
 
 def problem_with(state_dir: Path, row: Row) -> str | None:
@@ -91,8 +104,7 @@ def export(kept: Kept, directory: Path, *, only_kept: bool) -> Path:
         picture = cutout.as_picture(kept.pixels, sidecar.box[2:], sidecar.pixel_format)
         _write(directory / f"{stem}.png", picture if only_kept else _in_place(picture, sidecar))
         if kept.map is not None:
-            levels = np.asarray(cv2.imdecode(np.frombuffer(kept.map, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
-            _write(directory / "maps" / f"{stem}.png", levels if only_kept else _in_place(levels, sidecar))
+            _write(directory / "maps" / f"{stem}.png", kept.map if only_kept else _in_place(kept.map, sidecar))
         (directory / f"{stem}.json").write_bytes(archive_record.encode(sidecar))
     except OSError as problem:
         raise GoldlineError(f"{problem.filename or directory}: cannot be written: {problem.strerror}") from problem

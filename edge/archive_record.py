@@ -1,14 +1,20 @@
 """What is kept about a picture: the file beside it, in JSON, from which the index can be made anew."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from edge.messages import MAP_REVIEW, Keep
+from edge.pixel_formats import PIXEL_FORMATS
 from edge.records import Outcome, Record
 
 VERSION = 1
+# No camera has more in one direction.
+MOST_PX = 1 << 16
+# What the archive calls its files: nothing else is read, removed or taken out by a name that stands in a file.
+OUR_NAME = re.compile(r"[0-9a-f]{64}\.(png|jpg|raw|[0-9]+\.[a-z0-9_.-]+\.(json|map\.png))")
 
 
 class Sidecar(Record, frozen=True, kw_only=True):
@@ -62,11 +68,20 @@ _decode = msgspec.json.Decoder(Sidecar).decode
 
 
 def decode(content: bytes) -> Sidecar:
-    """The way back. Raises Unreadable."""
+    """The way back. Raises Unreadable, also for one that this version of Goldline cannot make a picture of."""
     try:
-        return _decode(content)
-    except msgspec.MsgspecError as problem:
+        found = _decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise Unreadable(str(problem)) from None
+    left, top, width, height = found.box
+    fits = min(left, top) >= 0 < min(width, height) and left + width <= found.size[0] and top + height <= found.size[1]
+    if not (fits and max(found.size) <= MOST_PX and found.pixel_format in PIXEL_FORMATS):
+        raise Unreadable(f"a picture of {found.size}, {found.box} of it kept, {found.pixel_format}")
+    if str(found.verdict.get("outcome")) not in set(Outcome) or "product" not in found.provenance:
+        raise Unreadable("no verdict, or no product")
+    if not (OUR_NAME.fullmatch(found.file) and OUR_NAME.fullmatch(f"{found.name}.json")):
+        raise Unreadable("names that are not the archive's")
+    return found
 
 
 def record_name(sha256: str, trigger_id: int, view: str) -> str:

@@ -16,9 +16,10 @@ Nothing is synced: the pictures of the last half minute may be lost with the pow
 index and the files disagree about is mended at the start, one folder at a time: `tidy`.
 """
 
+import errno
 import os
-import re
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ import structlog
 from edge import archive_record, picture_file
 from edge.archive_index import FILE as INDEX_FILE
 from edge.archive_index import Index
-from edge.archive_record import Sidecar, Unreadable
+from edge.archive_record import OUR_NAME, Sidecar, Unreadable
 from edge.archive_retention import STEP, Bounds, due
 from edge.images import ImageError
 
@@ -38,8 +39,9 @@ PROBE = "probe"
 LEAST_FREE_BYTES = 256 << 20
 # Of a disk of their own: enough for the index and its journal to grow.
 LEAST_FREE_OWN_BYTES = 1 << 20
+# What SQLite calls a file of which some page, or all, is not what it wrote.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SHARDS = tuple(f"{number:02x}" for number in range(256))
-_OURS = re.compile(r"[0-9a-f]{64}\.(png|jpg|raw|[0-9]+\.[a-z0-9_.-]+\.(json|map\.png))")
 
 
 class StoreFailed(Exception):
@@ -76,8 +78,12 @@ class Store:
             raise StoreFailed(str(problem)) from problem
         self._least_free_bytes = LEAST_FREE_BYTES if shares_disk else LEAST_FREE_OWN_BYTES
         self._unmended = list(SHARDS)
-        self.total_bytes, self.count = self._index.total_bytes(), self._index.count()
         self._pruned = 0
+        try:
+            self._count()
+        except sqlite3.Error as problem:
+            self._index.close()
+            raise self._failed(problem) from problem
 
     def close(self) -> None:
         """Close the index."""
@@ -99,10 +105,17 @@ class Store:
                 self._write(f"{sidecar.name}.map.png", files.map)
             self._write(f"{sidecar.name}.json", said)
             self._index.add(sidecar, picture_bytes=len(files.picture), record_bytes=record_bytes)
+            self._count()
         except (OSError, sqlite3.Error) as problem:
             self._forget(sidecar)
-            raise StoreFailed(str(problem)) from problem
-        self._count()
+            raise self._failed(problem) from problem
+
+    def _failed(self, problem: OSError | sqlite3.Error) -> StoreFailed:
+        """What to raise; a damaged index is set aside first, so that it is made anew when the store is opened again."""
+        if isinstance(problem, sqlite3.DatabaseError) and getattr(problem, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+            with suppress(OSError):
+                _set_aside(self.directory, str(problem))
+        return StoreFailed(str(problem))
 
     def _is_there(self, sidecar: Sidecar, size: int) -> bool:
         try:
@@ -184,7 +197,7 @@ class Store:
             (self.directory / PART / PROBE).write_bytes(b"?")
             (self.directory / PART / PROBE).unlink()
         except (OSError, sqlite3.Error) as problem:
-            raise StoreFailed(str(problem)) from problem
+            raise self._failed(problem) from problem
         if self._over(0) > 0:
             raise NoRoom("the disk is full of other things")
         return False
@@ -211,7 +224,7 @@ class Store:
     def _adopt(self, path: Path, on_disk: dict[str, int]) -> None:
         """A sidecar that the index does not know, with its picture: a kill came between, or the index is new."""
         try:
-            sidecar = archive_record.decode(path.read_bytes())
+            sidecar = archive_record.decode(_content(path))
         except Unreadable:
             return
         picture = on_disk.get(sidecar.file, 0)
@@ -225,17 +238,27 @@ def _sizes(folder: Path) -> dict[str, int]:
     """Of the archive's own files in a folder; what else somebody put there is left alone."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if _OURS.fullmatch(entry.name)}
+            return {entry.name: entry.stat().st_size for entry in entries if OUR_NAME.fullmatch(entry.name)}
     except FileNotFoundError:
         return {}
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes. Raises Unreadable where the disk has lost some: that file costs itself alone."""
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        if problem.errno != errno.EIO:
+            raise
+        raise Unreadable(str(problem)) from problem
 
 
 def _has_its_hash(sidecar: Sidecar, folder: Path) -> bool:
     """Whether the pixels are those that were judged: after a power cut a file may have its length and not its content."""
     try:
-        content = (folder / sidecar.file).read_bytes()
+        content = _content(folder / sidecar.file)
         pixels = picture_file.decode(content, sidecar.box[2:], sidecar.pixel_format)
-    except ImageError:
+    except (ImageError, Unreadable):
         return False
     return picture_file.sha256(pixels) == sidecar.sha256
 
@@ -247,8 +270,12 @@ def _open_index(directory: Path) -> Index:
     except sqlite3.DatabaseError as problem:
         if isinstance(problem, sqlite3.OperationalError):
             raise
-        structlog.get_logger().warning("the archive's index is damaged and made anew", problem=str(problem))
-        os.replace(directory / INDEX_FILE, directory / f"{INDEX_FILE}.damaged")
-        for end in ("-wal", "-shm"):
-            (directory / f"{INDEX_FILE}{end}").unlink(missing_ok=True)
+        _set_aside(directory, str(problem))
         return Index.create_or_open(directory)
+
+
+def _set_aside(directory: Path, problem: str) -> None:
+    structlog.get_logger().warning("the archive's index is damaged and made anew", problem=problem)
+    os.replace(directory / INDEX_FILE, directory / f"{INDEX_FILE}.damaged")
+    for end in ("-wal", "-shm"):
+        (directory / f"{INDEX_FILE}{end}").unlink(missing_ok=True)

@@ -26,13 +26,15 @@ from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
 from edge.messages import Judged, Unjudged
 from edge.orders import OrderError
 from edge.outbox import Outbox
-from edge.records import Trigger, error
+from edge.records import Reason, Trigger, error
 from edge.tally import Tally
 from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
 
 COMMANDS = "-commands"
 # Often enough to be seen on the metrics page; the count takes as long as there are cameras and open triggers.
 CHECK_NS = 5_000_000_000
+# Inspection died with a product that it had only just begun with, and its successor judged by the one before.
+OUTDATED = "it was judged by a product that was not in force any more"
 
 
 class Books:
@@ -48,6 +50,7 @@ class Books:
         self._opened: dict[str, OpenedLog] = {}
         self.ledger = Ledger(violated=tally.violated)
         self._next_check_ns = 0
+        self._required = (0, 0)
         self._submit: Callable[[Work], None] = lambda _: None
         self._fire: Callable[[Trigger], None] = lambda _: None
 
@@ -167,11 +170,20 @@ class Books:
         """The outbox is so far behind that no result can be taken in until it has caught up."""
         return self._decisions.is_blocked
 
+    def require(self, generation: int, since_ns: int) -> None:
+        """Frames that inspection is handed after this time are to be judged by this product, or a later one."""
+        self._required = generation, since_ns
+
     def judged(self, message: Judged) -> None:
         """Inspection's verdict on a view."""
+        generation, since_ns = self._required
+        verdict = message.verdict
+        is_outdated = message.provenance.configuration < generation and message.frame.handed_ns > since_ns
+        if is_outdated and verdict.reason is None:
+            verdict = error(Reason.CANNOT_JUDGE, OUTDATED)
         origin = Origin(frame=message.frame, provenance=message.provenance, timing=message.timing, image=message.image)
         self._expect(message.frame.camera, message.frame.trigger_id)
-        self._decide(message.frame.view, message.frame.trigger_id, View(verdict=message.verdict, origin=origin))
+        self._decide(message.frame.view, message.frame.trigger_id, View(verdict=verdict, origin=origin))
 
     def fail(self, camera: str, failed: Unjudged) -> None:
         """Views of a camera come to nothing: its process says so, or could not even be told to take them."""

@@ -117,7 +117,7 @@ class MqttConfig(Section):
 
     broker: Annotated[str, AfterValidator(broker)]
     # Below it: <topic>/<camera>/result and <topic>/state. None: goldline/<site>/<line>/<station>.
-    topic: str | None = None
+    topic: Annotated[str, Field(pattern=r"^[^$#+\x00][^#+\x00]*$", max_length=1024)] | None = None
     username: str | None = None
     # Files, so that no secret stands in the configuration.
     password_file: Path | None = None

@@ -94,7 +94,8 @@ class Committer:
         # What is taken from the queue stays in these until it is done with.
         self._batch: list[Decided] = []
         self._others: deque[Reserve | Late | Lost] = deque()
-        self._acknowledged: dict[str, int] = {}
+        # By consumer, with the stream that it is of: the outbox may be another one when it comes to writing.
+        self._acknowledged: dict[str, Acknowledged] = {}
         self._answers: deque[Reserved] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._answered = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -205,10 +206,20 @@ class Committer:
                 case Standing():
                     self._live.stand(work)
                 case Acknowledged():
-                    if work.stream in (None, str(self._outbox.stream)):
-                        self._acknowledged[work.consumer] = max(work.upto, self._acknowledged.get(work.consumer, 0))
+                    self._note(work)
                 case _:
                     self._others.append(work)
+
+    def _note(self, word: Acknowledged) -> None:
+        """Keep what a consumer has, if it is of this outbox."""
+        stream = str(self._outbox.stream)
+        if word.stream in (None, stream):
+            upto = max(word.upto, self._upto().get(word.consumer, 0))
+            self._acknowledged[word.consumer] = Acknowledged(consumer=word.consumer, upto=upto, stream=stream)
+
+    def _upto(self) -> dict[str, int]:
+        stream = str(self._outbox.stream)
+        return {name: word.upto for name, word in self._acknowledged.items() if word.stream == stream}
 
     def _do(self) -> None:
         if self._keeper.is_failing:
@@ -246,7 +257,7 @@ class Committer:
     def _commit(self, batch: list[Decided]) -> None:
         before_s = time.monotonic()
         drafts = [work.draft for work in batch]
-        stored = self._keeper.write(lambda: self._outbox.commit(drafts, self._acknowledged))
+        stored = self._keeper.write(lambda: self._outbox.commit(drafts, self._upto()))
         self._acknowledged = {}
         if batch:
             self._commit_seconds.observe(time.monotonic() - before_s)

@@ -52,18 +52,20 @@ class Firing:
 
     # --- triggers
 
-    def open(self, name: str, unit: Unit, source: TriggerSource) -> Trigger:
-        """Open one, and have its cameras fired. Raises OrderError."""
+    def open(self, name: str, unit: Unit, source: TriggerSource, opened: Callable[[Trigger], None]) -> Trigger:
+        """Open one, and have its cameras fired. Raises OrderError.
+
+        `opened` is called between: one that cannot be handed over is closed at once, and what is closed no successor of
+        this process learns of as opened.
+        """
         trigger = self._write_down(name, unit, source)
+        opened(trigger)
         self.fire(trigger, trigger.cameras)
         return trigger
 
-    def open_unseen(self, name: str, unit: Unit, detail: str) -> None:
-        """Open one for a unit that no picture will be taken of, and close it as such. Raises OrderError."""
-        trigger = self._write_down(name, unit, "software")
-        for camera in trigger.cameras:
-            unseen = Unjudged(trigger_id=trigger.trigger_id, reason=Reason.MISSING_VIEW, detail=detail)
-            self._books.fail(camera, unseen)
+    def open_unseen(self, name: str, unit: Unit) -> None:
+        """Open one for a unit that no picture will be taken of; whoever hears of it closes it. Raises OrderError."""
+        self._write_down(name, unit, "announced")
 
     def _write_down(self, name: str, unit: Unit, source: TriggerSource) -> Trigger:
         trigger_id = self._books.commands.next_id()

@@ -7,6 +7,7 @@
    their connections; the others are back within their reconnect interval. The owner of each socket does so, in `tend`.
 """
 
+import errno
 import math
 import os
 import resource
@@ -39,6 +40,8 @@ TELL_ADMITTED_S = 600.0
 DESCRIPTORS = 65_536
 # The user id of the station itself: its own commands and lanes, with its own key, are what they say they are.
 OWN = "*"
+# Why a listener cannot be opened again at this moment, though it was open before.
+PASSING = (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @dataclass
@@ -217,7 +220,8 @@ def client_name(frame: zmq.Frame) -> str | None:
     """
     try:
         name = frame.get("User-Id")
-    except zmq.ZMQError:
+    except (zmq.ZMQError, UnicodeDecodeError):
+        # Who needs no key may send a property of that name, and any bytes as its value; ZAP's word goes before it.
         return None
     return None if name == OWN else str(name)
 
@@ -255,11 +259,14 @@ def _stamp(path: Path) -> object:
 
 
 def _is_bound_again(socket: zmq.Socket[bytes], address: str) -> bool:
-    """The port is free as soon as libzmq's own thread has closed it: a millisecond, or a turn, later."""
+    """The port is free as soon as libzmq's own thread has closed it: a millisecond, or a turn, later.
+
+    An interface that has lost its address meanwhile, and the lack of descriptors, pass as well.
+    """
     try:
         socket.bind(address)
     except zmq.ZMQError as problem:
-        if problem.errno != zmq.EADDRINUSE:
+        if problem.errno not in PASSING:
             raise
         return False
     return True

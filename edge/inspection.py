@@ -18,7 +18,7 @@ from edge.errors import GoldlineError
 from edge.images import ImageError, as_bgr
 from edge.inspection_tally import InspectionTally
 from edge.inspector import Inspector, Prepared
-from edge.job_file import read_in_force
+from edge.job_file import InForce, read_in_force
 from edge.judging import Judging, Preparing, load_first
 from edge.messages import Frame, Grant, Hello, Judged, Link, Prepare, Release, Stop
 from edge.messages import Prepared as PreparedProduct
@@ -43,19 +43,19 @@ def run(context: WorkerContext) -> None:
     if wanted.product is None:
         raise GoldlineError("configuration: product: name the product this station inspects")
     context.page.beat(State.WARMUP, time.monotonic_ns())
-    Inspection(context, load_first(context.station, wanted.product, wanted.variant), wanted.generation).loop()
+    Inspection(context, load_first(context.station, wanted.product, wanted.variant), wanted).loop()
 
 
 class Inspection:
     """The loop around the engine."""
 
-    def __init__(self, context: WorkerContext, inspector: Inspector, generation: int) -> None:
+    def __init__(self, context: WorkerContext, inspector: Inspector, wanted: InForce) -> None:
         self._control, self._page = context.control, context.page
         station = context.station
         self._roles = {view: station.role_of(view) for view in station.views}
         self._tally = InspectionTally(self._page, self._roles)
-        self._judging = Judging.begin(inspector, generation, self._page, self._roles)
-        self._prepared = self._judging.prepared(generation)
+        self._judging = Judging.begin(inspector, wanted.generation, self._page, self._roles)
+        self._prepared = self._judging.prepared(wanted.generation, wanted.variant)
         self._preparing = Preparing(station)
         self._batcher = Batcher()
         self._engine = Engine(self._done, self._is_intact)
@@ -207,7 +207,7 @@ class Inspection:
         while len(self._batcher):
             self._feed_next()
         self._judging = Judging.begin(inspector, asked.generation, self._page, self._roles)
-        self._prepared = self._judging.prepared(asked.generation)
+        self._prepared = self._judging.prepared(asked.generation, asked.variant)
         self._mouth.say(self._prepared)
 
     def _feed_next(self) -> None:

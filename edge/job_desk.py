@@ -8,6 +8,7 @@
 What changes when is in `job.py`, what is announced in `announcements.py`; both decide without I/O.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,7 @@ class JobDesk:
         kept = job_file.read(runtime)
         self.in_force: InForce = job_file.in_force(station, kept, generation)
         self._newest_generation = max(self.in_force.generation, kept.newest_generation if kept else 0)
-        self.job = _taken_up(kept, run, autostart=station.orders.autostart)
+        self.job: Job = job_file.taken_up(kept, run, autostart=station.orders.autostart)
         self._announcements = Announcements(kept.announced if kept else {}, kept.newest_number if kept else 0)
         self.provenance: Provenance | None = None
         self._pending: _Pending | None = None
@@ -62,6 +63,7 @@ class JobDesk:
         # What is still to be said to the cameras that open triggers, oldest first.
         self._unsaid: dict[str, list[Announce]] = {}
         self._written: Kept | None = None
+        books.require(self.in_force.generation, self.in_force.since_ns)
         for trigger in _open_triggers(station, books):
             self.opened(trigger)
         self._save()
@@ -73,7 +75,10 @@ class JobDesk:
         if peer.startswith(CAPTURE):
             camera = peer.removeprefix(CAPTURE)
             self._told.pop(camera, None)
-            self._unsaid[camera] = list(self._announcements.of(self._station.opens(camera) or ""))
+            name = self._station.opens(camera)
+            # What is triggered by software takes its unit here: its process would take each for one that never came.
+            is_told = name is not None and not self._is_fired(name)
+            self._unsaid[camera] = list(self._announcements.again(name)) if name is not None and is_told else []
             self._tell()
 
     def lose(self, peer: str) -> None:
@@ -99,18 +104,20 @@ class JobDesk:
             # It was loaded before what is in force now was ordered.
             self._links.send(INSPECTION, _prepare(self.in_force))
             return
-        variant = self._variant_of(said) if pending is None else pending.order.variant
-        self.in_force = InForce(product=said.product, variant=variant, generation=said.generation)
+        before, is_new = self.in_force, said.generation > self.in_force.generation
+        self.in_force = InForce(
+            product=said.product,
+            variant=said.variant if is_new else before.variant,
+            generation=said.generation,
+            since_ns=time.monotonic_ns() if is_new else before.since_ns,
+        )
+        self._books.require(self.in_force.generation, self.in_force.since_ns)
         self._newest_generation = max(self._newest_generation, said.generation)
         self.provenance, self.job = said.provenance, job.warm(self.job)
         self._settle()
         if pending is not None:
             self._pending = None
             pending.reply(orders.encode(self.done(pending.order.id)))
-
-    def _variant_of(self, said: Prepared) -> str | None:
-        """That of the product as it was in force."""
-        return self.in_force.variant if said.product == self.in_force.product else None
 
     def _refuse_pending(self, problem: str) -> None:
         assert self._pending is not None
@@ -162,12 +169,14 @@ class JobDesk:
         if self._is_fired(name):
             waiting = self._announcements.of(name) if announced.unit_identifier is not None else ()
             for one in waiting:
-                self._firing.open_unseen(name, _unit(one), NEVER_TRIGGERED)
-                self._announcements.take(name, one.number)
+                self._firing.open_unseen(name, _unit(one))
             self._announcements.put(name, announced)
             return
         self._announcements.put(name, announced)
-        self._unsaid.setdefault(self._station.cameras_of(name)[0], []).append(announced)
+        camera = self._station.cameras_of(name)[0]
+        # One that is away hears of it at its link.
+        if f"{CAPTURE}{camera}" in self._links:
+            self._unsaid.setdefault(camera, []).append(announced)
 
     def trigger(
         self, name: str, unit_identifier: str | None, expect: Mapping[str, str], source: TriggerSource = "software"
@@ -178,9 +187,7 @@ class JobDesk:
         announced = self._announcements.of(name) if unit_identifier is None else ()
         unit = _unit(announced[0]) if announced else Unit(identifier=unit_identifier)
         unit = msgspec.structs.replace(unit, expect={**self._expected, **unit.expect, **expect})
-        trigger = self._firing.open(name, unit, source)
-        self.opened(trigger)
-        return trigger
+        return self._firing.open(name, unit, source, self.opened)
 
     def trigger_by_clock(self, name: str) -> None:
         """The station's own clock asks for one: none, where none is taken. Raises OrderError."""
@@ -205,16 +212,16 @@ class JobDesk:
     # --- what happens by itself
 
     def opened(self, trigger: Trigger) -> None:
-        """A trigger was opened, here or by a capture process."""
-        if trigger.source == "announced":
-            for camera in trigger.cameras:
-                unseen = Unjudged(trigger_id=trigger.trigger_id, reason=Reason.MISSING_VIEW, detail=NEVER_TRIGGERED)
-                self._books.fail(camera, unseen)
-        else:
+        """A trigger was opened, here or by a capture process. It is closed after that is written: else a kill repeats it."""
+        if trigger.source != "announced":
             self.job = job.taken(self.job, trigger.camera)
         if trigger.announced:
             self._announcements.take(trigger.camera, trigger.announced)
         self._save()
+        if trigger.source == "announced":
+            for camera in trigger.cameras:
+                unseen = Unjudged(trigger_id=trigger.trigger_id, reason=Reason.MISSING_VIEW, detail=NEVER_TRIGGERED)
+                self._books.fail(camera, unseen)
 
     def turn(self, refusal: str | None) -> None:
         """Once each turn of the loop. `refusal`: why nothing may be accepted, None where it may."""
@@ -263,6 +270,7 @@ class JobDesk:
             product=self.in_force.product,
             variant=self.in_force.variant,
             generation=self.in_force.generation,
+            since_ns=self.in_force.since_ns,
             newest_generation=self._newest_generation,
             announced=self._announcements.waiting,
             newest_number=self._announcements.newest,
@@ -274,15 +282,6 @@ class JobDesk:
             job_file.write(self._runtime, kept)
         except OSError as problem:
             self._log.warning("what was ordered is not kept over a restart", problem=problem.strerror)
-
-
-def _taken_up(kept: Kept | None, run: str, *, autostart: bool) -> Job:
-    """The job as another publish left it; of another run of the station, cold, and no single execution."""
-    if kept is None:
-        return Job(mode=job.first_mode(autostart=autostart))
-    if kept.run == run:
-        return Job(mode=kept.mode, single=kept.single, is_warm=kept.is_warm)
-    return Job(mode=Mode.IDLE if kept.mode is Mode.SINGLE else kept.mode)
 
 
 def _open_triggers(station: Station, books: Books) -> list[Trigger]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge import job
 from edge.config import Station, runtime_directory
-from edge.job import Mode, Single
+from edge.job import Job, Mode, Single
 from edge.messages import Announce
 from edge.record_log import boot_identity
 from edge.records import Record
@@ -32,6 +33,7 @@ class Kept(Record, frozen=True):
     product: str | None = None
     variant: str | None = None
     generation: int = 1
+    since_ns: int = 0
     # The highest that was given to any product, also one that never came into force.
     newest_generation: int = 1
     # For each name the announcements that no trigger bears yet, oldest first, and the newest number that was given.
@@ -61,6 +63,8 @@ class InForce(Record, frozen=True):
     product: str | None
     variant: str | None
     generation: int
+    # Frames that inspection was handed after this time (CLOCK_MONOTONIC) are judged by it, or nobody may use the verdict.
+    since_ns: int = 0
 
 
 def in_force(station: Station, kept: Kept | None, generation: int) -> InForce:
@@ -70,7 +74,17 @@ def in_force(station: Station, kept: Kept | None, generation: int) -> InForce:
     if kept.product is None or kept.configured != station.product:
         newest = max(generation, kept.newest_generation)
         return InForce(product=station.product, variant=None, generation=newest + 1)
-    return InForce(product=kept.product, variant=kept.variant, generation=max(generation, kept.generation))
+    generation = max(generation, kept.generation)
+    return InForce(product=kept.product, variant=kept.variant, generation=generation, since_ns=kept.since_ns)
+
+
+def taken_up(kept: Kept | None, run: str, *, autostart: bool) -> Job:
+    """The job as another publish left it; of another run of the station, cold, and no single execution."""
+    if kept is None:
+        return Job(mode=job.first_mode(autostart=autostart))
+    if kept.run == run:
+        return Job(mode=kept.mode, single=kept.single, is_warm=kept.is_warm)
+    return Job(mode=Mode.IDLE if kept.mode is Mode.SINGLE else kept.mode)
 
 
 def read_in_force(station: Station, generation: int) -> InForce:

@@ -38,9 +38,10 @@ class Judging:
         watches = {view: Watch(page, view, inspector.drift(role)) for view, role in roles.items()}
         return cls(inspector, inspector.provenance(generation), watches)
 
-    def prepared(self, generation: int) -> Prepared:
-        """What publish is told of it."""
-        return Prepared(product=self.provenance.product, generation=generation, provenance=self.provenance)
+    def prepared(self, generation: int, variant: str | None) -> Prepared:
+        """What publish is told of it, with the variant that was ordered: a publish that died has not kept it."""
+        product = self.provenance.product
+        return Prepared(product=product, generation=generation, variant=variant, provenance=self.provenance)
 
 
 def load(station: Station, product: str, variant: str | None) -> Inspector:

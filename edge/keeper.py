@@ -10,6 +10,7 @@ PLC alone is answered. Both end by themselves when there is room for the reserve
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -190,7 +191,8 @@ class Keeper:
         self._low.set(extent.low)
         self._oldest.set((extent.oldest_utc_ns or 0) / 1e9)
         self._unacknowledged.set(retention.unacknowledged(extent, consumers))
-        self._free.set(self._reserve.free_bytes())
+        with suppress(OSError):  # a file system that does not even say that fails in writing, too
+            self._free.set(self._reserve.free_bytes())
 
     def _say(self) -> None:
         alarms = (*self._of_the_disk(), *self._of_the_file(), *self._plan.alarms)

@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, Self, cast
 
@@ -47,7 +47,8 @@ class StationKey:
     """The station's own pair."""
 
     public: str
-    secret: str
+    # In no traceback and no log, whoever prints one.
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class ClientKeys:
 
     server_public: str
     public: str
-    secret: str
+    secret: str = field(repr=False)
 
 
 def key_text(text: str) -> str:

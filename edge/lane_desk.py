@@ -10,13 +10,19 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from edge import orders
+from edge.channel import MAX_MESSAGE_BYTES
 from edge.messages import Answered, AnyMessage, Asked, News, Standing
+from edge.orders import Refused
 from edge.records import Reason
 from edge.trigger_log import DecidedLog
 
 # A lane has one order in hand for each channel and kind of order; of one that gives more than this without reading its
 # answers, the oldest answers are let go.
 MOST_ANSWERS = 256
+# A refusal may repeat what was asked, each byte of it written as five: no packet holds that.
+MOST_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
+TOO_LONG = orders.encode(Refused(error="refused, or answered, in more words than a lane can be told"))
 PREFIX = "lane@"
 
 Send = Callable[[str, AnyMessage], Reason | None]
@@ -80,4 +86,6 @@ class LaneDesk:
             self._untold = {peer for peer in self._untold if self._send(peer, standing) is not None}
 
     def _reply(self, answers: deque[Answered], token: int, answer: bytes) -> None:
+        if len(answer) > MOST_ANSWER_BYTES:
+            answer = TOO_LONG
         answers.append(Answered(token=token, answer=answer))

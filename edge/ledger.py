@@ -275,7 +275,9 @@ class Ledger:
 
 def _is_of_two_products(views: Mapping[str, View]) -> bool:
     """Whether a product, or its references, changed between two looks at one part."""
-    return len({view.origin.provenance.configuration for view in views.values() if view.origin is not None}) > 1
+    # All of it: an inspection that was started anew may have found other references under the same number.
+    found = [view.origin.provenance for view in views.values() if view.origin is not None]
+    return any(one != found[0] for one in found)
 
 
 def of_part(trigger: Trigger, views: Mapping[str, Verdict]) -> Verdict:

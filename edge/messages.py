@@ -158,6 +158,7 @@ class Prepared(Message, frozen=True):
 
     product: str
     generation: int
+    variant: str | None = None
     problem: str | None = None
     provenance: Provenance | None = None
 

@@ -39,8 +39,11 @@ _TABLES: tuple[LiteralString, ...] = (
     """CREATE TABLE IF NOT EXISTS goldline_cursor (
         consumer TEXT PRIMARY KEY, stream TEXT NOT NULL, sequence {number} NOT NULL)""",
 )
-_EVENT: LiteralString = "INSERT INTO goldline_events VALUES ({0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0})"
-_GONE: LiteralString = "INSERT INTO goldline_gone VALUES ({0}, {0}, {0})"
+# What stands there already is the same: another consumer's, or read before the station went back to an older outbox.
+_EVENT: LiteralString = (
+    "INSERT INTO goldline_events VALUES ({0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}) ON CONFLICT DO NOTHING"
+)
+_GONE: LiteralString = "INSERT INTO goldline_gone VALUES ({0}, {0}, {0}) ON CONFLICT DO NOTHING"
 _CURSOR: LiteralString = (
     "INSERT INTO goldline_cursor VALUES ({0}, {0}, {0})"
     " ON CONFLICT (consumer) DO UPDATE SET stream = excluded.stream, sequence = excluded.sequence"
@@ -148,7 +151,7 @@ class PostgresStore(Store):
             import psycopg  # noqa: PLC0415 - an extra, which most stations do without
         except ImportError:
             raise GoldlineError('postgresql: needs psycopg: pip install "goldline[postgres]"') from None
-        self._error, self._consumer = psycopg.Error, consumer
+        self._error, self._consumer, self._url = psycopg.Error, consumer, url
         with self._naming():
             self._db: Connection[Row] = psycopg.connect(url)
             with self._db.transaction():
@@ -179,15 +182,26 @@ class PostgresStore(Store):
             yield
         except self._error as problem:
             # The first line of what the server says; the address may hold a password and is not repeated.
-            raise GoldlineError(f"postgresql: {str(problem).splitlines()[0]}") from problem
+            said = str(problem).replace(self._url, "the address").splitlines()
+            raise GoldlineError(f"postgresql: {said[0] if said else type(problem).__name__}") from problem
 
 
 def _events(items: Sequence[Item]) -> Generator[Row, None, None]:
     for item in items:
         if isinstance(item, Arrived):
-            known = _envelope(item.body)
-            told = msgspec.structs.astuple(known.data)
+            known = _known(item.body)
+            columns = msgspec.structs.astuple(known.data)
+            # An order may name a unit by any text; PostgreSQL's has no NUL. `body` has it as it was.
+            told = (one.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(one, str) else one for one in columns)
             yield str(item.stream), item.sequence, item.topic, known.time, *told, item.body.decode()
+
+
+def _known(body: bytes) -> _Envelope:
+    """What has columns; of an event that a later Goldline wrote in other words, nothing: it is kept all the same."""
+    try:
+        return _envelope(body)
+    except msgspec.DecodeError:
+        return _Envelope()
 
 
 def _gone(items: Sequence[Item]) -> Generator[Row, None, None]:

@@ -148,7 +148,6 @@ def _look_over(database: sqlite3.Connection, path: Path) -> None:
     (pages,), (page_bytes,) = (database.execute(f"PRAGMA {one}").fetchone() for one in ("page_count", "page_size"))
     if not is_busy and path.stat().st_size < pages * page_bytes:
         raise OutboxError(f"{path}: the outbox cannot be used: it has been cut short", Trouble.CORRUPT)
-    database.execute("SELECT COUNT(*) FROM meta").fetchone()
     ends = (
         ("SELECT sequence, body FROM events ORDER BY sequence DESC LIMIT ?", NEWEST),
         (
@@ -157,10 +156,14 @@ def _look_over(database: sqlite3.Connection, path: Path) -> None:
         ),
     )
     try:
+        # As bytes: what is no text is no error of SQLite's that would tell a broken file.
+        meta = {key: value.decode() for key, value in database.execute("SELECT key, CAST(value AS BLOB) FROM meta")}
+        uuid.UUID(meta.get("stream", ""))
+        int(meta.get("next_trigger_id", ""))
         for query, limit in ends:
             for _, body in database.execute(query, (limit,)):
                 events.decode(body)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, ValueError) as problem:
         raise OutboxError(f"{path}: the outbox cannot be used: {problem}", Trouble.CORRUPT) from problem
 
 

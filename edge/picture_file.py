@@ -53,16 +53,33 @@ def decode(content: bytes, size: Size, pixel_format: str) -> Bytes:
     if suffix(pixel_format) != ".png":
         return np.frombuffer(content, np.uint8)
     found = layout(size, pixel_format)
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if picture is None or found is None:
-        raise ImageError("damaged: it cannot be decoded")
-    kept = np.empty(found.bytes, np.uint8)
-    values = _swapped(found.view(kept), pixel_format)
-    if picture.reshape(*picture.shape[:2], -1).shape != values.shape or picture.dtype != values.dtype:
+    picture = _shown(content, cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise ImageError(f"{size[0]}x{size[1]} {pixel_format} is none of its kind")
+    values = picture[..., ::-1] if picture.ndim == 3 and PIXEL_FORMATS[pixel_format].colour == "RGB" else picture
+    if picture.nbytes != found.bytes:
         seen = f"{picture.shape[1]}x{picture.shape[0]} {picture.dtype}"
         raise ImageError(f"{seen}, not {size[0]}x{size[1]} {pixel_format}")
-    values[...] = picture.reshape(values.shape)
-    return kept
+    # The same bytes are stored once: all black, they may have come last as a picture of another shape. The hash decides.
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def decode_map(content: bytes, size: Size) -> Bytes:
+    """A map as it was kept, [h, w]. Raises ImageError for what is none of this size."""
+    levels = _shown(content, cv2.IMREAD_UNCHANGED)
+    if levels.shape != size[::-1] or levels.dtype != np.uint8:
+        raise ImageError(f"a map of {levels.shape[1]}x{levels.shape[0]}, not {size[0]}x{size[1]}")
+    return np.asarray(levels, np.uint8)
+
+
+def _shown(content: bytes, flags: int) -> Values:
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as problem:
+        raise ImageError(f"damaged: {problem.err}") from problem
+    if picture is None:
+        raise ImageError("damaged: it cannot be decoded")
+    return picture
 
 
 def _swapped(picture: Values, pixel_format: str) -> Values:

@@ -95,18 +95,20 @@ class PictureKeeper:
         """Make the ring that pictures need, where it is not there yet. Cheap to ask."""
         if self._channel is None or self._needed_bytes <= self._slot_bytes:
             return
+        self._slot_bytes = self._needed_bytes
+        slot_bytes = self._slot_bytes + MAP_BYTES
+        slots = max(LEAST_SLOTS, min(MOST_SLOTS, RING_BYTES // slot_bytes))
+        # Without the lock: it takes tens of milliseconds, and verdicts would wait for it.
+        try:
+            made = ring.create("goldline-ring-archive", slots, slot_bytes)
+        except GoldlineError as problem:
+            structlog.get_logger().warning("no pictures are kept", problem=str(problem))
+            return
+        mapped = Ring(made, slots, slot_bytes)
         with self._lock:
-            self._slot_bytes = self._needed_bytes
-            slot_bytes = self._slot_bytes + MAP_BYTES
-            slots = max(LEAST_SLOTS, min(MOST_SLOTS, RING_BYTES // slot_bytes))
-            try:
-                made = ring.create("goldline-ring-archive", slots, slot_bytes)
-            except GoldlineError as problem:
-                structlog.get_logger().warning("no pictures are kept", problem=str(problem))
-                return
             if self._descriptor >= 0:
                 os.close(self._descriptor)
-            self._descriptor, self._ring = made, Ring(made, slots, slot_bytes)
+            self._descriptor, self._ring = made, mapped
             self._grant()
 
     def _grant(self) -> None:

@@ -40,7 +40,7 @@ _PAGE = mmap.PAGESIZE
 _NOTE_AT = (1024, 2048)
 _NOTE_MAX = 1024 - _NOTE.size
 _WORD = 8
-# Behind the notes: when the writer's loop last came round, CLOCK_MONOTONIC in ns.
+# Behind the notes: when the writer's loop last came round, CLOCK_MONOTONIC in ns, and how far it had written by then.
 _BEAT_AT = 3072
 
 
@@ -91,7 +91,7 @@ class RecordLog:
         self._ring_bytes = self.slots * self.slot_bytes
         # Native 8-byte words: an aligned store of one is a single instruction, so it is whole or not there.
         self._marks = memoryview(self._map)[_PAGE : _PAGE + self.slots * _WORD].cast("Q")
-        self._beat = memoryview(self._map)[_BEAT_AT : _BEAT_AT + _WORD].cast("Q")
+        self._beat = memoryview(self._map)[_BEAT_AT : _BEAT_AT + 2 * _WORD].cast("Q")
         self._live: deque[tuple[int, int]] = deque()
         self._next = 0
         if is_writer:
@@ -190,12 +190,18 @@ class RecordLog:
 
     def beat(self, now_ns: int) -> None:
         """The writer's loop came round."""
+        self._beat[1] = self._next
         self._beat[0] = now_ns
 
     @property
     def beat_ns(self) -> int:
         """When the writer's loop last came round; 0 before the first time."""
         return self._beat[0]
+
+    @property
+    def beat_end(self) -> int:
+        """The index behind the newest record at that time. What is below it and cannot be read was overwritten."""
+        return self._beat[1]
 
     def write_note(self, note: bytes) -> None:
         """Replace the writer's note: after a kill at any instant it is the old one or the new one."""

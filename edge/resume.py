@@ -4,6 +4,8 @@ A disk that cannot be written keeps none of it: what is to be written then waits
 """
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -14,29 +16,36 @@ from edge.config import Station
 from edge.outbox import Outbox, OutboxError, Trouble
 from edge.trigger_log import DecidedLog
 
+Result = TypeVar("Result")
+
 
 def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
     """Queue what is decided and not on disk, and start the outbox thread."""
-    try:
-        pending = books.recover(outbox)
-    except OutboxError as problem:
-        if problem.trouble is not Trouble.CORRUPT:
-            raise
-        outbox.set_aside(time.time_ns(), str(problem))
-        pending = books.recover(outbox)
+    pending = _read(outbox, lambda: books.recover(outbox))
     try:
         outbox.adopt(decided.identity, books.blocks())
     except OutboxError as problem:
         structlog.get_logger().warning("the trigger ids in use are not noted", problem=str(problem))
     if any(camera.trigger.mode == "software" for camera in station.cameras.values()):
         _have_ids(books, outbox, decided, committer)
-    if lost := outbox.lost_ids(decided.identity):
+    if lost := _read(outbox, lambda: outbox.lost_ids(decided.identity)):
         committer.submit(Lost(unkept.draft(books.source, lost, time.time_ns())))
         structlog.get_logger().warning("triggers without a record: the power failed", ranges=len(lost))
     for work in pending:
         committer.submit(work)
     books.begin(committer.submit)
     committer.start()
+
+
+def _read(outbox: Outbox, look: Callable[[], Result]) -> Result:
+    """What the outbox has; one that is broken where it was not looked at before is set aside for a new one."""
+    try:
+        return look()
+    except OutboxError as problem:
+        if problem.trouble is not Trouble.CORRUPT:
+            raise
+        outbox.set_aside(time.time_ns(), str(problem))
+        return look()
 
 
 def _have_ids(books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:

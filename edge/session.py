@@ -1,5 +1,6 @@
 """A reader's two sockets, and what goes over them: reads and sends what can be now, never waits."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import zmq
 
 from edge import header, sync_protocol
 from edge.catch_up import CatchUp
+from edge.errors import GoldlineError
 from edge.header import VERSION, Flag
 from edge.heard import Cursor
 from edge.keys import ClientKeys
@@ -33,8 +35,17 @@ ACKED_WITHIN_NS = 3_000_000_000
 
 
 def connect(context: zmq.Context[Socket], kind: int, address: str, keys: ClientKeys | None) -> Socket:
-    """A client's socket, connected again by itself whenever that is lost."""
+    """A client's socket, connected again by itself whenever that is lost. Raises GoldlineError for what is no address."""
     socket = context.socket(kind)
+    try:
+        _connect(socket, kind, address, keys)
+    except zmq.ZMQError as problem:
+        socket.close(linger=0)
+        raise GoldlineError(f"{address}: cannot be connected to: {os.strerror(problem.errno or 0)}") from problem
+    return socket
+
+
+def _connect(socket: Socket, kind: int, address: str, keys: ClientKeys | None) -> None:
     options = {
         zmq.LINGER: LINGER_MS,
         zmq.RCVHWM: RECEIVE_HIGH_WATER,
@@ -58,7 +69,6 @@ def connect(context: zmq.Context[Socket], kind: int, address: str, keys: ClientK
         # What nobody is there to take is not queued: it is asked again when somebody is.
         socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.connect(address)
-    return socket
 
 
 class Wire:
@@ -97,15 +107,21 @@ class Session:
     """LIVE and SYNC of one station for one reader, and the reading's state. Closed by `close`."""
 
     def __init__(self, reading: CatchUp, sync: str, live: str | None, keys: ClientKeys | None) -> None:
+        """Raises GoldlineError for what is no address."""
         self.reading = reading
         self._context: zmq.Context[Socket] = zmq.Context()
-        self._sync = Wire(self._context, zmq.DEALER, sync, keys)
-        self._live = Wire(self._context, zmq.SUB, live, keys) if live is not None else None
+        try:
+            self._sync = Wire(self._context, zmq.DEALER, sync, keys)
+            self._live = Wire(self._context, zmq.SUB, live, keys) if live is not None else None
+        except GoldlineError:
+            self._context.destroy(linger=0)
+            raise
         self.heard_ns = time.monotonic_ns()
         self.on_state: Callable[[bytes], None] | None = None
         self._acknowledged: Cursor | None = None
-        # When the acknowledgement was sent whose answer is awaited.
-        self._acking_since_ns: int | None = None
+        # The acknowledgement whose answer is awaited, and when it was sent.
+        self._acking: Cursor | None = None
+        self._acking_since_ns = 0
 
     @property
     def sockets(self) -> list[Socket]:
@@ -127,8 +143,7 @@ class Session:
 
     def close(self) -> None:
         """Send what is acknowledged, and close."""
-        self._acking_since_ns = None
-        self._send_acknowledgement(time.monotonic_ns())
+        self._send_acknowledgement(time.monotonic_ns(), is_last=True)
         if self._live is not None:
             self._live.socket.close(linger=0)
         self._sync.socket.close()
@@ -142,7 +157,7 @@ class Session:
             except ProtocolError:
                 continue  # of a later version, or nothing: what was asked is asked again
             if isinstance(answer, Acked):
-                self._acking_since_ns = None
+                self._acking = None
             self.reading.answered(answer, sent, now_ns)
 
     def _read_live(self, live: Wire, now_ns: int) -> None:
@@ -168,10 +183,13 @@ class Session:
         if request is not None and not self._sync.send(sync_protocol.encode(request)):
             self.reading.unsent(now_ns)
 
-    def _send_acknowledgement(self, now_ns: int) -> None:
-        is_awaited = self._acking_since_ns is not None and now_ns < self._acking_since_ns + ACKED_WITHIN_NS
-        if self._acknowledged is None or is_awaited:
+    def _send_acknowledgement(self, now_ns: int, *, is_last: bool = False) -> None:
+        """The newest; without an answer in time the one that was sent, which may have been lost, or refused for now."""
+        if self._acking is not None and not is_last and now_ns < self._acking_since_ns + ACKED_WITHIN_NS:
             return
-        request = self.reading.ack(self._acknowledged)
-        if request is None or self._sync.send(sync_protocol.encode(request)):
-            self._acknowledged, self._acking_since_ns = None, now_ns if request is not None else None
+        cursor = self._acknowledged or self._acking
+        request = self.reading.ack(cursor) if cursor is not None else None
+        if request is None:
+            self._acknowledged = self._acking = None
+        elif self._sync.send(sync_protocol.encode(request)):
+            self._acknowledged, self._acking, self._acking_since_ns = None, cursor, now_ns

@@ -125,7 +125,8 @@ class Writer:
     @property
     def is_behind(self) -> bool:
         """Publish is there, and was not told everything."""
-        return self._channel is not None and self._told != self._desk.acknowledged
+        told = self._told
+        return self._channel is not None and any(told.get(one) != word for one, word in self._desk.acknowledged.items())
 
     def fileno(self) -> int | None:
         """Readable at publish's end; None while it is away."""
@@ -134,6 +135,7 @@ class Writer:
     def link(self, descriptor: int) -> None:
         """A new incarnation of publish: what the one before was told may not have been written down."""
         self._unlink()
+        self._desk.let_go()
         self._channel = Channel(socket.socket(fileno=descriptor))
 
     def tell(self) -> None:

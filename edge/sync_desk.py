@@ -26,7 +26,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class SyncDesk:
-    """Answers one request of a client at a time: another ends the waiting of the one before, which is let go."""
+    """Answers one request of a client at a time: another but ACK ends the waiting of the one before, which is let go."""
 
     def __init__(self, reader: OutboxReader, page: Page) -> None:
         """`acknowledged` is empty at first."""
@@ -35,6 +35,8 @@ class SyncDesk:
         self._stream: UUID | None = None
         # By consumer, the newest number it has told of since this process began: for publish to write down.
         self.acknowledged: dict[str, Acknowledged] = {}
+        # Of those, the ones that were seen written down: one that is there no more was forgotten by a person.
+        self._written: set[str] = set()
         self._events = page.counter("goldline_sync_events_total")
         self._gone = page.counter("goldline_sync_gone_total")
         self._waiting_gauge = page.gauge("goldline_sync_waiting")
@@ -46,11 +48,12 @@ class SyncDesk:
 
     def answer(self, envelope: Envelope, frames: Sequence[bytes], owner: str | None, now_ns: int) -> list[bytes] | None:
         """The answer's frames; None where the client is to wait. `owner` is the name of its key, None without keys."""
-        self._waiting.pop(envelope, None)
         request_id = None
         try:
             request = sync_protocol.parse_request(frames)
             request_id = request.id
+            if not isinstance(request, Ack):
+                self._waiting.pop(envelope, None)
             self._count(request)
             return self._answer(envelope, request, owner, now_ns)
         except ProtocolError as problem:
@@ -73,6 +76,13 @@ class SyncDesk:
     def forget(self, envelope: Envelope) -> None:
         """This client has gone."""
         self._waiting.pop(envelope, None)
+
+    def let_go(self) -> None:
+        """Nobody is said again whom a person has forgotten meanwhile (`goldline outbox forget`)."""
+        try:
+            self._known()
+        except Unavailable:
+            return
 
     # --- one request
 
@@ -111,12 +121,20 @@ class SyncDesk:
         """What this consumer is known to have, which it may speak of. Raises ProtocolError."""
         if owner and consumer != owner and not consumer.startswith(f"{owner}."):
             raise ProtocolError(Code.CONSUMER, f"the key of {owner} speaks for {owner} and {owner}.*, not {consumer}")
-        written = self._reader.acknowledged()
+        written = self._known()
         names = written.keys() | self.acknowledged.keys()
         if consumer not in names and len(names) >= MOST_CONSUMERS:
             raise ProtocolError(Code.BUSY, f"{MOST_CONSUMERS} consumers are named already")
         known = self.acknowledged.get(consumer)
         return max(known.upto if known is not None else 0, written.get(consumer, 0))
+
+    def _known(self) -> dict[str, int]:
+        """What is written down of each consumer; who stood there and does no more is let go here as well."""
+        written = self._reader.acknowledged()
+        for name in self._written.difference(written):
+            self.acknowledged.pop(name, None)
+        self._written = set(written)
+        return written
 
     def _acknowledge(self, consumer: str, stream: UUID, upto: int) -> None:
         self.acknowledged[consumer] = Acknowledged(consumer=consumer, upto=upto, stream=str(stream))
@@ -127,6 +145,7 @@ class SyncDesk:
         if extent.stream != self._stream:
             self._stream = extent.stream
             self.acknowledged.clear()
+            self._written.clear()
         return extent
 
     def _wait(self, envelope: Envelope, request: Fetch, now_ns: int) -> None:

@@ -278,6 +278,11 @@ class DecidedLog:
         return self._log.beat_ns
 
     @property
+    def beat_end(self) -> int:
+        """The index behind the newest decision at that time: a decision below it that is not there was overwritten."""
+        return self._log.beat_end
+
+    @property
     def is_current(self) -> bool:
         """False when another file has taken this one's place."""
         return self._log.is_current

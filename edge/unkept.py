@@ -17,6 +17,9 @@ from edge.header import Flag
 from edge.outbox import Draft
 
 DETAIL = "the disk could not be written: triggers among these ids were decided and have no record"
+# Cameras whose triggers share one block of ids leave a range for each trigger. A disk may be full for days, and every
+# trigger is held against all of them.
+MOST_RANGES = 64
 
 _decode = msgspec.json.Decoder(tuple[IdRange, ...]).decode
 
@@ -60,7 +63,18 @@ def with_id(ranges: tuple[IdRange, ...], camera: str, number: int) -> tuple[IdRa
         if one.camera == camera and one.first - 1 <= number <= one.last + 1:
             grown = IdRange(camera=camera, first=min(one.first, number), last=max(one.last, number))
             return (*ranges[:place], grown, *ranges[place + 1 :])
-    return (*ranges, IdRange(camera=camera, first=number, last=number))
+    added = (*ranges, IdRange(camera=camera, first=number, last=number))
+    return added if len(added) <= MOST_RANGES else _coarser(added, camera)
+
+
+def _coarser(ranges: tuple[IdRange, ...], camera: str) -> tuple[IdRange, ...]:
+    """With the two of this camera that lie nearest to each other as one: its triggers are among those ids all the same."""
+    own = sorted((one for one in ranges if one.camera == camera), key=lambda one: one.first)
+    if len(own) < 2:
+        return ranges
+    at = min(range(1, len(own)), key=lambda place: own[place].first - own[place - 1].last)
+    joined = IdRange(camera=camera, first=own[at - 1].first, last=max(own[at - 1].last, own[at].last))
+    return (*(one for one in ranges if one not in own[at - 1 : at + 1]), joined)
 
 
 def draft(source: Source, ranges: tuple[IdRange, ...], now_utc_ns: int, detail: str | None = None) -> Draft:

@@ -19,7 +19,7 @@ from edge.cameras.camera import CameraError, CameraInfo, CameraLost, CameraStats
 from edge.capture import Capture
 from edge.channel import Channel, pair
 from edge.config import Station
-from edge.messages import Fire, Frame, Grant, Hello, Ids, Link, Release, Unjudged, WantIds, WantRing
+from edge.messages import Fire, Frame, Grant, Hello, Ids, Link, Release, Run, Unjudged, WantIds, WantRing
 from edge.metrics import Page, page_size
 from edge.records import FrameRef, Reason, Trigger
 from edge.trigger_log import OpenedLog, opened_path
@@ -107,9 +107,11 @@ class Bench:
         monkeypatch: pytest.MonkeyPatch,
         mode: str = "software",
         group: tuple[str, ...] = (),
+        *,
+        is_told: bool = True,
         **camera: Any,
     ) -> None:
-        """`camera` are keys of its section, beyond the usual; `group` is one with this camera and others like it."""
+        """`is_told`: publish lets it open triggers at once. `camera` are keys of its section, beyond the usual; `group` is one with this camera and others like it."""
         self.camera = TinyCamera()
         monkeypatch.setattr(capture, "make_camera", lambda *_: self.camera)
         trigger = {"mode": mode, "deadline_ms": DEADLINE_MS, **({"queue_depth": 3} if mode == "software" else {})}
@@ -130,6 +132,8 @@ class Bench:
         self.capture = Capture(context)
         self.capture._grabber.start()
         self.publish = self.link("publish")
+        if is_told:
+            self.publish.send(Run(is_on=True))
         self.until(lambda: self.heard(self.control, WantRing), "it asks for its ring")
         self.grant(FRAME_BYTES)
         self.inspection = self.link("inspection")

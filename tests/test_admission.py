@@ -7,8 +7,10 @@ from edge.admission import Admission
 from edge.messages import Announce, Run
 
 
-def test_it_is_open_until_told_otherwise():
+def test_it_is_closed_until_told_otherwise():
     one = Admission()
+    assert not one.is_on
+    one.run(Run(is_on=True))
     assert one.is_on
     one.run(Run(is_on=False))
     assert not one.is_on
@@ -23,6 +25,18 @@ def test_at_most_so_many_are_opened():
     assert not one.is_on
     one.run(Run(is_on=True))
     assert one.is_on
+
+
+def test_a_publish_that_says_again_what_another_said_lets_no_more_in():
+    one = Admission()
+    for _ in range(2):
+        one.run(Run(is_on=True, at_most=1))
+        one.opened()
+        assert not one.is_on
+        one.run(Run(is_on=True, at_most=1))
+        assert not one.is_on
+        # Between two single executions it is told off.
+        one.run(Run(is_on=False, at_most=1))
 
 
 def test_the_next_trigger_alone_bears_the_unit_and_the_variant_is_on_all():

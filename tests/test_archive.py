@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from edge import archive_reader, archive_record, archive_store, cutout, picture_file
 from edge.archive_index import FILE, Index, Wanted
 from edge.archive_retention import DAY_NS, Bounds, Entry, due, is_sampled, is_wanted
-from edge.archive_store import FOLDER, NoRoom, Store
+from edge.archive_store import FOLDER, Files, NoRoom, Store, StoreFailed
 from edge.cutout import Cutout
 from edge.images import ImageError
 from edge.pixel_formats import PIXEL_FORMATS
@@ -285,6 +286,80 @@ def test_pixels_that_changed_on_the_disk_are_told(tmp_path: Path) -> None:
     assert "not those that were judged" in str(archive_reader.problem_with(tmp_path, rows[2]))
     (tmp_path / FOLDER / good.sha256[:2] / good.file).unlink()
     assert "is gone" in str(archive_reader.problem_with(tmp_path, rows[1]))
+
+
+def test_an_index_damaged_while_it_is_used_is_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path, WIDE)
+    for trigger_id in range(1, 200):
+        put(store, trigger_id)
+    store.close()
+    path = tmp_path / FOLDER / FILE
+    content = bytearray(path.read_bytes())
+    # The first page, which is read when it is opened, is whole.
+    content[4096:] = b"\xa5" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(StoreFailed):
+        put(Store(tmp_path, WIDE), 200)
+    again = Store(tmp_path, WIDE)
+    mend(again)
+    put(again, 201)
+    assert assert_agrees(tmp_path) == 200
+
+
+@pytest.mark.parametrize("pixel_format", ["Mono8", "RGB8"])
+def test_all_black_pictures_of_two_shapes_are_both_themselves(tmp_path: Path, pixel_format: str) -> None:
+    store = Store(tmp_path, WIDE)
+    for trigger_id, (width, height) in ((1, (24, 10)), (2, (10, 24)), (3, (24, 10))):
+        size = width, height
+        flat = np.zeros(width * height * (3 if pixel_format == "RGB8" else 1), np.uint8)
+        made = archive_record.sidecar(pictures.keep(trigger_id, flat))
+        said = msgspec.structs.replace(made, size=size, box=(0, 0, *size), pixel_format=pixel_format)
+        store.put(said, Files(picture=picture_file.encode(flat, size, pixel_format), map=None), time.time_ns())
+    for row in archive_reader.find(tmp_path, Wanted()):
+        assert archive_reader.problem_with(tmp_path, row) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, "other size"])
+def test_a_damaged_map_is_named(tmp_path: Path, content: bytes | str) -> None:
+    store = Store(tmp_path, WIDE)
+    sidecar, made = pictures.kept(1, pictures.pixels(1))
+    said = msgspec.structs.replace(sidecar, maps=("lid.anomaly",))
+    store.put(said, Files(picture=made.picture, map=picture_file.png(np.zeros((3, 3), np.uint8))), time.time_ns())
+    path = tmp_path / FOLDER / said.sha256[:2] / f"{said.name}.map.png"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    (row,) = archive_reader.find(tmp_path, Wanted())
+    assert str(path) in str(archive_reader.problem_with(tmp_path, row))
+
+
+SIDECAR = pictures.kept(1, pictures.pixels(1))[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"view": "../../../etc/cron.d/x"},
+        {"file": "../../station.key"},
+        {"pixel_format": "Mono9"},
+        {"size": (1 << 30, 1 << 30)},
+        {"box": (-1, 0, 2, 2)},
+        {"box": (0, 0, 10_000, 2)},
+        {"verdict": {}},
+        {"verdict": {"outcome": ["PASS"]}},
+        {"provenance": {}},
+    ],
+)
+def test_a_sidecar_that_is_none_of_ours_names_no_file_and_stops_nobody(tmp_path: Path, wrong: dict[str, object]) -> None:
+    store = Store(tmp_path, WIDE)
+    put(store, 1)
+    path = tmp_path / FOLDER / SIDECAR.sha256[:2] / f"{SIDECAR.name}.json"
+    path.write_bytes(archive_record.encode(msgspec.structs.replace(SIDECAR, **wrong)))
+    (row,) = archive_reader.find(tmp_path, Wanted())
+    assert str(path) in str(archive_reader.problem_with(tmp_path, row))
+    store.close()
+    remove_all((tmp_path / FOLDER).glob(f"{FILE}*"))
+    mend(Store(tmp_path, WIDE))
+    assert assert_agrees(tmp_path) == 0
 
 
 def test_a_full_disk_refuses_and_leaves_whole_files(tmp_path: Path) -> None:

@@ -215,6 +215,39 @@ def test_on_loopback_and_in_the_file_system_no_key_is_asked_for(tmp_path):
             assert not guard._thread.is_alive()
 
 
+def test_a_name_that_a_peer_gives_itself_is_no_name(tmp_path):
+    """ZMTP's properties are bytes of the peer's own choice; where no key is asked for, nobody else says one of them."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        with sockets.create_connection(("127.0.0.1", port)) as peer:
+            peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+            ready = b"\x05READY" + _property(b"Socket-Type", b"DEALER") + _property(b"User-Id", b"\xff\xfe")
+            peer.sendall(b"\x04%c" % len(ready) + ready)
+            heard = b""
+            while b"READY" not in heard:
+                heard += peer.recv(1000)
+            peer.sendall(b"\x00\x05HELLO")
+            assert router.poll(PATIENCE_S * 1000)
+            frames = router.recv_multipart(copy=False)
+            assert (frames[-1].bytes, client_name(frames[-1])) == (b"HELLO", None)
+
+
+def _property(name: bytes, value: bytes) -> bytes:
+    return b"%c" % len(name) + name + len(value).to_bytes(4, "big") + value
+
+
+def test_a_listener_whose_interface_is_away_is_opened_again_when_it_is_back(tmp_path):
+    with network("10.99.0.1"), post(tmp_path, at="10.99.0.1") as one:
+        mes, left = one.admit("mes"), one.admit("left")
+        assert one.name_of(mes) == "mes"
+        subprocess.run(["ip", "address", "del", "10.99.0.1/24", "dev", "lo"], check=True)
+        key_files.deny(one.keys_dir, "left")
+        time.sleep(1.5)
+        subprocess.run(["ip", "address", "add", "10.99.0.1/24", "dev", "lo"], check=True)
+        until(lambda: one.name_of(mes) == "mes", "it is let in again")
+        assert one.is_refused(left)
+
+
 def test_in_the_file_system_never_even_where_always(tmp_path):
     address = f"ipc://{tmp_path}/socket"
     one = station(tmp_path, "always", command=address)

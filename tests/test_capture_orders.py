@@ -57,6 +57,21 @@ def test_while_it_is_off_nothing_is_opened_and_what_was_opened_before_stands(mak
 
 
 @pytest.mark.parametrize("mode", ["free", "line"])
+def test_a_successor_with_ids_opens_nothing_before_publish_has_said_that_it_may(make: Make, mode: str) -> None:
+    first = make(mode)
+    first.give_ids()
+    # Killed: the log, and what is left of its ids, stay. Publish is away, or slow.
+    second = make(mode, is_told=False)
+    assert second.capture._promises._log.next_id() is not None
+    second.picture()
+    second.until(lambda: halted(second) == 1, "dropped and counted")
+    assert second.logged() == []
+    tell(second, Run(is_on=True, expect={"variant": "oak"}))
+    second.picture()
+    assert handed(second, 1)[0].expect == {"variant": "oak"}
+
+
+@pytest.mark.parametrize("mode", ["free", "line"])
 def test_a_single_execution_opens_one(make: Make, mode: str) -> None:
     bench = make(mode)
     bench.give_ids()

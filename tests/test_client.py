@@ -1,6 +1,8 @@
 """The subscriber: every event once, in order, and what is missing is said by number."""
 
 import asyncio
+import os
+import signal
 import threading
 from typing import Any
 from uuid import UUID
@@ -8,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from edge import events, key_files, session
+from edge.catch_up import WAIT_MS
 from edge.client import (
     Arrived,
     AsyncSubscriber,
@@ -119,6 +122,44 @@ def test_sync_alone_is_enough(line):
         assert numbers(hear(subscriber, 3)) == [1, 2, 3]
         line.say(2)
         assert numbers(hear(subscriber, 2)) == [4, 5]
+
+
+def test_with_sync_alone_an_acknowledgement_does_not_end_the_waiting_for_news(line):
+    line.start_both()
+    line.say(1)
+    with line.subscriber_of(live=None, after=0, consumer="mes") as subscriber:
+        subscriber.acknowledge(next(subscriber))
+        assert subscriber.take(0.3) == []
+        until(lambda: line.acknowledged() == {"mes": 1}, "it is on disk")
+        line.say(1)
+        # Not only when the request would have been given up for lost.
+        assert [one.cursor.sequence for one in subscriber.take(WAIT_MS / 1000)] == [2]
+
+
+def test_an_acknowledgement_that_was_lost_is_sent_again(line):
+    line.start_both()
+    line.say(3)
+    with line.subscriber_of(after=0, consumer="mes") as subscriber:
+        last = hear(subscriber, 3)[-1]
+        assert line.sync.popen is not None
+        os.kill(line.sync.popen.pid, signal.SIGSTOP)
+        subscriber.acknowledge(last)
+        # It has left, and lies unread in the socket of a process that dies.
+        assert subscriber.take(0.3) == []
+        line.kill_sync()
+        line.start_sync()
+        until(lambda: subscriber.take(0.05) or line.acknowledged() == {"mes": 3}, "it is on disk")
+        assert line.acknowledged() == {"mes": 3}
+
+
+@pytest.mark.parametrize("addresses", [("nowhere", "tcp://127.0.0.1:9"), ("tcp://127.0.0.1:9", "tcp://:x")])
+def test_what_is_no_address_is_said_in_one_line(addresses):
+    sync, live = addresses
+    wrong = sync if sync == "nowhere" else live
+    with pytest.raises(GoldlineError, match=f"{wrong}: cannot be connected to"):
+        Subscriber(sync=sync, live=live)
+    with pytest.raises(GoldlineError, match=f"{wrong}: cannot be connected to"):
+        ask(wrong, {"verb": "state"})
 
 
 def test_deaths_of_either_process_cost_nothing_but_time(line, listening):

@@ -353,6 +353,8 @@ def test_a_station_sent_to_a_worker_takes_nothing_from_the_environment(tmp_path,
         ("tcp://127.0.0.1:65535", True),
         ("tcp://127.0.0.1:65536", False),
         ("127.0.0.1:5560", False),
+        ("TCP://127.0.0.1:5560", False),
+        ("IPC:///run/goldline/live", False),
         ("", False),
     ],
 )

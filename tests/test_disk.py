@@ -258,6 +258,23 @@ def test_an_outbox_that_breaks_in_use_is_set_aside_and_the_station_goes_on(make_
     assert aside.stat().st_size > 0
 
 
+def test_an_outbox_whose_reserved_ids_cannot_be_read_is_set_aside_at_start(make_line):
+    line = started(make_line())
+    judge_some(line, 3)
+    line.subscriber.wait(3)
+    assert line.stop() == 0
+    line.child.reap(time.monotonic())
+    with sqlite3.connect(outbox_path(line.station)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'reservations'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    with outbox_path(line.station).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+    line.start()
+    line.wait_until(alarm(line, "outbox_set_aside"), "set aside")
+
+
 def spoil(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(8192)

@@ -6,6 +6,7 @@ The bytes are made from right ones: cut, doubled, flipped, spliced, and JSON wit
 import json
 import struct
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from edge.channel import Channel, ChannelClosed, pair
 from edge.config import Station, load_station
 from edge.errors import GoldlineError
 from edge.header import Flag, Header
-from edge.lanes import modbus_wire
 from edge.messages import AnyMessage, Fire, Ids, Run
 from edge.orders import OrderError
 from edge.records import Outcome
 from edge.sync_protocol import ProtocolError
 from edge.trigger_log import DecidedLog
 from tests import values
+from tests.lanes.modbus_memory import SIZE, Serving, framed, frames_of, serving
 
 CONFIG = Path(__file__).parents[1] / "config.toml"
 STREAM = uuid.UUID(int=7)
@@ -268,35 +269,10 @@ def test_of_a_damaged_log_every_record_is_one_that_was_written(tmp_path_factory,
 # --- registers
 
 
-class Registers:
-    """A bank of a hundred of each kind that takes every write."""
-
-    def __init__(self) -> None:
-        self.bits, self.words = [False] * 100, [0] * 100
-
-    def read_bits(self, table: Any, start: int, count: int) -> list[bool]:
-        return self._part(self.bits, start, count)
-
-    def read_words(self, table: Any, start: int, count: int) -> list[int]:
-        return self._part(self.words, start, count)
-
-    def write_bits(self, start: int, values: Any) -> None:
-        self._part(self.bits, start, len(values))
-        self.bits[start : start + len(values)] = values
-
-    def write_words(self, start: int, values: Any) -> None:
-        self._part(self.words, start, len(values))
-        self.words[start : start + len(values)] = values
-
-    @staticmethod
-    def _part(table: list[Any], start: int, count: int) -> list[Any]:
-        if start + count > len(table):
-            raise modbus_wire.Refused(modbus_wire.Failure.ADDRESS)
-        return table[start : start + count]
-
-
-def frame(pdu: bytes) -> bytes:
-    return struct.pack(">HHHB", 1, 0, len(pdu) + 1, 1) + pdu
+@pytest.fixture(scope="module")
+def modbus() -> Iterator[Serving]:
+    with serving() as served:
+        yield served
 
 
 PDUS = st.builds(
@@ -309,23 +285,20 @@ PDUS = st.builds(
 
 
 @given(
-    st.lists(PDUS.map(frame) | PDUS.map(frame).flatmap(damaged) | st.binary(max_size=20), max_size=6),
+    st.lists(PDUS.map(framed) | PDUS.map(framed).flatmap(damaged) | st.binary(max_size=20), max_size=6),
     st.integers(1, 50),
 )
-def test_whatever_comes_over_modbus_is_answered_or_hung_up_on(parts, step):
-    """However it is cut on its way; a bank keeps its size and its kinds of values."""
-    stream, buffer, bank = b"".join(parts), b"", Registers()
-    for at in range(0, len(stream), step):
-        buffer += stream[at : at + step]
-        try:
-            frames, buffer = modbus_wire.split(buffer)
-        except modbus_wire.NotModbus:
-            break
-        for one in frames:
-            said = modbus_wire.answer(one, bank)
-            assert said[:2] == one[:2]
-            assert modbus_wire.split(said) == ([said], b"")
-            assert said[7] in (one[7], one[7] | 0x80)
-    assert (len(bank.bits), len(bank.words)) == (100, 100)
-    assert all(isinstance(bit, bool) for bit in bank.bits)
-    assert all(0 <= word <= 65535 for word in bank.words)
+def test_whatever_comes_over_modbus_is_answered_or_hung_up_on(modbus, parts, step):
+    """However it is cut on its way; a bank keeps its size and its kinds of values, and the next one is served."""
+    stream = b"".join(parts)
+    answers = frames_of(modbus.exchange(stream, step))
+    for said, one in zip(answers, frames_of(stream), strict=False):
+        assert (said[:2], said[6]) == (one[:2], one[6])
+        assert said[7] in (one[7], one[7] | 0x80)
+    assert len(answers) <= len(frames_of(stream))
+    bits, words = modbus.bank.bits["coils"], modbus.bank.words["holding_registers"]
+    assert len(bits) == len(words) == SIZE
+    assert all(isinstance(bit, bool) for bit in bits)
+    assert all(0 <= word <= 65535 for word in words)
+    modbus.turn()
+    assert modbus.exchange(framed(b"\4\0\1\0\1")) == framed(b"\4\2\0\1")

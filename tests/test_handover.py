@@ -12,7 +12,7 @@ from edge import ring
 from edge.cameras.camera import CameraInfo, CapturedFrame
 from edge.channel import Channel
 from edge.handover import FREE_RUNNING_LENT, Handover
-from edge.messages import AnyMessage, Fire, Frame, Hello, Ids, Opened, Release, Unjudged, WantIds
+from edge.messages import AnyMessage, Fire, Frame, Hello, Ids, Opened, Release, Run, Unjudged, WantIds
 from edge.metrics import Page, page_size
 from edge.promises import Promises
 from edge.records import Reason, Trigger
@@ -44,6 +44,8 @@ class Bench:
         theirs, publish = connect()
         self.publish = publish
         self.promises.connect(theirs)
+        publish.send(Run(is_on=True))
+        assert self.promises.hear()
         self.released: list[int] = []
         self.handover = Handover(
             "left", self.ring, self.promises, self.page, latest_wins=latest_wins, release=self.released.append

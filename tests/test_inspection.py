@@ -19,6 +19,7 @@ from edge.config import Station
 from edge.drift import Baseline, Drift
 from edge.inspection import NO_TIME, Inspection
 from edge.inspector import Prepared
+from edge.job_file import InForce
 from edge.messages import AnyMessage, Frame, Grant, Hello, Judged, Link, Release, Stop
 from edge.messages import Prepared as PreparedProduct
 from edge.metrics import Page, page_size
@@ -70,7 +71,7 @@ class Bench:
         context = WorkerContext("inspection", station, self.page, theirs, 1)
         os.close(page)
         stand_in: Any = inspector or ByBrightness()
-        self.inspection = Inspection(context, stand_in, 1)
+        self.inspection = Inspection(context, stand_in, InForce(product="lid", variant=None, generation=1))
         self.memory = ring.create("ring", SLOTS, FRAME_BYTES)
         self.ring = Ring(self.memory, SLOTS, FRAME_BYTES)
         self.publish = self.link("publish")

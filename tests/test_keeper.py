@@ -5,8 +5,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import zmq
 
 from edge.border_config import OutboxConfig
+from edge.committer import Committer, Decided
+from edge.config import Station
 from edge.keeper import PRUNE_S, Keeper
 from edge.messages import Acknowledged
 from edge.metrics import Page, page_size
@@ -14,8 +17,9 @@ from edge.outbox import Outbox
 from edge.outbox_health import UNACKNOWLEDGED
 from edge.publish import outbox_path
 from edge.records import Reason, error
+from edge.trigger_log import DecidedLog, decided_path
 from tests.publish_line import lines
-from tests.test_outbox import draft
+from tests.test_outbox import SOURCE, draft
 
 KEPT_BYTES = 400_000
 
@@ -122,3 +126,21 @@ def test_what_consumers_acknowledge_is_on_disk_and_of_another_stream_it_is_not(t
         assert line.stop() == 0
         with Outbox(outbox_path(line.station), "reader") as outbox:
             assert [(one.name, one.upto) for one in outbox.consumers()] == [("mes", 2), ("spc", 0)]
+
+
+def test_what_was_acknowledged_of_an_outbox_that_breaks_says_nothing_about_the_next(tmp_path, page):
+    station = Station.model_validate({"state_dir": tmp_path, "runtime_dir": tmp_path / "run"})
+    decided = DecidedLog.create_or_resume(decided_path(tmp_path), "s1")
+    with zmq.Context() as context, context.socket(zmq.XPUB) as live, Outbox(tmp_path / "outbox", "run") as outbox:
+        committer = Committer(outbox, decided, live, SOURCE, page, station)
+        outbox.commit([draft(number) for number in range(1, 4)])
+        committer.submit(Acknowledged(consumer="mes", upto=3, stream=str(outbox.stream)))
+        committer._take()
+        outbox.set_aside(time.time_ns(), "a test")
+        committer._commit([Decided(draft=draft(number), record=None) for number in range(4, 8)])
+        assert outbox.head == 4
+        assert outbox.consumers() == []
+        committer.submit(Acknowledged(consumer="mes", upto=2, stream=str(outbox.stream)))
+        committer._take()
+        committer._commit([])
+        assert [(one.name, one.upto) for one in outbox.consumers()] == [("mes", 2)]

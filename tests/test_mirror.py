@@ -168,11 +168,33 @@ def test_what_is_gone_and_new_streams_move_the_cursor(target):
 def test_all_of_a_batch_is_written_or_nothing(target):
     with mirror.open_store(target, f"two-{target[:4]}") as store:
         store.write([arrived(11), arrived(12)])
-        with pytest.raises(GoldlineError, match=r"(?i)unique"):
-            store.write([arrived(13), arrived(12)])
+        with pytest.raises(GoldlineError, match=r"(?i)not.null"):
+            store.write([arrived(13), arrived(None)])
         assert store.cursor() == Cursor(12, STREAM)
         store.write([arrived(13)])
         assert store.cursor() == Cursor(13, STREAM)
+
+
+def test_what_stands_there_already_is_not_written_twice_and_stops_nobody(target):
+    """A consumer that goes by another name from now on, and a station that went back to an older outbox, begin anew."""
+    events = [Gone(stream=STREAM, first=21, last=21), arrived(22), arrived(23)]
+    with mirror.open_store(target, f"three-{target[:4]}") as store:
+        store.write(events)
+    with mirror.open_store(target, f"four-{target[:4]}") as other:
+        assert other.cursor() == Cursor(0)
+        other.write([*events, arrived(24)])
+        assert other.cursor() == Cursor(24, STREAM)
+    rows = sqlite_rows(Path(target.removeprefix("sqlite:"))) if target.startswith("sqlite") else postgres_rows(target)
+    assert [number for number, _ in rows if number > 20] == [22, 23, 24]
+
+
+@pytest.mark.parametrize("unit", [r'"A\u0000B"', "7"])
+def test_an_event_with_what_no_column_takes_stops_nobody(target, unit):
+    body = b'{"time":"t","data":{"unit_identifier":%s}}' % unit.encode()
+    number = 31 if unit == "7" else 32
+    with mirror.open_store(target, f"five-{target[:4]}") as store:
+        store.write([arrived(number, body)])
+        assert store.cursor() == Cursor(number, STREAM)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +203,7 @@ def test_all_of_a_batch_is_written_or_nothing(target):
         ("mysql:x", 'must be "sqlite:PATH" or'),
         ("sqlite:/proc/none/x.db", "cannot be written: unable to open database file"),
         ("postgresql://u:secret@127.0.0.1:1/x", "postgresql: "),
+        ("postgresql://u:secret@[::1/x", "postgresql: "),
     ],
 )
 def test_a_target_that_cannot_be_is_one_line_without_its_password(to, problem):

@@ -1,6 +1,7 @@
 """The orders, asked of a real publish: each gets one answer, and what it changes outlives whoever is killed."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -12,12 +13,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge import __main__, orders
+from edge import __main__, job_file, orders
+from edge.books import Books
 from edge.client import ask
+from edge.committer import Committer
+from edge.config import Station
 from edge.errors import GoldlineError
+from edge.firing import Firing
+from edge.job_desk import JobDesk
+from edge.links import Links
 from edge.messages import Announce, Fire, Prepare, Prepared, Run
+from edge.metrics import Page, page_size
 from edge.orders import OrderError
-from edge.records import Outcome
+from edge.records import Outcome, Reason
+from edge.tally import Tally
+from edge.trigger_log import DecidedLog, decided_path
 from tests import values
 from tests.publish_line import PATIENCE_S, Line, camera, lines, verdicts_of
 
@@ -81,7 +91,13 @@ class Asking:
 def prepared(line: Line, asked: Prepare, problem: str | None = None) -> None:
     """Inspection answers."""
     provenance = msgspec.structs.replace(values.PROVENANCE, product=asked.product, configuration=asked.generation)
-    said = Prepared(product=asked.product, generation=asked.generation, problem=problem, provenance=provenance)
+    said = Prepared(
+        product=asked.product,
+        generation=asked.generation,
+        variant=asked.variant,
+        problem=problem,
+        provenance=provenance,
+    )
     line.send("inspection", said)
 
 
@@ -272,6 +288,40 @@ def test_an_inspection_that_judges_by_an_older_product_is_told_again(line: Line)
     assert line.hear("inspection") == Prepare(product="lid", generation=2)
 
 
+def test_what_an_older_product_judged_after_the_answer_is_no_verdict(line: Line) -> None:
+    line.capture("right")
+    asking = Asking(line, "prepare", product="lid")
+    prepared(line, line.hear("inspection"))
+    assert asking.wait()["accepted"]
+    # It died with the product it had just begun with; its successor had read which to load before.
+    line.link("inspection")
+    line.hear("inspection")
+    trigger_id = order(line, "trigger", camera="right")["trigger_id"]
+    line.judge(trigger_id, "right")
+    (event,) = line.subscriber.wait(1)
+    assert (event.data.verdict, event.data.reason) == ("ERROR", "cannot_judge")
+    # Neither does a successor of publish take it.
+    line.kill()
+    line.start()
+    line.link("inspection")
+    line.capture("right")
+    trigger_id = order(line, "trigger", camera="right")["trigger_id"]
+    line.judge(trigger_id, "right")
+    assert verdicts_of(line.subscriber.wait(2))[trigger_id] == ("ERROR", "cannot_judge")
+
+
+def test_a_product_that_was_prepared_over_the_death_of_publish_has_its_variant(line: Line) -> None:
+    asking = Asking(line, "prepare", product="lid", variant="oak")
+    asked = line.hear("inspection")
+    line.kill()
+    asking.wait()
+    line.start()
+    line.link("inspection")
+    prepared(line, asked)
+    line.wait_until(lambda: state(line)["job"]["product"] == "lid", "taken up")
+    assert state(line)["job"]["variant"] == "oak"
+
+
 def test_the_product_in_force_outlives_publish_and_a_switch_without_it_is_taken_up(line: Line) -> None:
     asking = Asking(line, "prepare", product="lid")
     asked = line.hear("inspection")
@@ -343,8 +393,66 @@ def test_capture_hears_of_a_unit_and_a_new_one_again_until_a_trigger_bears_it(li
     (event,) = line.subscriber.wait(1)
     assert event.data.unit_identifier == "A1"
     line.capture("left")
+    # A process that has not heard that A1 has its trigger would give it another.
+    assert line.hear("capture@left") == Announce(unit_identifier=None, number=1)
     order(line, "announce", camera="left", unit_identifier="A2")
     assert line.hear("capture@left") == Announce(unit_identifier="A2", number=2)
+
+
+def test_a_unit_that_was_taken_back_stays_so_when_publish_died_before_it_said_so(line: Line) -> None:
+    line.capture("left")
+    order(line, "announce", camera="left", unit_identifier="A1")
+    order(line, "announce", camera="left", unit_identifier=None)
+    line.kill()
+    line.start()
+    line.link("inspection")
+    line.capture("left")
+    assert line.hear("capture@left") == Announce(unit_identifier=None, number=2)
+
+
+def test_the_process_of_a_camera_triggered_by_software_hears_of_no_unit(line: Line) -> None:
+    line.capture("right")
+    order(line, "announce", camera="right", unit_identifier="A1")
+    # Of one that it heard before it would make a trigger of its own: the unit would have two.
+    line.capture("right")
+    order(line, "trigger", camera="right")
+    fired = line.hear("capture@right")
+    assert isinstance(fired, Fire)
+    assert fired.trigger.unit_identifier == "A1"
+
+
+def test_a_unit_that_has_its_trigger_is_written_before_that_can_close(tmp_path: Path) -> None:
+    """Killed between the two, a successor would give it to the next part as well."""
+    cameras = {"left": camera("free"), "right": camera("software")}
+    station = Station.model_validate({"state_dir": tmp_path, "runtime_dir": tmp_path / "run", "cameras": cameras})
+    page = os.memfd_create("page")
+    os.posix_fallocate(page, 0, page_size("publish", station.triggered))
+    decided = DecidedLog.create_or_resume(decided_path(station.runtime_dir), "s1")
+    tally = Tally(Page(page, "publish", station.triggered), station.triggered)
+    books = Books(station, station.runtime_dir, decided, tally)
+    books.take_ids(1, 100)
+    waiting: list[dict[str, Any]] = []
+
+    def close(*_: object) -> Reason:
+        kept = job_file.read(station.runtime_dir)
+        waiting.append({} if kept is None else kept.announced)
+        return Reason.CAMERA_DOWN
+
+    firing = Firing(station, books, Committer.__new__(Committer), close)
+    jobs = JobDesk(station, station.runtime_dir, "run", 1, books, firing, Links(close, close))
+    books.tell(jobs.opened)
+    books.fail = close
+    jobs.prepared(Prepared(product="part", generation=1, provenance=values.PROVENANCE))
+    for number in (1, 2):
+        jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier=f"A{number}"))
+    jobs.announce(orders.AnnounceOrder(camera="left", unit_identifier="A3"))
+    assert waiting == [{}], "the first has its trigger, which is closed at once"
+    jobs.trigger("right", None, {})
+    jobs.opened(values.trigger(200, "left", source="announced", announced=3))
+    (three,) = waiting[1]["left"]
+    # The camera's process is away: fired, and closed.
+    assert waiting[1:3] == [{"left": (three,)}] * 2
+    assert waiting[3:] == [{}]
 
 
 def test_what_capture_opened_for_a_unit_that_never_came_is_closed_at_once(line: Line) -> None:
@@ -369,7 +477,8 @@ def test_too_many_units_for_a_camera_that_is_away_are_refused(line: Line) -> Non
 # --- a part between two products
 
 
-def test_a_part_judged_by_two_products_never_passes(make_line: Callable[..., Line]) -> None:
+@pytest.mark.parametrize("other", [{"configuration": 2}, {"reference_set": "t" * 64}])
+def test_a_part_judged_by_two_products_never_passes(make_line: Callable[..., Line], other: dict[str, Any]) -> None:
     cameras = {name: camera("software", name) for name in ("top", "side")}
     line = make_line(product="trunk", cameras=cameras, groups={"box": {"cameras": ["top", "side"]}})
     line.start()
@@ -378,8 +487,8 @@ def test_a_part_judged_by_two_products_never_passes(make_line: Callable[..., Lin
         line.capture(name)
     trigger_id = order(line, "trigger", camera="box")["trigger_id"]
     line.judge(trigger_id, "top")
-    other = msgspec.structs.replace(values.PROVENANCE, configuration=values.PROVENANCE.configuration + 1)
-    second = msgspec.structs.replace(values.judged(trigger_id, "side", Outcome.PASS, at_ns=0), provenance=other)
+    provenance = msgspec.structs.replace(values.PROVENANCE, **other)
+    second = msgspec.structs.replace(values.judged(trigger_id, "side", Outcome.PASS, at_ns=0), provenance=provenance)
     line.send("inspection", second)
     (event,) = line.subscriber.wait(1)
     assert (event.data.verdict, event.data.reason) == ("ERROR", "cannot_judge")

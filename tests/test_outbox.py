@@ -190,6 +190,19 @@ def test_a_broken_outbox_is_set_aside_at_start_and_no_id_is_given_twice(tmp_path
         assert_set_aside(path, outbox)
 
 
+@pytest.mark.parametrize("key", ["stream", "next_trigger_id"])
+@pytest.mark.parametrize("value", ["x", b"\xff"])
+def test_an_outbox_that_does_not_know_itself_is_set_aside_at_start(tmp_path, key, value):
+    path = tmp_path / "outbox.sqlite3"
+    _, last = filled(path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE meta SET value = CAST(? AS TEXT) WHERE key = ?", (value, key))
+    database.close()
+    with Outbox(path, "run") as outbox:
+        assert_set_aside(path, outbox)
+        assert outbox.reserve("left", RUNTIME)[0] > last
+
+
 def test_without_the_file_of_given_ids_the_next_lie_beyond_all_that_could_have_been_given(tmp_path):
     path = tmp_path / "outbox.sqlite3"
     _, last = filled(path)

@@ -1,6 +1,7 @@
 """Inspection's end of the archive: what is handed over, what is dropped and why, and that nothing waits."""
 
 import os
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -190,6 +191,23 @@ def test_a_picture_larger_than_its_slot_is_dropped_and_the_next_has_room(bench: 
     bench.keeper.grow()
     assert bench.keeper._slot_bytes == big.size > small
     assert bench.keeper.keep(done, source, values.PROVENANCE, FAR_NS) is not None
+
+
+def test_no_verdict_waits_while_a_larger_ring_is_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.link()
+    make, kept = ring.create, list[Image | None]()
+
+    def slow(name: str, slots: int, slot_bytes: int) -> int:
+        engine = threading.Thread(target=lambda: kept.append(bench.keep(bench.done(1))))
+        engine.start()
+        engine.join(20)
+        assert kept, "a verdict waited"
+        return make(name, slots, slot_bytes)
+
+    monkeypatch.setattr(ring, "create", slow)
+    bench.keeper.expect(4 * bench.bytes)
+    bench.keeper.grow()
+    assert kept[0] is not None
 
 
 def test_a_message_that_does_not_fit_a_packet_costs_the_picture_and_not_the_verdict(bench: Bench) -> None:

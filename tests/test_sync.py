@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from edge import header
+from edge.commands import outbox as outbox_command
 from edge.header import Flag
 from edge.publish import outbox_path
 from tests.publish_line import until
@@ -166,6 +167,28 @@ def test_an_acknowledgement_is_written_down_by_publish_and_survives_everybody(li
     line.start()
     line.link_both()
     until(lambda: line.acknowledged() == {"mes": 9}, "it is on disk")
+    dealer.close()
+
+
+def test_who_was_forgotten_is_not_written_down_again_when_publish_comes_back(line):
+    line.start_both()
+    line.say(3)
+    line.subscriber.wait(3)
+    dealer = Dealer(line.addresses["sync"])
+    told(dealer, b"HELLO", consumer="old-mes")
+    told(dealer, b"HELLO", consumer="mes")
+    until(lambda: line.acknowledged() == {"old-mes": 0, "mes": 0}, "both are on disk")
+    told(dealer, b"HELLO", consumer="mes")
+    assert outbox_command.forget(outbox_path(line.station), "old-mes") == 0
+    line.kill()
+    line.start()
+    line.link_both()
+    told(dealer, b"ACK", consumer="mes", stream=stream_of(dealer), upto=3)
+    until(lambda: line.acknowledged().get("mes") == 3, "it is on disk")
+    assert line.acknowledged() == {"mes": 3}
+    # Who comes again is one again.
+    told(dealer, b"HELLO", consumer="old-mes")
+    until(lambda: line.acknowledged() == {"old-mes": 0, "mes": 3}, "it is on disk")
     dealer.close()
 
 

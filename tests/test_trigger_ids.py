@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge.reserve import Reserve
 from edge.trigger_ids import BLOCK_IDS, HighWater, IdBook, beyond
-from edge.unkept import with_id
+from edge.unkept import MOST_RANGES, with_id
 from tests.test_outbox import RUNTIME
 
 
@@ -74,6 +74,16 @@ def test_ids_that_follow_each_other_make_one_range():
     for number in range(1000):
         ranges = with_id(with_id(ranges, "left", 1 + number), "right", 5000 + number)
     assert len(ranges) == 2
+
+
+def test_cameras_that_share_a_block_leave_few_ranges_that_hold_every_id():
+    ranges = ()
+    for number in range(1, 2000):
+        ranges = with_id(ranges, "left" if number % 2 else "right", number)
+    assert len(ranges) <= MOST_RANGES
+    for camera, first in (("left", 1), ("right", 2)):
+        own = [gap for gap in ranges if gap.camera == camera]
+        assert all(any(gap.first <= number <= gap.last for gap in own) for number in range(first, 2000, 2))
 
 
 def test_the_reserve_holds_real_blocks_and_gives_them_back(tmp_path):

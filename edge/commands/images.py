@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 # `list` shows a screen of them unless more are asked for.
 LISTED = 50
+# The latest time that there is in nanoseconds of 63 bits, in the year 2262.
+LAST_NS = 2**63 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +63,9 @@ def _own_arguments(name: str, action: argparse.ArgumentParser) -> None:
 
 def since(text: str) -> datetime:
     """A date, a date with a time of day (local unless it says otherwise), or so long ago."""
-    if ago := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
     try:
+        if ago := re.fullmatch(r"(\d{1,6})([mhd])", text):
+            return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a date nor a time like 12h") from None
@@ -86,7 +88,7 @@ def _wanted(arguments: argparse.Namespace) -> "Wanted":
     return Wanted(
         text=arguments.what,
         verdict=arguments.verdict,
-        since_utc_ns=None if arguments.since is None else int(arguments.since.timestamp() * 1e9),
+        since_utc_ns=None if arguments.since is None else min(int(arguments.since.timestamp() * 1e9), LAST_NS),
         most=arguments.count if arguments.action == "list" else None,
     )
 

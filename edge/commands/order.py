@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     orders = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in texts.items()}
     for order in orders.values():
+        # Wherever it is given, it is the same.
+        order.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         order.add_argument("--json", action="store_true", help="print the answer as one JSON object")
         order.add_argument(
             "--keys", type=Path, metavar="FILE", help="the file of `goldline keys client` (default: the station's own)"

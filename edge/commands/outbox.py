@@ -1,10 +1,8 @@
 """What the outbox keeps and for whom, and to forget a consumer that nobody wants any more."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 EXAMPLE = "example: goldline outbox status      example: goldline outbox forget old-mes"
 
@@ -20,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="one JSON object")
     forget = verbs.add_parser("forget", help="keep nothing for this consumer any more")
     forget.add_argument("name", metavar="NAME")
+    for verb in (status, forget):
+        # Wherever it is given, it is the same.
+        verb.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     return forget(path, arguments.name) if arguments.verb == "forget" else status(path, is_json=arguments.json)
 
 
-def status(path: "Path", *, is_json: bool) -> int:
+def status(path: Path, *, is_json: bool) -> int:
     """Print it."""
     import json
     from contextlib import closing
@@ -64,7 +65,7 @@ def status(path: "Path", *, is_json: bool) -> int:
     return 0
 
 
-def forget(path: "Path", name: str) -> int:
+def forget(path: Path, name: str) -> int:
     """Let its name go; it is a consumer again when it comes again."""
     from contextlib import closing
 

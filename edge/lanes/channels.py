@@ -160,15 +160,18 @@ class Channels:
         assert self._link is not None
         for reply in self._link.answers():
             self._answered(reply)
-        self._read(self._link)
-        is_fresh = self._link.is_fresh(now_ns)
+        is_all_read = self._read(self._link)
+        # What waits behind may be the decision that a trigger of unsure fate is about.
+        is_fresh = is_all_read and self._link.is_fresh(now_ns)
         for channel in self._by_name.values():
             deadline_ns = int(self._station.deadline_ms(channel.name) * 1e6)
             channel.change(channel.lane.expire(now_ns, deadline_ns, is_fresh=is_fresh))
 
-    def _read(self, link: StationLink) -> None:
+    def _read(self, link: StationLink) -> bool:
+        """Whether that was all."""
         before = link.place
-        for decision in islice(link.decisions(), DECISIONS_A_TURN):
+        decisions = list(islice(link.decisions(), DECISIONS_A_TURN))
+        for decision in decisions:
             self._take(decision)
         if link.gaps != self._gaps:
             self._gaps = link.gaps
@@ -179,6 +182,7 @@ class Channels:
             # Behind the channels: after a death between the two, a channel knows what it has taken in.
             self.since = link.place
             self._kept_place.write(_encode_place(link.place))
+        return len(decisions) < DECISIONS_A_TURN
 
     def _take(self, decision: Decision) -> None:
         data = decision.event.data

@@ -2,18 +2,19 @@
 
 1. What the PLC writes is taken in order, each write at once: no edge is lost between two looks.
 2. What the station says wakes the loop; the registers follow within the same turn.
-3. Between two turns nothing changes, so one request never sees half of a result.
+3. A request and a turn of the loop exclude each other, so no request ever sees half of a result.
 """
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
 from edge.lanes import modbus_map as layout
 from edge.lanes.channels import Channels
 from edge.lanes.codes import Refusal
 from edge.lanes.modbus_map import BITS, CONTROL_AT, HOLDING, IDENTIFIER_AT, INPUTS, MIRROR, Surroundings
 from edge.lanes.modbus_server import Server
-from edge.lanes.modbus_wire import BitTable, Failure, Refused, WordTable
+from edge.lanes.modbus_tables import BitTable, NoSuchAddress, WordTable
 from edge.lanes.shown import IDENTIFIER_BYTES
 from edge.lanes.station_link import POLL_S, StationLink
 from edge.metrics import State
@@ -37,7 +38,6 @@ def run(context: WorkerContext) -> None:
         channels.use(link)
         bank = ChannelBank(channels, link)
         server = Server(
-            poller,
             config.listen,
             config.allow,
             bank,
@@ -45,14 +45,15 @@ def run(context: WorkerContext) -> None:
             refused=context.page.counter("goldline_lane_connections_refused_total", lane=LANE),
         )
         poller.listen(link.fileno(), lambda: None)
-        while not link.is_stopping:
-            poller.turn(POLL_S)
-            now_ns = time.monotonic_ns()
-            link.hear(now_ns, State.IDLE)
-            channels.turn(now_ns)
-            bank.turn(now_ns)
-            server.turn(now_ns / 1e9)
-        server.close()
+        with closing(server):
+            while not link.is_stopping:
+                poller.turn(POLL_S)
+                with server.lock:
+                    now_ns = time.monotonic_ns()
+                    link.hear(now_ns, State.IDLE)
+                    channels.turn(now_ns)
+                    bank.turn(now_ns)
+                server.turn(now_ns / 1e9)
     channels.close()
 
 
@@ -89,14 +90,14 @@ class ChannelBank:
     def read_bits(self, table: BitTable, start: int, count: int) -> Sequence[bool]:
         """Coils as they were written, or discrete inputs."""
         if start + count > BITS * self._blocks:
-            raise Refused(Failure.ADDRESS)
+            raise NoSuchAddress
         return (self._coils() if table == "coils" else self._bits)[start : start + count]
 
     def read_words(self, table: WordTable, start: int, count: int) -> Sequence[int]:
         """Input registers, or holding registers with their mirror of them."""
         words = self._words if table == "input_registers" else self._mirrored()
         if start + count > len(words):
-            raise Refused(Failure.ADDRESS)
+            raise NoSuchAddress
         return words[start : start + count]
 
     def _coils(self) -> list[bool]:
@@ -116,7 +117,7 @@ class ChannelBank:
         """Coils: the control bits of one or more channels."""
         written = dict(enumerate(values, start))
         if not all(self._is_control(at) for at in written):
-            raise Refused(Failure.ADDRESS)
+            raise NoSuchAddress
         blocks = {at // BITS for at in written}
         for block in sorted(blocks):
             at = block * HOLDING + CONTROL_AT
@@ -126,12 +127,13 @@ class ChannelBank:
         self._command(blocks)
 
     def write_words(self, start: int, values: Sequence[int]) -> None:
-        """Holding registers: unit identifiers first, then the bits that may send them."""
+        """Holding registers: unit identifiers first, then the bits that may send them. What is between is let go."""
         written = dict(enumerate(values, start))
         if not all(self._is_writable(at) for at in written):
-            raise Refused(Failure.ADDRESS)
+            raise NoSuchAddress
         for at, value in written.items():
-            self._holding[at] = value
+            if at % HOLDING == CONTROL_AT or at % HOLDING in _IDENTIFIER:
+                self._holding[at] = value
         self._command({at // HOLDING for at in written})
 
     def _is_control(self, coil: int) -> bool:
@@ -139,7 +141,8 @@ class ChannelBank:
 
     def _is_writable(self, register: int) -> bool:
         block, place = divmod(register, HOLDING)
-        return block in range(1, self._blocks) and (place == CONTROL_AT or place in _IDENTIFIER)
+        # What is between the two may come along: a request can only write registers that follow each other.
+        return block in range(1, self._blocks) and CONTROL_AT <= place < _IDENTIFIER.stop
 
     def _command(self, blocks: set[int]) -> None:
         for block in sorted(blocks):

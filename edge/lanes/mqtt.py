@@ -25,7 +25,7 @@ from edge.client import Arrived, Cursor, Gone, NewStream, Notify, Subscriber
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.keys import own_keys
-from edge.lanes.mqtt_broker import Broker, Said
+from edge.lanes.mqtt_broker import ONLINE, Broker, Said
 from edge.lanes.mqtt_flight import Flight
 from edge.lanes.station_link import StationLink
 from edge.metrics import State
@@ -99,14 +99,17 @@ class Progress:
     """Up to where the broker has everything, kept in a file. Without one: nothing of what the outbox holds."""
 
     def __init__(self, path: Path) -> None:
-        """Raises GoldlineError: the file holds something else."""
+        """Raises GoldlineError: the file cannot be read, or holds something else."""
         self._path = path
         self.cursor = Cursor(0)
         self._written, self._written_s = self.cursor, 0.0
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self.cursor = self._written = Cursor.parse(path.read_text(encoding="utf-8").strip())
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        except (OSError, UnicodeDecodeError) as problem:
+            raise GoldlineError(f"{path}: the cursor cannot be read: {problem}") from problem
 
     def reach(self, cursor: Cursor, now_s: float) -> None:
         """The broker has everything up to here."""
@@ -143,6 +146,8 @@ class Forwarder:
         self._waiting: deque[Arrived | Gone | NewStream] = deque()
         self._is_connected = False
         self._flight = Flight(0)
+        # Of the newest that was given to the broker.
+        self._said = progress.cursor
 
     def follow(self, link: StationLink) -> None:
         """Until told to stop. Raises Ended."""
@@ -172,22 +177,27 @@ class Forwarder:
                 raise Ended(said.text)
             case "connected":
                 self._is_connected, self._flight = True, Flight(self._broker.window)
+                self._keep("available", ONLINE)
                 structlog.get_logger().info("connected to the broker")
             case "acknowledged":
                 cursor = self._flight.acknowledged(said.message)
-                if cursor is not None:
+                if cursor is not None and cursor != self._progress.cursor:
                     self._progress.reach(cursor, time.monotonic())
                     self._subscriber.acknowledge(cursor)
 
     def _forward(self) -> None:
         if not self._waiting:
             self._waiting.extend(self._read())
-        for state in self._states[-1:]:
-            self._broker.keep("state", msgspec.json.encode(state))
-        self._states.clear()
+        if self._states and self._flight.has_room:
+            self._keep("state", msgspec.json.encode(self._states[-1]))
+            self._states.clear()
         while self._waiting and self._flight.has_room:
             one = self._waiting.popleft()
+            self._said = one.cursor
             self._flight.sent(self._say(one), one.cursor)
+
+    def _keep(self, path: str, body: bytes) -> None:
+        self._flight.sent(self._broker.keep(path, body), self._said)
 
     def _read(self) -> list[Arrived | Gone | NewStream]:
         try:

@@ -17,12 +17,14 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.border_config import MqttConfig
 from edge.errors import GoldlineError
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
-# Under way at once. Ten thousand a second over a network of 2 ms are 20; a slow broker is not buried.
+# Under way at once. Ten thousand a second over a network of 2 ms are 20; a slow broker is not buried. A broker that
+# takes fewer says so, and hangs up on who sends more: every message counts, those that are kept as well.
 WINDOW = 64
 # Half of it without a word, and the broker says that this lane is offline.
 KEEPALIVE_S = 10
@@ -74,7 +76,9 @@ class Broker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.disconnect()
+        # Without the will, the broker would go on saying `online` of a lane that cannot deliver.
+        said = None if kind is None else ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+        self._client.disconnect(said)
         self._client.loop_stop()
 
     def publish(self, path: str, body: bytes, properties: dict[str, str] | None = None) -> int:
@@ -86,9 +90,9 @@ class Broker:
             made.UserProperty = list(properties.items())
         return self._client.publish(f"{self._topic}/{path}", body, qos=1, properties=made).mid
 
-    def keep(self, path: str, body: bytes) -> None:
-        """Give a message that the broker keeps for those who come later."""
-        self._client.publish(f"{self._topic}/{path}", body, qos=1, retain=True)
+    def keep(self, path: str, body: bytes) -> int:
+        """Give a message that the broker keeps for those who come later; its number as of any other."""
+        return self._client.publish(f"{self._topic}/{path}", body, qos=1, retain=True).mid
 
     def leave(self) -> None:
         """Say that this lane goes, and give that a moment to get out."""
@@ -104,7 +108,6 @@ class Broker:
             self.said.put(Said("ended", text=f"refused: {code}"))
             return
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
-        self.keep("available", ONLINE)
         self.said.put(Said("connected"))
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from edge.lanes.opcua_show import Show
 from edge.lanes.opcua_space import Space
 from edge.lanes.opcua_types import words
 from edge.lanes.station_link import POLL_S, Decision, Place, StationLink
+from edge.metrics import State
 from edge.orders import AnyOrder, PrepareOrder
 from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
@@ -41,6 +43,9 @@ from edge.worker import WorkerContext
 ORDER_S, PREPARE_S = 2.0, 120.0
 # A client is told that it is subscribed, and takes a moment to know: what comes before that it throws away.
 SETTLED_S = 0.5
+# After an absence thousands may wait, and one for many clients takes some ms: what is more goes on with the next turn,
+# so that the supervisor and clients hear of this process meanwhile.
+DECISIONS_A_TURN = 16
 POLICIES = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
@@ -64,8 +69,14 @@ async def _serve(context: WorkerContext) -> None:
     config = station.lanes.opcua
     assert config is not None
     channels = channels_of(station, config)
+
+    def alive() -> None:
+        context.page.beat(State.WARMUP, time.monotonic_ns())
+
+    alive()
     server = await _server(station, config)
-    space = await Space.build(server, station.station_id, channels)
+    alive()
+    space = await Space.build(server, station.station_id, channels, alive)
     runtime = runtime_directory(station)
     kept = Kept(kept_path(runtime, "opcua", "all"), "opcua")
     since = _decode_place(kept.at_start) if kept.at_start else None
@@ -156,22 +167,25 @@ class Lane:
         loop.add_reader(self._link.fileno(), heard.set)
         try:
             while not self._link.is_stopping:
-                await self._turn(time.monotonic_ns())
-                await _either(heard, POLL_S)
+                has_more = await self._turn(time.monotonic_ns())
+                await (asyncio.sleep(0) if has_more else _either(heard, POLL_S))
         finally:
             loop.remove_reader(self._link.fileno())
 
-    async def _turn(self, now_ns: int) -> None:
+    async def _turn(self, now_ns: int) -> bool:
+        """Whether more is decided than was told."""
         self._link.hear(now_ns)
         for reply in self._link.answers():
             waiting = self._asked.pop(reply.token, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(reply.answer)
         self._memory.begin(self._link.place)
-        for decision in self._link.decisions():
+        decisions = list(islice(self._link.decisions(), DECISIONS_A_TURN))
+        for decision in decisions:
             await self._tell(decision, now_ns)
         await self._show.standing(self._link.standing, now_ns, is_fresh=self._link.is_fresh(now_ns))
         self._keep(self._memory.place(now_ns))
+        return len(decisions) == DECISIONS_A_TURN
 
     async def _tell(self, decision: Decision, now_ns: int) -> None:
         data = decision.event.data

@@ -6,7 +6,8 @@ must lie in `trusted/`, byte for byte; being signed by somebody is not enough.
 
 asyncua opens an unencrypted channel to anybody who wants to ask for the endpoints. Nothing more must come of it:
 1. a session is activated only for the certificate of its channel (`Clients.get_user`); such a channel has none;
-2. no other channel takes a session over: its token is a small number that anybody could guess (`lookup_external_session`);
+2. no other channel takes a session over: its token is a small number that anybody could guess (`lookup_external_session`),
+   and of those that nobody activates nothing stays (`register_external_session`);
 3. nobody registers servers here (`register_server`).
 """
 
@@ -96,7 +97,7 @@ def _names(certificate: x509.Certificate) -> dict[str, str]:
 
 
 class BoundedProtocol(binary_server_asyncio.OPCUAProtocol):
-    """A connection that cannot make this process hold more than a few megabytes."""
+    """A connection that cannot make this process hold more than a few megabytes, nor serve it alone."""
 
     def data_received(self, data: bytes) -> None:
         """More came; a client that sends without end, or asks without reading, is cut off."""
@@ -108,6 +109,12 @@ class BoundedProtocol(binary_server_asyncio.OPCUAProtocol):
             transport.abort()
             return
         super().data_received(data)
+
+    async def _process_one_msg(self, header: Any, buf: Any) -> bool:
+        # asyncua answers all that waits of one client without a pause: hundreds of messages, while nobody else is
+        # served and this process's own beat stands still.
+        await asyncio.sleep(0)
+        return await super()._process_one_msg(header, buf)
 
 
 class BoundedSubscriptions(SubscriptionService):
@@ -140,6 +147,9 @@ class GuardedServer(InternalServer):
 
     def lookup_external_session(self, auth_token: ua.NodeId) -> None:
         """No channel takes over another's session."""
+
+    def register_external_session(self, session: Any) -> None:
+        """So nothing is looked up, and nothing is kept: each CreateSession, by whomever, would stay here for ever."""
 
     def register_server(self, server: Any, conf: Any = None) -> None:
         """This is no discovery server."""

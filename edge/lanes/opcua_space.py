@@ -57,14 +57,20 @@ class Space:
         self._components: dict[str, list[tuple[str, Node]]] = {}
 
     @classmethod
-    async def build(cls, server: Server, station_id: str, channels: tuple[str, ...]) -> Self:
-        """Load the companion specification and make the instance; takes a second or two."""
+    async def build(cls, server: Server, station_id: str, channels: tuple[str, ...], alive: Callable[[], None]) -> Self:
+        """Load the companion specification and make the instance; takes a second or two, on a busy machine many.
+
+        `alive` is called between its steps.
+        """
         await server.import_xml(str(NODESET))
+        alive()
         await server.load_data_type_definitions()
+        alive()
         companion = await server.get_namespace_index(COMPANION)
         tell_apart(companion)
         space = cls(server, companion, await server.register_namespace(OWN))
         await space._make_system(station_id)
+        alive()
         await space._make_results(channels)
         await space._make_own(channels)
         return space

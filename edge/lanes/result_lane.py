@@ -57,12 +57,14 @@ class Wanted(msgspec.Struct, frozen=True, array_like=True):
     """A trigger that was asked for and is not answered.
 
     One that `is_unsure` is given up after `by_ns`, when publish has been fresh from `fresh_ns` on for long enough.
+    `is_held`: the PLC's bit has not fallen since; a bit that rises again is of another part, and not told of this one.
     """
 
     unit_identifier: str
     is_unsure: bool = False
     by_ns: int | None = None
     fresh_ns: int | None = None
+    is_held: bool = True
 
 
 class InFlight(msgspec.Struct, frozen=True, array_like=True):
@@ -112,6 +114,8 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal = Refusal.NONE
     is_announcing: bool = False
     is_announced: bool = False
+    # The bit of the announcement that is being asked for has fallen: the answer is about no other.
+    is_withdrawn: bool = False
 
     # --- what is shown
 
@@ -155,7 +159,8 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     def with_trigger(self, before: Controls, unit_identifier: str | None, station: Refusal) -> tuple[Self, bool]:
         """The bit of the trigger is as it is now; whether one is to be asked for."""
         if not self.controls.trigger:
-            return self.but(is_acked=False, is_missed=False), False
+            let_go = self.wanted and msgspec.structs.replace(self.wanted, is_held=False)
+            return self.but(is_acked=False, is_missed=False, wanted=let_go), False
         if before.trigger:
             return self, False
         hindrance = self.hindrance(station)
@@ -166,9 +171,11 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     def with_announcement(self, before: Controls, unit_identifier: str | None) -> tuple[Self, bool]:
         """And that of the announcement."""
         if not self.controls.announce:
-            return self.but(is_announced=False), False
-        if before.announce or self.is_announcing:
+            return self.but(is_announced=False, is_withdrawn=self.is_announcing), False
+        if before.announce:
             return self, False
+        if self.is_announcing:
+            return self.but(refusal=Refusal.BUSY), False
         if unit_identifier is None:
             return self.but(is_announced=False, refusal=Refusal.BAD_IDENTIFIER), False
         return self.but(is_announced=False, is_announcing=True), True
@@ -178,13 +185,14 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
     def accept(self, trigger_id: int, by_ns: int) -> Self:
         """The trigger that was wanted is accepted; its decision comes by then."""
         is_decided = any(one.trigger_id == trigger_id for one in self.early)
+        is_held = self.wanted is not None and self.wanted.is_held
         return self.but(
             wanted=None,
             in_flight=self.in_flight if is_decided else (*self.in_flight, InFlight(trigger_id, by_ns)),
             accepted=trigger_id,
-            is_acked=self.controls.trigger,
-            is_missed=False,
-            refusal=Refusal.NONE,
+            is_acked=is_held and self.controls.trigger,
+            # A bit that rose again meanwhile was missed, and stays so.
+            refusal=self.refusal if self.is_missed else Refusal.NONE,
         )
 
     def refuse(self, refusal: Refusal) -> Self:
@@ -199,14 +207,15 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.early:
             if one.unit_identifier == unit_identifier:
                 return self.accept(one.trigger_id, by_ns=0)
-        return self.but(wanted=Wanted(unit_identifier, is_unsure=True))
+        return self.but(wanted=Wanted(unit_identifier, is_unsure=True, is_held=self.wanted.is_held))
 
     def announced(self, refusal: Refusal = Refusal.NONE) -> Self:
         """The announcement is taken, or why not."""
         is_taken = refusal is Refusal.NONE
         return self.but(
             is_announcing=False,
-            is_announced=is_taken and self.controls.announce,
+            is_withdrawn=False,
+            is_announced=is_taken and self.controls.announce and not self.is_withdrawn,
             refusal=self.refusal if is_taken else refusal,
         )
 

@@ -150,6 +150,8 @@ class StationLink:
         for behind, body in self._log.read_from(self._place.index):
             self._place = Place(self._place.log, behind)
             yield Decision(self._place, events.decode(body))
+        if self._place.index < self._log.beat_end:  # there is more, but not here: the log has come round
+            self._place = self._placed(self._log)
 
     @property
     def place(self) -> Place | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edge import topology
 from edge.channel import pair
@@ -98,9 +99,10 @@ class MqttLane:
 
 
 @contextmanager
-def killed_at_the_end(*ones: Mosquitto | Listener | MqttLane) -> Iterator[None]:
+def killed_at_the_end(*ones: Any) -> Iterator[tuple[Any, ...]]:
+    """Each has a `kill`."""
     try:
-        yield
+        yield ones
     finally:
         for one in ones:
             one.kill()

@@ -19,7 +19,6 @@ from edge.child import Child
 from edge.config import Station
 from edge.events import Event, Result
 from edge.messages import Answered, Asked, Link, News, Standing, Stop
-from edge.metrics import State
 from edge.records import Outcome
 from edge.trigger_log import DecidedLog, decided_path
 from tests.needs import needs_node
@@ -97,7 +96,7 @@ class Publish:
         self.link()
 
     def wait_until_up(self) -> None:
-        until(lambda: self.child.page.state is not State.STARTING, "the lane is up")
+        until(lambda: self.child.is_running, "the lane is up")
         # The first start of all begins at the end of the log: its first round must be over.
         rounds = self.child.page.loop_count
         until(lambda: self.child.page.loop_count > rounds + 1, "the lane's loop comes round")

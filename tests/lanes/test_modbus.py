@@ -11,13 +11,16 @@ import pytest
 
 from edge import events
 from edge.lanes import modbus_map as layout
+from edge.lanes.channels import DECISIONS_A_TURN
 from edge.lanes.codes import Refusal
+from edge.lanes.modbus_guests import MOST_CONNECTIONS
 from edge.lanes.modbus_map import BITS, HOLDING, INPUTS, MIRROR
-from edge.lanes.modbus_server import MOST_CONNECTIONS
-from edge.lanes.result_lane import DEPTH
+from edge.lanes.result_lane import DEPTH, GRACE_NS
+from edge.messages import Failed
 from edge.trigger_log import DECIDED_SLOTS
+from edge.worker import EXIT_CANNOT_RUN
 from tests.lanes.lane_line import LaneLine, event_of, lane_lines
-from tests.lanes.plc import Plc, until
+from tests.lanes.plc import PATIENCE_S, Plc, until
 from tests.needs import needs_program
 
 Make = Callable[..., LaneLine]
@@ -139,6 +142,21 @@ def test_what_was_overwritten_while_the_lane_was_away_is_flagged(make: Make) -> 
         assert plc.take().trigger_id == 3
 
 
+def test_what_was_overwritten_while_the_lane_stood_still_is_flagged(make: Make) -> None:
+    line = make()
+    with Plc(line.port) as plc:
+        plc.wait("ready")
+        line.child.kill(signal.SIGSTOP)
+        body = events.encode(event_of(2, "left", "PASS"))
+        for _ in range(DECIDED_SLOTS + 100):
+            line.log.mark_committed(line.log.append(body))
+        line.child.kill(signal.SIGCONT)
+        plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
+        assert [plc.take().result_number for _ in range(DEPTH)] == list(range(1, DEPTH + 1))
+        line.decide(3)
+        assert plc.take().trigger_id == 3
+
+
 def test_what_publish_does_not_beat_is_not_ready(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -212,6 +230,30 @@ def test_a_trigger_that_publish_dies_over_is_told_once_it_is_known(make: Make) -
         plc.wait("ready")
 
 
+def test_a_trigger_is_not_given_up_while_its_decision_waits_behind_many(make: Make) -> None:
+    line = make()
+    with Plc(line.port) as plc:
+        plc.wait("ready")
+        plc.identify("A1")
+        plc.set("trigger", True)
+        line.asked()
+        line.relink()
+        plc.wait("busy")
+        time.sleep(0.2)
+    # Dead while the time for the trigger's answer runs out, and while it is decided.
+    line.child.kill(signal.SIGKILL)
+    line.child.reap(time.monotonic())
+    line.unlink()
+    time.sleep(2 * GRACE_NS / 1e9)
+    for number in range(1, 2 * DECISIONS_A_TURN):
+        line.decide(number, verdict="FAIL")
+    line.decide(9999, unit_identifier="A1", verdict="FAIL")
+    line.start()
+    with Plc(line.port) as plc:
+        seen = plc.wait_for(lambda seen: not seen.busy, "the trigger's fate to be known")
+        assert (seen.trigger_ack, seen.missed, seen.accepted_trigger_id) == (True, False, 9999)
+
+
 def test_an_announcement(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -277,8 +319,18 @@ def test_what_is_not_there_is_refused(make: Make) -> None:
             client.write_registers(HOLDING + layout.IDENTIFIER_AT, [0] * 17),
         ]
         assert [answer.exception_code for answer in asked] == [2] * len(asked)
-        assert client.read_exception_status().exception_code == 1
+        assert client.mask_write_register(address=HOLDING).exception_code == 1
         assert plc.inputs().ready
+
+
+def test_trigger_and_identifier_in_one_write(make: Make) -> None:
+    line = make()
+    with Plc(line.port) as plc:
+        plc.wait("ready")
+        words = [1, *[7] * (layout.IDENTIFIER_AT - 1), *layout.words_of(b"A-1".ljust(32, b"\0"))]
+        assert not plc._client.write_registers(HOLDING, words).isError()
+        assert line.accept(5)["unit_identifier"] == "A-1"
+        assert plc.read_holding(HOLDING, layout.IDENTIFIER_AT) == [1] + [0] * (layout.IDENTIFIER_AT - 1)
 
 
 def test_mbpoll_reads_and_writes(make: Make) -> None:
@@ -331,6 +383,16 @@ def test_only_who_is_on_the_list_is_answered(make: Make) -> None:
     line = make(allow=["127.0.0.2/32"])
     until(lambda: reaches(line.port, "127.0.0.2"), "the lane to answer who is on its list")
     assert not reaches(line.port, "127.0.0.1")
+
+
+def test_an_address_that_is_taken_is_named(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = make(listen=listen)
+        assert line.child.popen is not None
+        assert line.child.popen.wait(PATIENCE_S) == EXIT_CANNOT_RUN
+    assert line.child.control is not None
+    assert line.child.control.receive() == Failed(problem=f"[lanes.modbus] listen = {listen}: Address already in use")
 
 
 def reaches(port: int, source: str) -> bool:

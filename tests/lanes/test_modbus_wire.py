@@ -1,94 +1,59 @@
-"""Modbus on the wire: any bytes get an answer or an end, and what is written is what is read."""
+"""Modbus over a real socket: any bytes get an answer or an end, what is written is what is read, and who is let in."""
 
+import socket
 import struct
-from collections.abc import Sequence
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lanes import modbus_wire
-from edge.lanes.modbus_wire import BitTable, Failure, NotModbus, Refused, WordTable, answer, split
-
-SIZE = 64
-Value = TypeVar("Value")
-
-
-class Memory:
-    """Plain tables, all of the same size."""
-
-    def __init__(self) -> None:
-        self.bits = {"coils": [False] * SIZE, "discrete_inputs": [at % 3 == 0 for at in range(SIZE)]}
-        self.words = {"holding_registers": [0] * SIZE, "input_registers": list(range(SIZE))}
-
-    def read_bits(self, table: BitTable, start: int, count: int) -> Sequence[bool]:
-        return self._part(self.bits[table], start, count)
-
-    def read_words(self, table: WordTable, start: int, count: int) -> Sequence[int]:
-        return self._part(self.words[table], start, count)
-
-    def write_bits(self, start: int, values: Sequence[bool]) -> None:
-        self._part(self.bits["coils"], start, len(values))
-        self.bits["coils"][start : start + len(values)] = values
-
-    def write_words(self, start: int, values: Sequence[int]) -> None:
-        self._part(self.words["holding_registers"], start, len(values))
-        self.words["holding_registers"][start : start + len(values)] = values
-
-    @staticmethod
-    def _part(table: list[Value], start: int, count: int) -> list[Value]:
-        if start + count > SIZE:
-            raise Refused(Failure.ADDRESS)
-        return table[start : start + count]
+from edge.lanes.modbus_guests import GIVE_WAY_S, IDLE_S, MOST_CONNECTIONS, Guests
+from edge.metrics import Counter, Gauge
+from tests.lanes.modbus_memory import SIZE, Memory, Serving, ask, framed, frames_of, serving
+from tests.lanes.plc import until
 
 
-def framed(pdu: bytes, transaction: int = 1, unit: int = 1) -> bytes:
-    return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, unit) + pdu
+@pytest.fixture(scope="module")
+def table() -> Iterator[Serving]:
+    """One server for every example; each example writes what it reads."""
+    with serving() as served:
+        yield served
 
 
-def ask(memory: Memory, pdu: bytes) -> bytes:
-    return answer(framed(pdu), memory)[7:]
+@pytest.fixture(scope="module")
+def peer(table: Serving) -> Iterator[socket.socket]:
+    with table.connect() as connected:
+        yield connected
 
 
-@given(st.lists(st.binary(min_size=1, max_size=253), max_size=6), st.integers(1, 20), st.binary(max_size=6))
-def test_frames_are_found_however_they_are_cut(pdus: list[bytes], cut: int, rest: bytes) -> None:
-    sent = b"".join(framed(pdu, at) for at, pdu in enumerate(pdus)) + b"\0" * len(rest[:4])
-    found: list[bytes] = []
-    buffer = b""
-    for at in range(0, len(sent), cut):
-        frames, buffer = split(buffer + sent[at : at + cut])
-        found += frames
-    assert found == [framed(pdu, at) for at, pdu in enumerate(pdus)]
-    assert len(buffer) < 260
+@pytest.fixture(scope="module")
+def visited() -> Iterator[Serving]:
+    """One server for those that connect for each example."""
+    with serving() as served:
+        yield served
 
 
-@given(st.binary(min_size=7, max_size=600))
-def test_any_bytes_are_frames_or_refused(received: bytes) -> None:
-    memory = Memory()
-    try:
-        frames, rest = split(received)
-    except NotModbus:
-        return
-    assert b"".join(frames) + rest == received
-    for frame in frames:
-        answer(frame, memory)
+# --- requests
 
 
-@given(st.integers(0, 0xFFFF), st.integers(0, 255), st.integers(0, 255), st.binary(max_size=252))
-def test_any_request_gets_one_answer_of_its_own(transaction: int, unit: int, function: int, data: bytes) -> None:
-    replied = answer(framed(bytes((function,)) + data, transaction, unit), Memory())
-    assert struct.unpack_from(">HHHB", replied) == (transaction, 0, len(replied) - 6, unit)
-    assert replied[7] & 0x7F == function & 0x7F
-    assert 8 < len(replied) <= 260
-    if replied[7] != function:
-        assert replied[8] in (1, 2, 3)
-        assert len(replied) == 9
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 125)), max_size=20), st.integers(1, 50))
+def test_requests_are_answered_in_order_however_they_are_cut(
+    visited: Serving, asked: list[tuple[int, int]], step: int
+) -> None:
+    stream = b"".join(framed(struct.pack(">BHH", 4, *one), at, at) for at, one in enumerate(asked))
+    answers = frames_of(visited.exchange(stream, step))
+    assert [struct.unpack_from(">HHHB", one)[::3] for one in answers] == [(at, at) for at in range(len(asked))]
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.sampled_from([1, 2, 3, 4]))
-def test_what_is_read_is_what_is_there_or_an_exception(start: int, count: int, function: int) -> None:
-    replied = ask(Memory(), struct.pack(">BHH", function, start, count))
+def test_what_is_read_is_what_is_there_or_an_exception(
+    peer: socket.socket, start: int, count: int, function: int
+) -> None:
+    replied = ask(peer, struct.pack(">BHH", function, start, count))
     most = 2000 if function < 3 else 125
     if not 1 <= count <= most:
         assert replied == bytes((function | 0x80, 3))
@@ -99,29 +64,28 @@ def test_what_is_read_is_what_is_there_or_an_exception(start: int, count: int, f
 
 
 @given(st.integers(0, SIZE - 1), st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=SIZE))
-def test_written_registers_are_read_again(start: int, values: list[int]) -> None:
-    memory, packed = Memory(), struct.pack(f">{len(values)}H", *values)
-    written = ask(memory, struct.pack(">BHHB", 16, start, len(values), len(packed)) + packed)
+def test_written_registers_are_read_again(table: Serving, peer: socket.socket, start: int, values: list[int]) -> None:
+    before, packed = list(table.bank.words["holding_registers"]), struct.pack(f">{len(values)}H", *values)
+    written = ask(peer, struct.pack(">BHHB", 16, start, len(values), len(packed)) + packed)
     if start + len(values) > SIZE:
         assert written == bytes((0x90, 2))
-        assert memory.words["holding_registers"] == [0] * SIZE, "written in part"
+        assert table.bank.words["holding_registers"] == before, "written in part"
     else:
         assert written == struct.pack(">BHH", 16, start, len(values))
-        assert ask(memory, struct.pack(">BHH", 3, start, len(values)))[2:] == packed
+        assert ask(peer, struct.pack(">BHH", 3, start, len(values)))[2:] == packed
 
 
 @given(st.integers(0, SIZE - 1), st.lists(st.booleans(), min_size=1, max_size=SIZE))
-def test_written_coils_are_read_again(start: int, values: list[bool]) -> None:
-    memory = Memory()
+def test_written_coils_are_read_again(table: Serving, peer: socket.socket, start: int, values: list[bool]) -> None:
     packed = bytes(
         sum(bit << at for at, bit in enumerate(values[begin : begin + 8])) for begin in range(0, len(values), 8)
     )
-    written = ask(memory, struct.pack(">BHHB", 15, start, len(values), len(packed)) + packed)
+    written = ask(peer, struct.pack(">BHHB", 15, start, len(values), len(packed)) + packed)
     if start + len(values) > SIZE:
         assert written == bytes((0x8F, 2))
     else:
-        assert memory.bits["coils"][start : start + len(values)] == values
-        assert ask(memory, struct.pack(">BHH", 1, start, len(values)))[2:] == packed
+        assert table.bank.bits["coils"][start : start + len(values)] == values
+        assert ask(peer, struct.pack(">BHH", 1, start, len(values)))[2:] == packed
 
 
 @pytest.mark.parametrize(
@@ -131,20 +95,198 @@ def test_written_coils_are_read_again(start: int, values: list[bool]) -> None:
         (b"\x05\0\1\0\0", b"\x05\0\1\0\0"),
         (b"\x05\0\1\0\1", b"\x85\3"),
         (b"\x06\0\2\x12\x34", b"\x06\0\2\x12\x34"),
-        (b"\x06\0\2\x12", b"\x86\3"),
         (b"\x10\0\0\0\1\2\0", b"\x90\3"),
-        (b"\x0f\0\0\0\1\2\1\1", b"\x8f\3"),
+        (b"\x0f\0\0\0\1\0\1", b"\x8f\3"),
         (b"\x17\0\0\0\1\0\0\0\1\2\x12\x34", b"\x17\2\x12\x34"),
-        (b"\x17\0\x40\0\1\0\0\0\1\2\x12\x34", b"\x97\2"),
-        (b"\x2b\x0e\1\0", b"\xab\1"),
+        (b"\x17\0\x64\0\1\0\0\0\1\2\x12\x34", b"\x97\2"),
+        (b"\x17\0\0\0\1\0\x64\0\1\2\x12\x34", b"\x97\2"),
+        (b"\x16\0\1\0\0\0\0", b"\x96\1"),
+        (b"\x2b\x0e\1\0", b"\xab\2"),
     ],
 )
-def test_single_requests(pdu: bytes, said: bytes) -> None:
-    assert ask(Memory(), pdu) == said
+def test_single_requests(peer: socket.socket, pdu: bytes, said: bytes) -> None:
+    assert ask(peer, pdu) == said
 
 
-def test_what_cannot_be_read_is_not_written_either() -> None:
-    memory = Memory()
-    ask(memory, b"\x17\0\x40\0\1\0\0\0\1\2\x12\x34")
-    assert memory.words["holding_registers"][0] == 0
-    assert modbus_wire.SWAP_WORDS < modbus_wire.WRITE_WORDS
+@pytest.mark.parametrize("pdu", [b"\7", b"\x06\0\2\x12", b"\x04\0", b"\x84\0\0\0\1"])
+def test_what_is_cut_short_or_no_request_ends_the_connection(visited: Serving, pdu: bytes) -> None:
+    assert visited.exchange(framed(pdu)) == b""
+    visited.turn()
+
+
+def test_what_cannot_be_read_or_is_no_state_changes_nothing() -> None:
+    with serving() as served, served.connect() as peer:
+        ask(peer, b"\x05\0\1\xff\0")
+        ask(peer, b"\x05\0\1\0\1")
+        assert served.bank.bits["coils"][1]
+        ask(peer, b"\x17\0\x64\0\1\0\0\0\1\2\x12\x34")
+        assert served.bank.words["holding_registers"][0] == 0
+
+
+# --- threads
+
+
+class TwoAlike(Memory):
+    """Its loop and its clients set all registers to one value, one after the other."""
+
+    def fill(self, value: int) -> None:
+        for at in range(SIZE):
+            self.words["input_registers"][at] = value
+
+
+def test_no_request_sees_half_of_a_turn() -> None:
+    with serving(TwoAlike()) as served:
+        ended = threading.Event()
+        seen: list[bytes] = []
+
+        def read() -> None:
+            with served.connect() as peer:
+                while not ended.is_set():
+                    seen.append(ask(peer, struct.pack(">BHH", 4, 0, SIZE))[2:])
+
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        bank = served.bank
+        assert isinstance(bank, TwoAlike)
+        with served.server.lock:
+            bank.fill(0)
+        for reader in readers:
+            reader.start()
+        value = 0
+        end_s = time.monotonic() + 30
+        while (len(set(seen)) < 20 or value < 200) and time.monotonic() < end_s:
+            value += 1
+            with served.server.lock:
+                bank.fill(value)
+        ended.set()
+        for reader in readers:
+            reader.join()
+    assert len(set(seen)) >= 20
+    assert all(one == one[:2] * SIZE for one in seen)
+
+
+def test_the_loop_has_its_turns_while_every_place_is_taken_by_a_hurry() -> None:
+    with serving() as served:
+        ended = threading.Event()
+        answers = [0] * MOST_CONNECTIONS
+
+        def hurry(at: int) -> None:
+            with served.connect() as peer:
+                while not ended.is_set():
+                    ask(peer, b"\x06\0\2\x12\x34")
+                    answers[at] += 1
+
+        clients = [threading.Thread(target=hurry, args=(at,)) for at in range(MOST_CONNECTIONS)]
+        for client in clients:
+            client.start()
+        until(lambda: all(answers), "all of them to be answered")
+        for _ in range(20):
+            with served.server.lock:
+                served.turn()
+        ended.set()
+        for client in clients:
+            client.join()
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("no such"), TypeError("no such"), OSError("no such"), ValueError("no such")]
+)
+def test_what_breaks_for_a_client_breaks_the_lane(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken(Memory):
+        def write_words(self, start: int, values: Sequence[int]) -> None:
+            raise error
+
+    with serving(Broken()) as served:
+        served.exchange(framed(b"\x06\0\2\x12\x34"))
+        with pytest.raises(RuntimeError, match="request") as raised:
+            served.turn()
+        assert raised.value.__cause__ is error
+
+
+# --- who is let in
+
+
+def test_who_is_silent_is_let_go() -> None:
+    with serving() as served, served.connect() as silent, served.connect() as half:
+        assert ask(silent, b"\4\0\0\0\1") == b"\4\2\0\0"
+        half.sendall(b"\0\1\0\0\0\6\1\4")
+        until(lambda: served.connections == 2, "both to be let in")
+        served.turn(IDLE_S - 5)
+        assert served.connections == 2
+        served.turn(IDLE_S + 5)
+        assert (silent.recv(1), half.recv(1)) == (b"", b"")
+        until(lambda: served.connections == 0, "both to be gone")
+
+
+def test_who_does_not_read_its_answers_is_hung_up_on() -> None:
+    with serving() as served, served.connect() as deaf, served.connect() as other:
+        requests = framed(struct.pack(">BHH", 4, 0, SIZE)) * 100
+
+        def ask_and_ask() -> None:
+            for _ in range(20_000):
+                deaf.sendall(requests)
+                assert ask(other, b"\4\0\1\0\1") == b"\4\2\0\1"
+
+        with pytest.raises(ConnectionError):
+            ask_and_ask()
+        until(lambda: served.connections == 1, "the deaf one to be gone")
+
+
+def test_the_quietest_gives_way_and_nobody_who_has_just_spoken() -> None:
+    values = memoryview(bytearray(16)).cast("d")
+    guests = Guests([], Gauge(values, 0), Counter(values, 1))
+    pairs = [socket.socketpair() for _ in range(MOST_CONNECTIONS + 1)]
+    for at, (ours, _) in enumerate(pairs[:-1]):
+        assert guests.admit(ours, ("127.0.0.1", at), now_s=100.0)
+    late = pairs[-1][0]
+    assert guests.admit(late, ("127.0.0.1", 99), now_s=100.0 + GIVE_WAY_S - 1) is None
+    for at in range(1, MOST_CONNECTIONS):
+        guests.heard(("127.0.0.1", at), now_s=101.0)
+    assert guests.admit(late, ("127.0.0.1", 99), now_s=100.0 + GIVE_WAY_S) is not None
+    assert pairs[0][1].recv(1) == b""
+    assert list(values) == [MOST_CONNECTIONS, 1]
+    guests.close()
+    assert all(theirs.recv(1) == b"" for _, theirs in pairs)
+    for both in pairs:
+        for one in both:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "allow", "is_let_in"),
+    [
+        ("192.168.0.10", "192.168.0.0/24", True),
+        ("192.168.1.10", "192.168.0.0/24", False),
+        ("::ffff:192.168.0.10", "192.168.0.10/32", True),
+        ("::ffff:192.168.0.11", "192.168.0.10/32", False),
+        ("fe80::1%eth0", "fe80::/10", True),
+        ("2001:db8::1", "192.168.0.0/16", False),
+    ],
+)
+def test_who_is_on_the_list(address: str, allow: str, is_let_in: bool) -> None:
+    values = memoryview(bytearray(16)).cast("d")
+    guests = Guests([ip_network(allow)], Gauge(values, 0), Counter(values, 1))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert (guests.admit(ours, (address, 1), now_s=0.0) is not None) == is_let_in
+    assert values[1] == (not is_let_in)
+
+
+def test_ipv6_and_ipv4_over_it() -> None:
+    with serving(host="::", allow=["::1/128"]) as served:
+        with served.connect("::1") as peer:
+            assert ask(peer, b"\4\0\1\0\1") == b"\4\2\0\1"
+        with served.connect("127.0.0.1") as stranger:
+            assert stranger.recv(1) == b""
+        assert served.refused == 1
+    with serving(host="::", allow=["127.0.0.1/32"]) as served, served.connect("127.0.0.1") as peer:
+        assert ask(peer, b"\4\0\1\0\1") == b"\4\2\0\1"
+
+
+def test_a_server_that_is_closed_lets_everybody_go() -> None:
+    with serving() as served:
+        peer = served.connect()
+        assert ask(peer, b"\4\0\1\0\1") == b"\4\2\0\1"
+    with peer:
+        assert peer.recv(1) == b""
+    with pytest.raises(OSError, match="refused"):
+        served.connect()

@@ -6,7 +6,9 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from edge.border_config import MqttConfig
 from edge.heard import Cursor
 from edge.lanes.mqtt_flight import Flight
 from edge.rehearsal import free_ports
@@ -19,6 +21,7 @@ from tests.lanes.mqtt_bench import (
     sequences,
     wait_for,
 )
+from tests.lanes.mqtt_narrow import WITH_WILL, NarrowBroker
 from tests.needs import needs_module, needs_program
 from tests.publish_line import until
 from tests.sync_line import sync_lines
@@ -82,6 +85,38 @@ def test_no_event_is_lost_when_broker_and_lane_are_killed(tmp_path):
             until(lambda: line.acknowledged().get("lane-mqtt") == 160, "the station knows what the broker has")
             assert in_order_once(sequences(listener, TOPIC)) == list(range(1, 161))
             assert_said_of_itself(listener)
+
+
+def test_a_broker_is_never_given_more_at_once_than_it_takes(tmp_path):
+    broker = NarrowBroker()
+    with sync_lines(tmp_path, lanes=mqtt(broker.port)) as line, killed_at_the_end(MqttLane(line.station)) as (lane,):
+        line.start_both()
+        line.say(10)
+        lane.start()
+        lane.link(line.child)
+        until(lambda: broker.topics.count(TOPIC) >= 10 and "plant/state" in broker.topics, "all of it")
+        until(lambda: line.acknowledged().get("lane-mqtt") == 10, "the station knows what the broker has")
+    assert broker.most == 1
+    assert broker.topics[0] == "plant/available"
+    broker.close()
+
+
+def test_a_lane_whose_messages_are_refused_does_not_stay_online(tmp_path):
+    """A farewell with reason 0 would have the broker throw the will away, and `online` stand for ever."""
+    broker = NarrowBroker(refusal=0x97)
+    with sync_lines(tmp_path, lanes=mqtt(broker.port)) as line, killed_at_the_end(MqttLane(line.station)) as (lane,):
+        line.start_both()
+        lane.start()
+        lane.link(line.child)
+        until(lambda: broker.farewells, "the lane hangs up")
+    assert broker.farewells[0] == WITH_WILL
+    broker.close()
+
+
+@pytest.mark.parametrize("topic", ["", "plant/#", "a/+/b", "$SYS/x", "a\0b"])
+def test_a_topic_that_nothing_can_be_published_to_is_none(topic):
+    with pytest.raises(ValidationError, match="topic"):
+        MqttConfig(broker="mqtt://127.0.0.1", topic=topic)
 
 
 def assert_said_of_itself(listener: Listener) -> None:

@@ -5,8 +5,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edge.lanes.kept import kept_path
+from edge.lanes.station_link import Place
+from edge.metrics import State
+from edge.record_log import RecordLog
 from edge.records import Outcome, Reason
 from tests.lanes.opcua_bench import CONTINUOUS, Peer, Publish, decided, free_port, publishing, results, until
 from tests.needs import needs_module, needs_node
@@ -138,6 +143,30 @@ def test_no_result_is_missed_when_the_lane_is_killed(lane):
     assert told.count("61") == 1
 
 
+def test_the_supervisor_hears_of_a_lane_that_loads_or_has_much_to_tell(lane):
+    """Each is done in steps with a beat between them: at once they take longer than the patience with a running lane."""
+    from edge.lanes.opcua import DECISIONS_A_TURN
+
+    publish, _ = lane
+    publish.kill()
+    publish.decide(*(decided(number) for number in range(1, 3001)))
+    publish.start()
+    until(lambda: publish.child.page.state is State.WARMUP, "the lane loads, and says so")
+    publish.wait_until_up()
+    rounds = publish.child.page.loop_count
+    until(lambda: kept_index(publish) == publish.log.end(), "the lane has told it all")
+    assert publish.child.page.loop_count - rounds >= 3000 // DECISIONS_A_TURN - 10
+
+
+def kept_index(publish: Publish) -> int:
+    """How far the lane would not repeat: what it has told some seconds ago. 0: nothing can be read at the moment."""
+    log = RecordLog.attach(kept_path(publish.station.runtime_dir, "opcua", "all"))
+    assert log is not None
+    records = log.records()
+    log.close()
+    return msgspec.msgpack.decode(records[-1].body, type=Place).index if records else 0
+
+
 def make_certificates(folder: Path) -> None:
     from edge.lanes import opcua_certificate
 
@@ -210,3 +239,12 @@ def failure_of(publish: Publish) -> str:
     assert publish.child.popen is not None and publish.child.control is not None
     assert publish.child.popen.wait(60) == 2
     return getattr(publish.child.control.receive(), "problem", "")
+
+
+def test_nothing_stays_of_sessions_that_nobody_activates(needed):
+    from edge.lanes.opcua_guard import Clients, GuardedServer
+
+    server = GuardedServer(Clients(None))
+    for _ in range(100):
+        server.create_session("intruder", external=True)
+    assert not server._external_sessions

@@ -128,3 +128,13 @@ def test_publish_beats_while_its_loop_comes_round(make: Callable[..., Line]) -> 
     os.kill(line.child.popen.pid, signal.SIGCONT)
     until(lambda: decided.beat_ns > before, "publish to beat again")
     decided.close()
+
+
+def test_an_answer_longer_than_a_packet_is_a_short_refusal(make: Callable[..., Line]) -> None:
+    _, lane = begun(make)
+    # A byte of JSON, and five in the refusal that names it.
+    line_noise = b'{"verb":"trigger","camera":"' + b"\x7f" * 16_000 + b'"}'
+    lane._line.send(LANE, Asked(token=1, order=line_noise))
+    answer = json.loads(lane.hear(Answered, lambda said: said.token == 1).answer)
+    assert not answer["accepted"]
+    assert trigger_once(lane, 2)["accepted"]

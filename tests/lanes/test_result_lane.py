@@ -52,6 +52,8 @@ class Handshake(RuleBasedStateMachine):
         self.order: str | None = None
         self.answer: int | None = None
         self.asked = self.accepted = self.refused = 0
+        # How often the trigger's bit has risen, and at which of them a trigger was asked for last.
+        self.rises = self.asked_at = 0
         self.taken: list[Shown] = []
 
     # --- the PLC
@@ -68,9 +70,11 @@ class Handshake(RuleBasedStateMachine):
         if shown is not None and controls.ack:
             self.taken.append(shown)
             assert not self.lane.is_valid, "what is acknowledged is still shown"
+        self.rises += is_edge
         if orders.trigger:
             self.order, self.answer = unit, None
             self.asked += 1
+            self.asked_at = self.rises
         if orders.announce:
             self.lane = self.lane.announced()
 
@@ -179,6 +183,10 @@ class Handshake(RuleBasedStateMachine):
     def numbers_have_no_gaps(self) -> None:
         numbers = [one.number for one in (*self.taken, *self.lane.queue)]
         assert numbers == list(range(1, len(numbers) + 1))
+
+    @invariant()
+    def no_rise_of_the_bit_is_told_of_another_ones_trigger(self) -> None:
+        assert not self.lane.is_acked or self.asked_at == self.rises
 
     @invariant()
     def only_a_pass_is_good(self) -> None:
@@ -313,6 +321,27 @@ def test_an_announcement_rises_and_falls_with_its_bit() -> None:
     assert lane.command(Controls(), None, Refusal.NONE)[0].command(Controls(announce=True), None, Refusal.NONE)[
         0
     ].refusal is (Refusal.BAD_IDENTIFIER)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_second_part_is_not_told_of_the_first_ones_trigger(is_lost: bool) -> None:
+    lane = command(command(ResultLane(), trigger=True), trigger=False)
+    lane = lane.doubt() if is_lost else lane
+    lane = command(lane, trigger=True)
+    assert (lane.is_missed, lane.refusal) == (True, Refusal.BUSY)
+    lane = lane.take(result(7), Place("log", 1)) if is_lost else lane.accept(7, DEADLINE_NS)
+    assert lane.accepted == 7
+    assert (lane.is_acked, lane.is_missed, lane.refusal) == (False, True, Refusal.BUSY)
+
+
+def test_a_second_announcement_is_not_told_of_the_first_ones_answer() -> None:
+    lane = command(command(command(ResultLane(), announce=True), announce=False), announce=True)
+    assert lane.refusal is Refusal.BUSY
+    lane = lane.announced()
+    assert not lane.is_announced
+    lane, orders = command(lane, announce=False).command(Controls(announce=True), "A18", Refusal.NONE)
+    assert orders.announce
+    assert lane.announced().is_announced
 
 
 def test_a_lane_that_is_full_fits_into_what_keeps_it() -> None:
