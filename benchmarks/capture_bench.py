@@ -17,7 +17,7 @@ from edge.cameras import gvcp
 from edge.channel import Channel, ChannelClosed, pair
 from edge.child import Child
 from edge.config import Station, runtime_directory
-from edge.messages import Fire, Frame, Grant, Hello, Ids, Link, Opened, Release, Stop, Unjudged, WantIds, WantRing
+from edge.messages import Fire, Frame, Grant, Hello, Ids, Link, Opened, Release, Run, Stop, Unjudged, WantIds, WantRing
 from edge.records import Trigger
 from edge.topology import processes
 from edge.trigger_log import OpenedLog, opened_path
@@ -87,6 +87,7 @@ class Consumer:
         self.handoffs, self.frame_ids, self.triggers, self.unjudged = [], [], [], []
         self._listen(self.child.control, self._hear_control)
         self._publish = self._link("publish")
+        self._publish.send(Run(is_on=True))
         self._listen(self._publish, self._hear_publish)
 
     def _listen(self, channel, handler):

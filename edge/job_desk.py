@@ -247,12 +247,13 @@ class JobDesk:
     def _tell(self) -> None:
         """Say to each capture what it does not know yet. What does not fit into its socket is said on a later turn."""
         for camera in self._station.cameras:
-            run = self._run_of(camera)
-            if self._told.get(camera) != run and self._links.send(f"{CAPTURE}{camera}", run) is None:
-                self._told[camera] = run
-            unsaid = self._unsaid.get(camera, [])
+            unsaid, run = self._unsaid.get(camera, []), self._run_of(camera)
             while unsaid and self._links.send(f"{CAPTURE}{camera}", unsaid[0]) is None:
                 unsaid.pop(0)
+            # A unit goes before the word that lets its trigger in: else the next part would bear it.
+            is_told = unsaid or self._told.get(camera) == run
+            if not is_told and self._links.send(f"{CAPTURE}{camera}", run) is None:
+                self._told[camera] = run
 
     def _run_of(self, camera: str) -> Run:
         name = self._station.group_of(camera) or camera

@@ -76,6 +76,11 @@ class Ready(NamedTuple):
     prepare: Prepare
     inspector: Inspector | GoldlineError
 
+    @property
+    def generation(self) -> int:
+        """Of the product that is ready; 0 where none is."""
+        return 0 if isinstance(self.inspector, GoldlineError) else self.prepare.generation
+
 
 class Preparing:
     """Loads one product at a time on a thread of its own. Of orders that come meanwhile the newest is next."""
@@ -103,6 +108,8 @@ class Preparing:
         if ready is not None:
             # Its last step was to say so.
             self._thread = None
+            if self._wanted is not None and self._wanted.generation < ready.generation:
+                self._wanted = None  # publish repeats an earlier order to an inspection that was not as far
             self._go_on()
         return ready
 

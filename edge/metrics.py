@@ -2,7 +2,7 @@
 
 A page is a memfd that the supervisor makes for a worker and keeps when the worker dies: the next incarnation goes on
 counting where the last stopped, so no counter goes backwards and no file is left behind. One worker writes it, each
-value from one thread; the supervisor reads (`exposition.py`). Layout, the same for every incarnation because it
+value from one thread at a time; the supervisor reads (`exposition.py`). Layout, the same for every incarnation because it
 follows from role and cameras:
 
     8 int64      layout fingerprint, state, beat_ns, loop_count, in_flight, 3 spare

@@ -10,6 +10,7 @@ channels that the format's name says.
 """
 
 import hashlib
+from typing import cast
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ def _shown(content: bytes, flags: int) -> Values:
         raise ImageError(f"damaged: {problem.err}") from problem
     if picture is None:
         raise ImageError("damaged: it cannot be decoded")
-    return picture
+    return cast("Values", picture)
 
 
 def _swapped(picture: Values, pixel_format: str) -> Values:

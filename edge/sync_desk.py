@@ -124,7 +124,8 @@ class SyncDesk:
         written = self._known()
         names = written.keys() | self.acknowledged.keys()
         if consumer not in names and len(names) >= MOST_CONSUMERS:
-            raise ProtocolError(Code.BUSY, f"{MOST_CONSUMERS} consumers are named already")
+            text = f"{MOST_CONSUMERS} consumers are named already: goldline outbox forget NAME"
+            raise ProtocolError(Code.CONSUMER, text)
         known = self.acknowledged.get(consumer)
         return max(known.upto if known is not None else 0, written.get(consumer, 0))
 

@@ -42,7 +42,7 @@ class Code(StrEnum):
     VERSION = "version"
     # The outbox is another one by now: say HELLO again.
     STREAM = "stream"
-    # The consumer's name belongs to another key.
+    # The consumer's name belongs to another key, or there are as many names as there may be.
     CONSUMER = "consumer"
     # Too many wait already: ask again later.
     BUSY = "busy"

@@ -70,6 +70,8 @@ def reading(path: Path) -> Generator[None]:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
     except UnicodeDecodeError as problem:
         raise ConfigError(f"{path}: not UTF-8 text, at byte {problem.start}") from problem
+    except (ValueError, RecursionError) as problem:  # a number of thousands of digits, a thousand brackets
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from problem
     except OSError as problem:
         raise GoldlineError(f"{path}: cannot be read: {problem.strerror}") from problem
 

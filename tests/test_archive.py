@@ -349,7 +349,9 @@ SIDECAR = pictures.kept(1, pictures.pixels(1))[0]
         {"provenance": {}},
     ],
 )
-def test_a_sidecar_that_is_none_of_ours_names_no_file_and_stops_nobody(tmp_path: Path, wrong: dict[str, object]) -> None:
+def test_a_sidecar_that_is_none_of_ours_names_no_file_and_stops_nobody(
+    tmp_path: Path, wrong: dict[str, object]
+) -> None:
     store = Store(tmp_path, WIDE)
     put(store, 1)
     path = tmp_path / FOLDER / SIDECAR.sha256[:2] / f"{SIDECAR.name}.json"

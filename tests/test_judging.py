@@ -82,16 +82,20 @@ def test_frames_that_came_before_the_switch_are_judged_by_the_product_before(
     monkeypatch.setattr(judging, "load", load)
     capture = channel_of(bench)
     bench.run()
-    bench.publish.send(Prepare(product="lid", generation=2))
+    bench.publish.send(Prepare(product="lid", generation=3, variant="oak"))
+    # Said again, by a publish that had not heard yet how far this inspection is.
+    bench.publish.send(Prepare(product="box", generation=2))
     capture.send(Frame(frame=bench.frame(1, slot=1, brightness=90)))
     _, before = hear(bench, bench.publish, 2)
     assert (before.provenance.product, before.provenance.configuration) == ("trunk", 1)
     may_load.set()
     (switched,) = hear(bench, bench.publish, 1)
-    assert (switched.product, switched.generation, switched.provenance.product) == ("lid", 2, "lid")
-    capture.send(Frame(frame=bench.frame(2, slot=2, brightness=90)))
-    (after,) = hear(bench, bench.publish, 1)
-    assert (after.provenance.product, after.provenance.configuration) == ("lid", 2)
+    assert (switched.product, switched.generation, switched.provenance.product) == ("lid", 3, "lid")
+    assert switched.variant == "oak"
+    for number in (2, 3):
+        capture.send(Frame(frame=bench.frame(number, slot=number, brightness=90)))
+        (after,) = hear(bench, bench.publish, 1)
+        assert (after.provenance.product, after.provenance.configuration) == ("lid", 3)
 
 
 def test_frames_that_wait_at_the_switch_are_fed_to_the_product_before(bench: Bench) -> None:

@@ -139,6 +139,8 @@ LISTS = [
     (f'[clients.Mes]\npublic = "{PAIR[0]}"', "[clients] Mes: the name must match"),
     (f'[clients.mes]\npublic = "{PAIR[0]}"\nhost = "10.0.0.1"', "host = "),
     ("[clients.mes", "not valid TOML"),
+    (f"clients = {'[' * 10_000}", "not valid TOML"),
+    (f"clients = {'1' * 10_000}", "not valid TOML"),
 ]
 
 
@@ -372,7 +374,7 @@ def test_where_the_service_alone_has_the_secret_clients_are_made_by_the_public_k
         (("client", "../mes"), "../mes: a client's name has lower-case letters"),
         (("client", "b", "--for", "all"), "--for all: 'all' is no zone: events, orders"),
         (("allow", "b", "short"), "the public key must be 40 characters of Z85"),
-        (("allow", "b", PAIR[1][:-1]), "the public key must be 40 characters of Z85"),
+        (("allow", "b", "--", PAIR[1][:-1]), "the public key must be 40 characters of Z85"),
         (("deny", "mess"), "mess: is not on the list; did you mean mes?"),
     ],
 )

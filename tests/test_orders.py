@@ -238,6 +238,16 @@ def test_a_single_execution_of_what_comes_by_itself_lets_one_in(line: Line) -> N
     line.wait_until(lambda: state(line)["state"] == "Ready", "it is over")
 
 
+def test_the_unit_of_a_single_execution_is_said_before_its_trigger_is_let_in(line: Line) -> None:
+    line.capture("left")
+    order(line, "stop")
+    line.wait_until(lambda: not is_on(line), "the camera's process is told")
+    order(line, "start_single", camera="left", unit_identifier="A17")
+    heard: list[Any] = []
+    line.wait_until(lambda: heard.extend(line.peers["capture@left"].drain()) or len(heard) == 2, "both are said")
+    assert heard == [Announce(unit_identifier="A17", number=1), Run(is_on=True, at_most=1)]
+
+
 # --- preparing a product
 
 

@@ -121,6 +121,10 @@ def offset_mm(dx_mm: float, dy_mm: float) -> Offset:
             checked("lid.position", 2.0, found="missing", expected="within 9 px"),
             "03:04:05.678  left        PASS   lid.position missing (expected within 9 px)",
         ),
+        (
+            checked("lid.code", 0.0, found="A\x1b]0;x\x07\n1"),
+            "03:04:05.678  left        PASS   lid.code A\ufffd]0;x\ufffd\ufffd1",
+        ),
         (checked("lid.code", 0.0, found="A1", expected="A1"), "03:04:05.678  left        PASS   lid.code A1"),
         (
             checked("lid.code", 2.0, expected="A1"),

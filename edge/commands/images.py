@@ -98,7 +98,8 @@ def _list(arguments: argparse.Namespace, _state_dir: Path, rows: list["Row"]) ->
         print(json.dumps({"images": [_told(row) for row in rows]}))
         return 0
     for row in rows:
-        unit = row.unit_identifier or "-"
+        # As in `tail`: a terminal is to show what stands on a part, not to obey it.
+        unit = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in row.unit_identifier or "-")
         print(f"{_taken(row)}  {row.verdict:<5}  {row.view:<10}  {row.trigger_id:>8}  {unit:<16}  {row.sha256[:16]}")
     return 0
 

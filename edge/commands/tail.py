@@ -79,7 +79,9 @@ def line(event: "Event") -> str:
     if latencies:
         parts.append(f"{max(latency.capture_to_verdict_ms for latency in latencies):.1f} ms")
     parts += [f"trigger ids {gap.first}-{gap.last} of {gap.camera}" for gap in result.interrupted]
-    return "  ".join([*parts, *([] if result.on_time else ["late"])]).rstrip()
+    told = "  ".join([*parts, *([] if result.on_time else ["late"])]).rstrip()
+    # Codes on parts, and what orders name them, may hold what a terminal obeys.
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in told)
 
 
 def _finding(name: str, check: "Check") -> str | None:

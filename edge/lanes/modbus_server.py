@@ -7,13 +7,14 @@ Modbus or does not read its answers is hung up on too, by its own thread: it kee
 import socket
 import time
 from collections.abc import Sequence
+from socketserver import ThreadingTCPServer
 from typing import Any
 
 from pyModbusTCP.server import ModbusServer  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from edge.addresses import host_and_port
 from edge.errors import GoldlineError
-from edge.lanes.modbus_guests import Guests, Network
+from edge.lanes.modbus_guests import MOST_CONNECTIONS, Guests, Network
 from edge.lanes.modbus_tables import Bank, RequestLock, Tables
 from edge.metrics import Counter, Gauge
 
@@ -44,7 +45,7 @@ class Server:
         return self._tables.lock
 
     def turn(self, now_s: float) -> None:
-        """Time has come to this (`time.monotonic`). Raises RuntimeError where this server no longer serves as it should."""
+        """Time has come to this (`time.monotonic`). Raises RuntimeError where it no longer serves as it should."""
         self._guests.turn(now_s)
         if self.lock.broken is not None:
             raise RuntimeError("a Modbus client's request could not be carried out") from self.lock.broken
@@ -58,10 +59,13 @@ class Server:
         self._server.stop()
 
     def _start(self, listen: str) -> None:
+        # After a new start all may come at once; whom the queue of 5 has no place for tries again after a second.
+        ThreadingTCPServer.request_queue_size = MOST_CONNECTIONS
         try:
             self._server.start()
-        except ModbusServer.NetworkError as problem:
-            raise GoldlineError(f"[lanes.modbus] listen = {listen}: {problem.args[0].strerror}") from problem
+        except (ModbusServer.NetworkError, OSError) as problem:
+            cause = problem if isinstance(problem, OSError) else problem.args[0]
+            raise GoldlineError(f"[lanes.modbus] listen = {listen}: {cause.strerror}") from problem
         end_s = time.monotonic() + START_S
         while not self._server.is_run:
             if time.monotonic() > end_s:

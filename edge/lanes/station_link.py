@@ -31,7 +31,7 @@ import msgspec
 import structlog
 
 from edge import events
-from edge.channel import Channel, ChannelClosed, ChannelFull
+from edge.channel import Channel, ChannelClosed, ChannelFull, MessageTooLarge
 from edge.config import runtime_directory
 from edge.events import Event
 from edge.lanes.standing import Standing, decode_standing
@@ -129,7 +129,7 @@ class StationLink:
         self._token += 1
         try:
             self._publish.send(Asked(token=self._token, order=order))
-        except (ChannelFull, ChannelClosed):
+        except (ChannelFull, ChannelClosed, MessageTooLarge):
             return None
         self._waiting.add(self._token)
         return self._token

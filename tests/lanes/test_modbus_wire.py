@@ -2,17 +2,23 @@
 
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge import lane
+from edge.errors import GoldlineError
 from edge.lanes.modbus_guests import GIVE_WAY_S, IDLE_S, MOST_CONNECTIONS, Guests
 from edge.metrics import Counter, Gauge
+from edge.worker import WorkerContext
 from tests.lanes.modbus_memory import SIZE, Memory, Serving, ask, framed, frames_of, serving
 from tests.lanes.plc import until
 
@@ -121,6 +127,18 @@ def test_what_cannot_be_read_or_is_no_state_changes_nothing() -> None:
         assert served.bank.bits["coils"][1]
         ask(peer, b"\x17\0\x64\0\1\0\0\0\1\2\x12\x34")
         assert served.bank.words["holding_registers"][0] == 0
+
+
+# --- the library
+
+
+def test_a_lane_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyModbusTCP", None)
+    for name in ("modbus", "modbus_server", "modbus_tables"):
+        monkeypatch.delitem(sys.modules, f"edge.lanes.{name}", raising=False)
+    context = SimpleNamespace(name="lane@modbus")
+    with pytest.raises(GoldlineError, match=r"\[lanes.modbus\] needs pyModbusTCP, .* 'goldline\[modbus\]'"):
+        lane.run(cast("WorkerContext", context))
 
 
 # --- threads

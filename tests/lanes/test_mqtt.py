@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge.border_config import MqttConfig
+from edge.errors import GoldlineError
 from edge.heard import Cursor
 from edge.lanes.mqtt_flight import Flight
 from edge.rehearsal import free_ports
@@ -111,6 +112,18 @@ def test_a_lane_whose_messages_are_refused_does_not_stay_online(tmp_path):
         until(lambda: broker.farewells, "the lane hangs up")
     assert broker.farewells[0] == WITH_WILL
     broker.close()
+
+
+def test_a_cursor_that_is_none_is_one_line(tmp_path):
+    needs_module("paho.mqtt", "mqtt")
+    from edge.lanes.mqtt import Progress
+
+    file = tmp_path / "lanes" / "mqtt.cursor"
+    assert Progress(file).cursor == Cursor(0)
+    for content in (b"\xff\xfe", b"what", b""):
+        file.write_bytes(content)
+        with pytest.raises(GoldlineError):
+            Progress(file)
 
 
 @pytest.mark.parametrize("topic", ["", "plant/#", "a/+/b", "$SYS/x", "a\0b"])
