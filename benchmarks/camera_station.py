@@ -38,8 +38,9 @@ class Listener:
         # The station's silence is what is being measured.
         heard = client.Subscriber(live=addresses["live"], sync=addresses["sync"], silence_s=600, notify=notify)
         try:
-            for event in heard:
-                self.events.append((time.time_ns(), event.data))
+            with heard:
+                for event in heard:
+                    self.events.append((time.time_ns(), event.data))
         except GoldlineError:
             return
 

@@ -41,8 +41,9 @@ class Listener:
         notify = client.Notify(begun=lambda _: self.joined.set())
         heard = client.Subscriber(live=addresses["live"], sync=addresses["sync"], silence_s=20, notify=notify)
         try:
-            for event in heard:
-                self.events.append((time.time_ns(), event.data, int(event.sequence)))
+            with heard:
+                for event in heard:
+                    self.events.append((time.time_ns(), event.data, int(event.sequence)))
         except GoldlineError:
             return
 
