@@ -177,15 +177,17 @@ def test_all_of_a_batch_is_written_or_nothing(target):
 
 def test_what_stands_there_already_is_not_written_twice_and_stops_nobody(target):
     """A consumer that goes by another name from now on, and a station that went back to an older outbox, begin anew."""
-    events = [Gone(stream=STREAM, first=21, last=21), arrived(22), arrived(23)]
+    # Beyond what any other test has put into this database.
+    first = 1_000_001
+    events = [Gone(stream=STREAM, first=first, last=first), arrived(first + 1), arrived(first + 2)]
     with mirror.open_store(target, f"three-{target[:4]}") as store:
         store.write(events)
     with mirror.open_store(target, f"four-{target[:4]}") as other:
         assert other.cursor() == Cursor(0)
-        other.write([*events, arrived(24)])
-        assert other.cursor() == Cursor(24, STREAM)
+        other.write([*events, arrived(first + 3)])
+        assert other.cursor() == Cursor(first + 3, STREAM)
     rows = sqlite_rows(Path(target.removeprefix("sqlite:"))) if target.startswith("sqlite") else postgres_rows(target)
-    assert [number for number, _ in rows if number > 20] == [22, 23, 24]
+    assert [number for number, _ in rows if number >= first] == [first + 1, first + 2, first + 3]
 
 
 @pytest.mark.parametrize("unit", [r'"A\u0000B"', "7"])
