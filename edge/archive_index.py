@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.archive_record import Sidecar
 from edge.archive_retention import Entry
+from edge.transactions import transaction
 
 FILE = "index.sqlite3"
 # Who asks while the archive writes waits for a transaction of one picture.
@@ -91,23 +92,12 @@ class Index:
         """Let it go."""
         self._connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
     # --- writing
 
     def add(self, sidecar: Sidecar, *, picture_bytes: int, record_bytes: int) -> None:
         """A picture and its record, which are both on disk. Said again, it stands once."""
         row = (sidecar.name, sidecar.sha256, sidecar.trigger_id, sidecar.view, str(sidecar.outcome), sidecar.product)
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (sidecar.sha256, sidecar.file, picture_bytes)
             )
@@ -118,7 +108,7 @@ class Index:
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """These records, and the pictures that no other has; the files of those are returned."""
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             pixels = {name[:64] for name in names}
             connection.executemany("DELETE FROM records WHERE name = ?", [(name,) for name in names])
             alone = [

@@ -20,6 +20,7 @@ import msgspec
 
 from edge.errors import GoldlineError
 from edge.heard import Arrived, Cursor, Gone, Item
+from edge.transactions import transaction
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -125,8 +126,7 @@ class SqliteStore(Store):
 
     def write(self, items: Sequence[Item]) -> None:
         """One transaction."""
-        with self._naming(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._naming(), transaction(self._db):
             self._db.executemany(_EVENT.format("?"), _events(items))
             self._db.executemany(_GONE.format("?"), _gone(items))
             self._db.execute(_CURSOR.format("?"), (self._consumer, *_behind(items)))

@@ -34,6 +34,7 @@ from edge.ledger import Closing, Late
 from edge.outbox_file import OutboxError, Trouble, naming
 from edge.outbox_kept import Consumer, Extent
 from edge.records import Outcome, Reason
+from edge.transactions import transaction
 from edge.trigger_ids import BLOCK_IDS, IdBook
 
 __all__ = ["BLOCK_IDS", "Draft", "Outbox", "OutboxError", "Stored", "Trouble"]
@@ -296,5 +297,5 @@ class Outbox:
 
     @contextmanager
     def _transaction(self) -> Generator[None, None, None]:
-        with naming(self.path), outbox_file.transaction(self._db):
+        with naming(self.path), transaction(self._db):
             yield

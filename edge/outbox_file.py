@@ -19,6 +19,7 @@ import msgspec
 
 from edge import events
 from edge.errors import GoldlineError
+from edge.transactions import transaction
 
 SCHEMA_VERSION = 2
 # Another process holds the file for a moment at most; longer means that it is out of order.
@@ -165,20 +166,6 @@ def _look_over(database: sqlite3.Connection, path: Path) -> None:
                 events.decode(body)
     except (msgspec.DecodeError, ValueError) as problem:
         raise OutboxError(f"{path}: the outbox cannot be used: {problem}", Trouble.CORRUPT) from problem
-
-
-@contextmanager
-def transaction(database: sqlite3.Connection) -> Generator[None, None, None]:
-    """All of what is done inside, on disk, or none of it."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself when the disk is full.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def set_aside(path: Path, now_utc_ns: int) -> Path:

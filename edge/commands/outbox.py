@@ -70,7 +70,8 @@ def forget(path: Path, name: str) -> int:
     from contextlib import closing
 
     from edge import outbox_kept
-    from edge.outbox_file import naming, open_reading, transaction
+    from edge.outbox_file import naming, open_reading
+    from edge.transactions import transaction
 
     with naming(path), closing(open_reading(path, may_write=True)) as database, transaction(database):
         known = [one.name for one in outbox_kept.consumers(database)]

@@ -122,6 +122,13 @@ def test_a_killed_lane_shows_the_same_result_with_the_same_number(make: Make) ->
         assert [plc.take().trigger_id for _ in range(2)] == [3, 4]
 
 
+def fill_round(line: LaneLine) -> None:
+    """More decisions than the log holds."""
+    body = events.encode(event_of(2, "left", "PASS"))
+    for _ in range(DECIDED_SLOTS + 100):
+        line.log.mark_committed(line.log.append(body))
+
+
 def test_what_was_overwritten_while_the_lane_was_away_is_flagged(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -130,9 +137,7 @@ def test_what_was_overwritten_while_the_lane_was_away_is_flagged(make: Make) -> 
         assert plc.take().trigger_id == 1
         line.child.kill(signal.SIGKILL)
         line.child.reap(time.monotonic())
-        body = events.encode(event_of(2, "left", "PASS"))
-        for _ in range(DECIDED_SLOTS + 100):
-            line.log.mark_committed(line.log.append(body))
+        fill_round(line)
         line.start()
         # The oldest that are still there are shown, the others are counted, and one at least of those nobody can count.
         seen = plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
@@ -147,9 +152,7 @@ def test_what_was_overwritten_while_the_lane_stood_still_is_flagged(make: Make) 
     with Plc(line.port) as plc:
         plc.wait("ready")
         line.child.kill(signal.SIGSTOP)
-        body = events.encode(event_of(2, "left", "PASS"))
-        for _ in range(DECIDED_SLOTS + 100):
-            line.log.mark_committed(line.log.append(body))
+        fill_round(line)
         line.child.kill(signal.SIGCONT)
         plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
         assert [plc.take().result_number for _ in range(DEPTH)] == list(range(1, DEPTH + 1))
