@@ -20,6 +20,7 @@ import structlog
 from edge import events, ledger
 from edge.committer import Decided, Work
 from edge.config import Station
+from edge.decided_log import DecidedLog
 from edge.decisions import Decisions
 from edge.events import Source
 from edge.ledger import Decision, Late, Ledger, Origin, UnknownTrigger, View
@@ -28,7 +29,7 @@ from edge.orders import OrderError
 from edge.outbox import Outbox
 from edge.records import Reason, Trigger, error
 from edge.tally import Tally
-from edge.trigger_log import DecidedLog, Full, OpenedLog, commands_path, opened_path
+from edge.trigger_log import Full, OpenedLog, commands_path, opened_path
 
 COMMANDS = "-commands"
 # Often enough to be seen on the metrics page; the count takes as long as there are cameras and open triggers.

@@ -23,6 +23,7 @@ import zmq
 
 from edge import unkept
 from edge.config import Station, runtime_directory
+from edge.decided_log import DecidedLog
 from edge.events import Source
 from edge.keeper import Keeper
 from edge.ledger import Late
@@ -31,7 +32,6 @@ from edge.messages import Acknowledged, Standing
 from edge.metrics import Page
 from edge.outbox import Draft, Outbox, OutboxError, Stored
 from edge.outbox_health import BEHIND, Alarm
-from edge.trigger_log import DecidedLog
 from edge.unkept import Unkept
 
 # One commit costs the same for 1 and 64 events on most disks; more only makes the first of them wait.

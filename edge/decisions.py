@@ -7,11 +7,11 @@ from edge import announce, events
 from edge.camera_config import CameraConfig, FolderCamera
 from edge.committer import Decided
 from edge.config import Station
+from edge.decided_log import DecidedLog
 from edge.events import Event, Source
 from edge.header import Flag
 from edge.ledger import Decision
 from edge.outbox import Draft
-from edge.trigger_log import DecidedLog
 
 # Longer than what one view adds to an event. With less than this free for each view that a part can have, results wait
 # for the outbox.

@@ -12,10 +12,10 @@ from functools import partial
 
 from edge import orders
 from edge.channel import MAX_MESSAGE_BYTES
+from edge.decided_log import DecidedLog
 from edge.messages import Answered, AnyMessage, Asked, News, Standing
 from edge.orders import Refused
 from edge.records import Reason
-from edge.trigger_log import DecidedLog
 
 # A lane has one order in hand for each channel and kind of order; of one that gives more than this without reading its
 # answers, the oldest answers are let go.
@@ -26,8 +26,8 @@ TOO_LONG = orders.encode(Refused(error="refused, or answered, in more words than
 PREFIX = "lane@"
 
 Send = Callable[[str, AnyMessage], Reason | None]
-# Carries out an order, and calls back once with its answer: at once, or when it is done.
-Carry = Callable[[bytes, Callable[[bytes], None]], None]
+# Carries out an order of the lane of this name, and calls back once with its answer: at once, or when it is done.
+Carry = Callable[[bytes, Callable[[bytes], None], str], None]
 
 
 def is_lane(peer: str) -> bool:
@@ -64,7 +64,7 @@ class LaneDesk:
     def hear(self, peer: str, asked: Asked) -> None:
         """Have an order carried out, and answer it: this incarnation of the lane, not one that comes after it."""
         if (answers := self._answers.get(peer)) is not None:
-            self._carry_out(asked.order, partial(self._reply, answers, asked.token))
+            self._carry_out(asked.order, partial(self._reply, answers, asked.token), peer.removeprefix(PREFIX))
 
     def stand(self, state: bytes) -> None:
         """The station has changed: every lane hears it."""

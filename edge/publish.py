@@ -19,6 +19,7 @@ from edge.books import COMMANDS, Books
 from edge.channel import ChannelClosed
 from edge.committer import Committer, Reserve
 from edge.config import Station, runtime_directory
+from edge.decided_log import DecidedLog, decided_path
 from edge.firing import Firing
 from edge.guard import Guard, tend
 from edge.job_desk import JobDesk
@@ -47,7 +48,6 @@ from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
 from edge.station_state import Describer, Teller
 from edge.tally import Tally
-from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
 
 # The loop comes round at least this often, to beat: lanes count it as dead after three beats that are missing.
@@ -112,7 +112,7 @@ class Publisher:
         self._jobs = JobDesk(station, runtime, run_identity(), context.generation, books, self._firing, self._links)
         self._describer = describer = Describer(station, books, outbox, self._jobs, self._links.__contains__)
         self._desk = OrderDesk(command, station, self._jobs, describer, lambda: self.is_stopping)
-        self._lanes = LaneDesk(self._links.send, partial(self._desk.answer, source="plc"), books.decided)
+        self._lanes = LaneDesk(self._links.send, self._desk.answer, books.decided)
         self._teller = Teller(describer, committer, self._lanes.stand, self._links.__contains__)
         self._stop_by_ns: int | None = None
         books.tell(self._opened)

@@ -26,6 +26,7 @@ from typing import NamedTuple, Self
 from zlib import crc32
 
 from edge.errors import GoldlineError
+from edge.record_note import Note
 
 MAGIC = b"GLRECLG1"
 # magic, identity, boot, slots, bytes a slot, length of the name, then the name.
@@ -33,12 +34,8 @@ _FILE = struct.Struct("<8s16s16sIII")
 # crc32, length, index, state; the state byte is outside the CRC and changes later, alone.
 _HEAD = struct.Struct("<IIQB7x")
 _CHECKED = struct.Struct("<QI")
-_NOTE = struct.Struct("<IIQ")
 _STATE_AT = 16
 _PAGE = mmap.PAGESIZE
-# Two copies of the note behind the file's own head; the valid one of the higher version counts.
-_NOTE_AT = (1024, 2048)
-_NOTE_MAX = 1024 - _NOTE.size
 _WORD = 8
 # Behind the notes: when the writer's loop last came round, CLOCK_MONOTONIC in ns, and how far it had written by then.
 _BEAT_AT = 3072
@@ -92,6 +89,7 @@ class RecordLog:
         # Native 8-byte words: an aligned store of one is a single instruction, so it is whole or not there.
         self._marks = memoryview(self._map)[_PAGE : _PAGE + self.slots * _WORD].cast("Q")
         self._beat = memoryview(self._map)[_BEAT_AT : _BEAT_AT + 2 * _WORD].cast("Q")
+        self._note = Note(self._map)
         self._live: deque[tuple[int, int]] = deque()
         self._next = 0
         if is_writer:
@@ -205,10 +203,7 @@ class RecordLog:
 
     def write_note(self, note: bytes) -> None:
         """Replace the writer's note: after a kill at any instant it is the old one or the new one."""
-        version = self._note_version() + 1
-        crc = crc32(note, crc32(_CHECKED.pack(version, len(note))))
-        at = _NOTE_AT[version % 2]
-        self._map[at : at + _NOTE.size + len(note)] = _NOTE.pack(crc, len(note), version) + note
+        self._note.write(note)
 
     # --- readers ---------------------------------------------------------------------------------------------
 
@@ -227,16 +222,23 @@ class RecordLog:
         """The index at which the next record starts."""
         return record.at + self._span(len(record.body))
 
-    def records(self) -> list[Located]:
-        """Every whole record, oldest first, finished with or not."""
-        found = (self._in_slot(slot) for slot in range(self.slots))
-        return sorted((record for record in found if record is not None), key=lambda record: record.at)
+    def records(self) -> Iterator[Located]:
+        """Every whole record, oldest first, finished with or not. One at a time is in memory."""
+        # What stands in the middle of a record may look like a head; `read` tells.
+        heads = ((slot, _HEAD.unpack_from(self._map, self._at(slot))[2]) for slot in range(self.slots))
+        for index in sorted(index for slot, index in heads if index % self.slots == slot):
+            if (record := self.read(index)) is not None:
+                yield record
 
     def unfinished(self) -> tuple[list[Located], int]:
         """The whole records that are not marked, oldest first, and the index behind the newest record of all."""
-        records = self.records()
-        end = self.after(records[-1]) if records else 0
-        return [record for record in records if not self.is_marked(record.at)], end
+        records: list[Located] = []
+        end = 0
+        for record in self.records():
+            end = self.after(record)
+            if not self.is_marked(record.at):
+                records.append(record)
+        return records, end
 
     def follow(self, index: int) -> Iterator[Located]:
         """The records from `index` on, as far as they are there."""
@@ -258,14 +260,9 @@ class RecordLog:
 
     def read_note(self) -> bytes:
         """The writer's note; empty when there is none yet."""
-        notes = [note for at in _NOTE_AT if (note := self._note(at)) is not None]
-        return max(notes)[1] if notes else b""
+        return self._note.read()
 
     # --- inside ----------------------------------------------------------------------------------------------
-
-    def _in_slot(self, slot: int) -> Located | None:
-        index = _HEAD.unpack_from(self._map, self._at(slot))[2]
-        return self.read(index) if index % self.slots == slot else None
 
     def _find_end(self) -> None:
         for record in self.records():
@@ -294,15 +291,3 @@ class RecordLog:
     def _get(self, at: int, length: int) -> bytes:
         first = min(length, self._records_at + self._ring_bytes - at)
         return self._map[at : at + first] + self._map[self._records_at : self._records_at + length - first]
-
-    def _note(self, at: int) -> tuple[int, bytes] | None:
-        crc: int
-        length: int
-        version: int
-        crc, length, version = _NOTE.unpack_from(self._map, at)
-        note = self._map[at + _NOTE.size : at + _NOTE.size + min(length, _NOTE_MAX)]
-        whole = version > 0 and crc32(note, crc32(_CHECKED.pack(version, length))) == crc
-        return (version, note) if whole else None
-
-    def _note_version(self) -> int:
-        return max((note[0] for at in _NOTE_AT if (note := self._note(at)) is not None), default=0)

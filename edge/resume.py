@@ -13,8 +13,8 @@ from edge import unkept
 from edge.books import COMMANDS, Books
 from edge.committer import Committer, Lost, Reserve
 from edge.config import Station
+from edge.decided_log import DecidedLog
 from edge.outbox import Outbox, OutboxError, Trouble
-from edge.trigger_log import DecidedLog
 
 Result = TypeVar("Result")
 

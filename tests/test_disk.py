@@ -11,11 +11,11 @@ import pytest
 
 from edge import events, unkept
 from edge.client import ask
+from edge.decided_log import DecidedLog, decided_path
 from edge.events import Event
 from edge.messages import Ids, WantIds
 from edge.publish import outbox_path
 from edge.records import Reason
-from edge.trigger_log import DecidedLog, decided_path
 from tests.publish_line import PATIENCE_S, Line, lines, until
 from tests.small_disk import SmallDisk, small_disk
 

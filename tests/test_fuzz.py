@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from edge import events, header, orders, sync_protocol
 from edge.channel import Channel, ChannelClosed, pair
 from edge.config import Station, load_station
+from edge.decided_log import DecidedLog
 from edge.errors import GoldlineError
 from edge.header import Flag, Header
 from edge.messages import AnyMessage, Fire, Ids, Run
 from edge.orders import OrderError
 from edge.records import Outcome
 from edge.sync_protocol import ProtocolError
-from edge.trigger_log import DecidedLog
 from tests import values
 from tests.lanes.modbus_memory import SIZE, Serving, framed, frames_of, serving
 

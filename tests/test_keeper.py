@@ -10,6 +10,7 @@ import zmq
 from edge.border_config import OutboxConfig
 from edge.committer import Committer, Decided
 from edge.config import Station
+from edge.decided_log import DecidedLog, decided_path
 from edge.keeper import PRUNE_S, Keeper
 from edge.messages import Acknowledged
 from edge.metrics import Page, page_size
@@ -17,7 +18,6 @@ from edge.outbox import Outbox
 from edge.outbox_health import UNACKNOWLEDGED
 from edge.publish import outbox_path
 from edge.records import Reason, error
-from edge.trigger_log import DecidedLog, decided_path
 from tests.publish_line import lines
 from tests.test_outbox import SOURCE, draft
 

@@ -18,6 +18,7 @@ from edge.books import Books
 from edge.client import ask
 from edge.committer import Committer
 from edge.config import Station
+from edge.decided_log import DecidedLog, decided_path
 from edge.errors import GoldlineError
 from edge.firing import Firing
 from edge.job_desk import JobDesk
@@ -27,7 +28,6 @@ from edge.metrics import Page, page_size
 from edge.orders import OrderError
 from edge.records import Outcome, Reason
 from edge.tally import Tally
-from edge.trigger_log import DecidedLog, decided_path
 from tests import values
 from tests.publish_line import PATIENCE_S, Line, camera, lines, verdicts_of
 

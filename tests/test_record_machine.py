@@ -18,13 +18,14 @@ from edge import events, unkept
 from edge.books import COMMANDS, Books
 from edge.committer import Decided, Work
 from edge.config import Station
+from edge.decided_log import DecidedLog, decided_path
 from edge.ledger import Late
 from edge.messages import Unjudged
 from edge.metrics import Page, page_size
 from edge.outbox import Outbox
 from edge.records import Outcome, Reason, Trigger
 from edge.tally import Tally
-from edge.trigger_log import DecidedLog, OpenedLog, decided_path, opened_path
+from edge.trigger_log import OpenedLog, opened_path
 from tests import values
 from tests.publish_line import camera
 

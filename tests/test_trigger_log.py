@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from edge import record_log
+from edge.decided_log import DecidedLog
 from edge.errors import GoldlineError
 from edge.record_log import Full, RecordLog
-from edge.trigger_log import DecidedLog, IdBlock, OpenedLog, opened_path
+from edge.trigger_log import IdBlock, OpenedLog, opened_path
 from tests import values
 
 WRITER = """
@@ -248,7 +249,7 @@ def test_decisions_are_kept_until_they_are_committed(tmp_path):
     again = DecidedLog.create_or_resume(path, "station", slots=8)
     assert again.identity == log.identity
     assert [(one.at, one.committed) for one in again.read_all()] == [(at, at == places[0]) for at in places]
-    assert again.read_all()[3].event == b"event 3"
+    assert list(again.read_all())[3].event == b"event 3"
 
 
 def test_a_killed_writer_leaves_whole_records_and_no_gap(tmp_path):

@@ -28,7 +28,7 @@ class Kept:
     def __init__(self, path: Path, name: str) -> None:
         """The file of this boot and name, or a new one. Raises GoldlineError where it cannot be made."""
         self._log = RecordLog.resume(path, name, SLOTS, SLOT_BYTES)
-        records = self._log.records()
+        records = list(self._log.records())
         # A kill between the two steps of `write` leaves the value before the newest there.
         for record in records[:-1]:
             self._log.mark(record.at)

@@ -7,6 +7,7 @@ result and an event, how the station stands becomes the state machines, a method
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,6 +23,7 @@ from edge import orders
 from edge.addresses import host_and_port
 from edge.border_config import OpcUaConfig
 from edge.config import Station, runtime_directory
+from edge.decided_log import DecidedLog, decided_path
 from edge.errors import GoldlineError
 from edge.events import Event, decode
 from edge.lanes.kept import Kept, kept_path
@@ -36,7 +38,6 @@ from edge.lanes.opcua_types import words
 from edge.lanes.station_link import POLL_S, Decision, Place, StationLink
 from edge.metrics import State
 from edge.orders import AnyOrder, PrepareOrder
-from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
 
 # An order is answered within milliseconds; a product is loaded and warmed before `prepare` is.
@@ -157,7 +158,7 @@ class Lane:
         """Take up what was decided before this process, for those who ask for it."""
         if log is None:
             return
-        for decided in log.read_all()[-KEPT:]:
+        for decided in deque(log.read_all(), KEPT):
             self._memory.recall(decode(decided.event))
         log.close()
 

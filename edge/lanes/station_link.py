@@ -33,12 +33,12 @@ import structlog
 from edge import events
 from edge.channel import Channel, ChannelClosed, ChannelFull, MessageTooLarge
 from edge.config import runtime_directory
+from edge.decided_log import DecidedLog, decided_path
 from edge.events import Event
 from edge.lanes.standing import Standing, decode_standing
 from edge.messages import Answered, AnyMessage, Asked, Link, News, Stop
 from edge.messages import Standing as StandingMessage
 from edge.metrics import State
-from edge.trigger_log import DecidedLog, decided_path
 from edge.worker import WorkerContext
 
 # A lane looks at the log and at publish's beat at least this often. With 150 ms it makes a PLC know within 200 ms.

@@ -14,11 +14,11 @@ from edge import events, topology
 from edge.channel import Channel, pair
 from edge.child import Child
 from edge.config import Station
+from edge.decided_log import DecidedLog, decided_path
 from edge.events import Event, Result
 from edge.messages import Answered, Asked, Link, News, Standing, Stop
 from edge.records import Outcome, Reason
 from edge.rehearsal import free_ports
-from edge.trigger_log import DecidedLog, decided_path
 from tests.lanes.plc import PATIENCE_S, until
 
 CAMERA = {"source": "simulated", "trigger": {"mode": "software", "deadline_ms": 1000.0}}

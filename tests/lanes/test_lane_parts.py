@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import events
+from edge.decided_log import DecidedLog
 from edge.lane_desk import MOST_ANSWERS, LaneDesk
 from edge.lanes import modbus_map as layout
 from edge.lanes.codes import REASON_TEXTS, REASONS, REFUSAL_TEXTS, RESULTS, Refusal
@@ -22,7 +23,6 @@ from edge.lanes.shown import NO_SCORE, Shown, settings_checksum
 from edge.lanes.station_link import Place
 from edge.messages import Answered, AnyMessage, Asked, News, Standing
 from edge.records import Outcome, Reason
-from edge.trigger_log import DecidedLog
 from tests.lanes.lane_line import event_of
 
 # --- the numbers

@@ -143,6 +143,22 @@ def test_no_result_is_missed_when_the_lane_is_killed(lane):
     assert told.count("61") == 1
 
 
+def test_a_client_that_connects_again_by_itself_misses_nothing_of_a_killed_lane(lane):
+    """It finds its subscription gone, makes it anew, and asks for what it may have missed: nothing, in words it knows."""
+    publish, peer = lane
+    with peer.staying() as client:
+        publish.decide(*(decided(number) for number in range(1, 11)))
+        until(lambda: len(results(client.heard)) >= 10, "the first ten")
+        publish.decide(*(decided(number) for number in range(11, 16)))
+        publish.kill()
+        publish.decide(*(decided(number) for number in range(16, 21)))
+        publish.start()
+        until(lambda: "20" in results(client.heard), "what was decided meanwhile")
+        publish.decide(decided(21))
+        until(lambda: "21" in results(client.heard), "what comes then")
+    assert set(results(client.heard)) == {str(number) for number in range(1, 22)}
+
+
 def test_the_supervisor_hears_of_a_lane_that_loads_or_has_much_to_tell(lane):
     """Each is done in steps with a beat between them: at once they take longer than the patience with a running lane."""
     from edge.lanes.opcua import DECISIONS_A_TURN
@@ -162,7 +178,7 @@ def kept_index(publish: Publish) -> int:
     """How far the lane would not repeat: what it has told some seconds ago. 0: nothing can be read at the moment."""
     log = RecordLog.attach(kept_path(publish.station.runtime_dir, "opcua", "all"))
     assert log is not None
-    records = log.records()
+    records = list(log.records())
     log.close()
     return msgspec.msgpack.decode(records[-1].body, type=Place).index if records else 0
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from edge import events
+from edge.decided_log import DecidedLog, decided_path
 from edge.lanes.station_link import STALE_NS
 from edge.messages import Answered, AnyMessage, Asked, Fire, News, Standing, Streams
-from edge.trigger_log import DecidedLog, decided_path
 from tests.publish_line import Line, camera, lines, until
 
 LANE = "lane@modbus"
