@@ -6,7 +6,6 @@ The first table is the work alone, for a whole picture of 8 bits and for a turne
 a running station whose every part fails, triggered one after the other, in turns with and without the archive.
 """
 
-import argparse
 import json
 import sqlite3
 import statistics
@@ -16,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+from command_line import Parser, at_least, run
 
 from edge import client, cutout, picture_file, rehearsal
 from edge.cutout import Cutout
@@ -121,10 +121,10 @@ def latencies(config: Path) -> list[float]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--parts", type=int, default=80)
-    given = arguments.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--parts", type=at_least(2), default=80, help="with the archive on, and as many with it off")
+    given = parser.parse_args()
     report = {"work": work(), "station": stations(given.parts)}
     if given.json:
         print(json.dumps(report))
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,12 +9,15 @@ or the watchdog ends it. At the end no order is given any more, what is in fligh
 stop, and the logs are joined (`chaos_joined.py`). Half of the parts shown are bad: a PASS that the plain loop would not
 have given is found.
 
+    kills         signals that reached a process: SIGKILL, SIGSTOP, and SIGTERM to the supervisor
     recovery_ms   from a signal to the next verdict of a camera it concerned, on a frame taken after it
+
+`--record DIR` has what all figures can be counted from again: triggers.jsonl (a line for each accepted trigger), events.jsonl
+(what the consumer got, as it came), kills.jsonl, orders.jsonl (orders that were refused or had no answer), station/.
 
 Exit code 1: a promise was broken; the first offenders are in `detail.offenders`.
 """
 
-import argparse
 import json
 import sqlite3
 import subprocess
@@ -30,12 +33,13 @@ import chaos_station
 import msgspec
 from chaos_consumer import line_of
 from chaos_joined import Logs
+from command_line import Parser, above_zero, at_least, cannot, run
 
 from edge import events
 
 CONSUMED_WITHIN_S = 60.0
-# After the last signal orders go on for so long, once the station is ready: whoever was killed last recovers as well.
-CALM_S = 3.0
+# After the last signal orders go on until every camera judges again: a busy machine takes its time to start a process.
+RECOVERED_WITHIN_S = 90.0
 
 
 @contextmanager
@@ -71,7 +75,7 @@ def suffer(config, cameras, directory, arguments):
             killer.join()
             vitals.over.set()
             station.wait_ready()
-            time.sleep(CALM_S)
+            wait_recovered(directory, cameras, time.time())
             seconds = time.monotonic() - started_s
         wait_consumed(directory, station.drain())
         code = station.stop()
@@ -92,6 +96,17 @@ def wait_consumed(directory, head):
         time.sleep(0.5)
 
 
+def wait_recovered(directory, cameras, since_s):
+    """Until every camera has a verdict on a frame taken from now on; one that never has is a promise broken."""
+    until_s, left = time.monotonic() + RECOVERED_WITHIN_S, set(cameras)
+    while left:
+        if time.monotonic() > until_s:
+            raise SystemExit(f"broken: {', '.join(sorted(left))} judged nothing for {RECOVERED_WITHIN_S:g} s")
+        time.sleep(1.0)
+        rows = read_lines(directory / "events.jsonl")
+        left -= {row["camera"] for row in rows if row["verdict"] != "ERROR" and row["captured"] > since_s}
+
+
 def read_lines(path):
     """Every whole line."""
     if not path.exists():
@@ -108,6 +123,14 @@ def read_record(outbox):
     return [{name: value for name, value in row.items() if name != "received"} for row in rows]
 
 
+def complete(triggers, taken):
+    """Whoever counts the lines has every accepted trigger: those whose answer was lost stand there by their event."""
+    with triggers.open("a") as file:
+        for row in taken:
+            line = {"t": row["triggered"], "camera": row["camera"], "unit_identifier": row["unit_identifier"]}
+            file.write(json.dumps(line | {"trigger_id": row["trigger_id"], "answered": False}) + "\n")
+
+
 def measure(directory, arguments):
     """Everything; returns the figures."""
     config, truth = chaos_station.prepare(
@@ -121,7 +144,9 @@ def measure(directory, arguments):
         record=read_record(directory / "station" / "state" / "outbox.sqlite3"),
         kills=read_lines(directory / "kills.jsonl"),
         truth=truth,
+        deadline_s=arguments.deadline_ms / 1000,
     )
+    complete(directory / "triggers.jsonl", chaos_joined.taken_unanswered(logs))
     figures = chaos_joined.joined(logs)
     rate = round(figures["triggers"] / seen["seconds"], 1)
     notices = (directory / "notices.jsonl").read_text().splitlines()
@@ -138,12 +163,12 @@ def show(figures):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--rate", type=float, default=72.0, help="orders a second, of all cameras")
-    parser.add_argument("--every", type=float, default=2.4, help="mean seconds between two signals")
-    parser.add_argument("--cameras", type=int, default=4)
-    parser.add_argument("--deadline-ms", type=float, default=1500.0)
+    parser = Parser(__doc__)
+    parser.add_argument("--seconds", type=above_zero, default=600.0)
+    parser.add_argument("--rate", type=above_zero, default=72.0, help="orders a second, of all cameras")
+    parser.add_argument("--every", type=above_zero, default=2.4, help="mean seconds between two signals")
+    parser.add_argument("--cameras", type=at_least(1), default=4)
+    parser.add_argument("--deadline-ms", type=above_zero, default=1500.0)
     parser.add_argument("--lanes", nargs="*", default=[], choices=["modbus", "opcua"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", type=Path, help="keep the logs and the station's state in this new folder")
@@ -151,7 +176,10 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="goldline-chaos-") as name:
         directory = arguments.record or Path(name)
-        directory.mkdir(parents=True, exist_ok=arguments.record is None)
+        try:
+            directory.mkdir(parents=True, exist_ok=arguments.record is None)
+        except OSError as problem:
+            cannot(f"--record {directory}: {problem.strerror}")
         figures = measure(directory, arguments)
     problems = chaos_joined.broken(figures)
     print(json.dumps(figures)) if arguments.json else show(figures)
@@ -160,4 +188,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

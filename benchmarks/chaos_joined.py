@@ -8,6 +8,7 @@ pass_without_frame   PASS without a frame of its own, taken after its trigger
 consumer_missing     events of the record that the consumer has not
 """
 
+import math
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ SHOWN = 5
 
 @dataclass
 class Logs:
-    """One row a line of each log; `record` is the outbox, in the consumer's words. `truth`: verdict by camera and picture."""
+    """One row a line of each log; `record` is the outbox, in the consumer's words.
+
+    `triggers`: accepted with an answer. `truth`: verdict by camera and picture. `deadline_s`: of every order.
+    """
 
     triggers: list
     orders: list
@@ -28,6 +32,7 @@ class Logs:
     record: list
     kills: list
     truth: dict = field(default_factory=dict)
+    deadline_s: float = math.inf
 
 
 def joined(logs):
@@ -35,7 +40,7 @@ def joined(logs):
     found = _findings(logs)
     answers = _by_id(logs.record)
     accepted = {row["trigger_id"] for row in logs.triggers}
-    taken = accepted | {row["trigger_id"] for row in _taken_unanswered(logs)}
+    taken = accepted | {row["trigger_id"] for row in taken_unanswered(logs)}
     times = recoveries(logs)
     return {
         "triggers": len(taken),
@@ -70,7 +75,7 @@ def _findings(logs):
     """Everything that breaks a promise, by the promise."""
     answers = _by_id(logs.record)
     accepted = {row["trigger_id"] for row in logs.triggers}
-    ordered = {row["unit_identifier"] for row in (*logs.triggers, *_taken_unanswered(logs))}
+    ordered = {row["unit_identifier"] for row in (*logs.triggers, *taken_unanswered(logs))}
     have = {(row["stream"], row["sequence"]) for row in logs.events}
     return {
         "duplicates": [
@@ -94,6 +99,13 @@ def _findings(logs):
         # Every event answers an order that was not refused; after a mere kill nothing is `interrupted`.
         "strangers": [row for row in logs.record if row["unit_identifier"] not in ordered],
         "other_than_the_plain_loop": [row for row in logs.record if not _is_true(row, logs.truth)],
+        "answers_to_another_order": [
+            (row, answer)
+            for row in logs.triggers
+            for answer in answers.get(row["trigger_id"], ())
+            if (row["unit_identifier"], row["camera"]) != (answer["unit_identifier"], answer["camera"])
+        ],
+        "late_and_not_said": [row for row in logs.record if row["on_time"] and _took_s(row) > logs.deadline_s + SLACK_S],
         "gaps": [
             (one, other) for one, other in zip(logs.record, logs.record[1:], strict=False)
             if other["sequence"] != one["sequence"] + 1
@@ -101,7 +113,7 @@ def _findings(logs):
     }  # fmt: skip
 
 
-def _taken_unanswered(logs):
+def taken_unanswered(logs):
     """Events of orders whose answer died with the process that gave it."""
     unanswered = {row["unit_identifier"] for row in logs.orders if row["outcome"] == "unanswered"}
     return [row for row in logs.record if row["unit_identifier"] in unanswered]
@@ -115,6 +127,10 @@ def _lost_ids(answers, accepted):
         blocks[block] = max(blocks.get(block, 0), trigger_id)
     used = (number for block, last in blocks.items() for number in range(block * BLOCK_IDS + 1, last + 1))
     return [{"trigger_id": number} for number in used if number not in answers and number not in accepted]
+
+
+def _took_s(row):
+    return row["decided"] - row["triggered"] if row["triggered"] is not None else 0.0
 
 
 def _is_fresh(row):

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from pathlib import Path
 
 # How often each is chosen, relative to the others; a supervisor takes everybody with it.
 WEIGHTS = {"capture": 2.0, "inspection": 2.0, "publish": 3.0, "sync": 1.5, "archive": 1.0, "lane": 1.0}
@@ -72,7 +73,9 @@ class Killer(threading.Thread):
 
     @staticmethod
     def _send(pid, number):
-        with contextlib.suppress(ProcessLookupError):
+        """True: it reached a process that was alive."""
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             os.kill(pid, number)
-            return True
+            return state != "Z"
         return False

@@ -4,9 +4,10 @@
 
 Real processes: publish, SYNC and the lanes; the decisions are the tests'. OPC UA is heard by asyncua's client at a
 publishing interval of 10 ms, MQTT by mosquitto_sub. From an event's `decided` to the client having it, one machine.
+
+Needs Debian's mosquitto and mosquitto-clients for MQTT: without them its row says what is missing.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import structlog
 import zmq
 from asyncua import Client
+from command_line import Parser, at_least, run, without
 
 from edge.rehearsal import free_ports
 from tests.lanes.mqtt_bench import Listener, Mosquitto, MqttLane, killed_at_the_end, wait_for
@@ -104,21 +106,25 @@ def _decided(body):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=at_least(1), default=300)
     arguments = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    missing = without("mosquitto", "mosquitto") or without("mosquitto_sub", "mosquitto-clients")
     rows = []
-    for measure in (opcua, mqtt):
+    for measure, lacking in ((opcua, None), (mqtt, missing)):
+        if lacking:
+            rows.append({"lane": measure.__name__, "missing": lacking})
+            print(f"{measure.__name__}: not measured, needs {lacking}", file=sys.stderr)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(Path(folder), arguments.count))
     if arguments.json:
-        print(json.dumps(rows))
-        return
-    for row in rows:
+        print(json.dumps({"lanes": rows}))
+    for row in () if arguments.json else (one for one in rows if "missing" not in one):
         print("{lane:6} {events} events: p50 {p50_ms} ms, p99 {p99_ms} ms".format(**row))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,7 +11,6 @@ order_ms     the order `state` is sent → its answer is read
 connect_ms   a new client: connection, CURVE handshake, the list of clients, and its first order's answer
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -24,6 +23,8 @@ import structlog
 import zmq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' station of which only publish is real
+
+from command_line import Parser, above_zero, at_least, cannot, run
 
 from edge import header, key_files, session
 from edge.keys import ClientKeys, load_station_key, new_pair
@@ -107,7 +108,7 @@ class Bench:
         began = time.perf_counter()
         dealer.send_multipart([b"", STATE])
         if not dealer.poll(PATIENCE_MS):
-            raise SystemExit("no answer")
+            cannot("no answer")
         dealer.recv_multipart()
         return (time.perf_counter() - began) * 1e3
 
@@ -155,10 +156,10 @@ def summed_up(rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=400, help="of each kind in a round")
-    parser.add_argument("--rate", type=float, default=100.0, help="events a second of each kind")
+    parser = Parser(__doc__)
+    parser.add_argument("--rounds", type=at_least(1), default=5)
+    parser.add_argument("--events", type=at_least(1), default=400, help="of each kind in a round")
+    parser.add_argument("--rate", type=above_zero, default=100.0, help="events a second of each kind")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -184,4 +185,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

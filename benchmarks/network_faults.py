@@ -1,6 +1,6 @@
 """Cables cut, readers away, stopped or slow: what a subscriber in another network misses, and how soon it is level again.
 
-    python -m benchmarks.network_faults [--rate 200] [--events 100000] [--cuts 5,25] [--stall 10] [--repeats 3] [--json]
+    sudo python benchmarks/network_faults.py [--rate 200] [--events 100000] [--cuts 5,25] [--stall 10] [--json]
 
 As root: two network namespaces with a virtual cable between them. In one the station's publish and SYNC, real processes
 that are fed with verdicts; in the other readers, `edge.client.Subscriber` with keys (CURVE). From decided to handed to the
@@ -8,9 +8,7 @@ reader's program is `latency`; times are of one machine's clock.
 """
 
 import argparse
-import ctypes
 import json
-import os
 import signal
 import statistics
 import struct
@@ -18,25 +16,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' station of which publish and SYNC are real
+
+import structlog
+from command_line import Parser, above_zero, at_least, need, run, without, without_root
+from two_networks import OTHER_END, STATION, ip, two_networks, until
+
 from edge.client import Arrived, Subscriber
 from edge.keys import ClientKeys
 from edge.rehearsal import free_ports
 from tests.sync_line import sync_lines
 
-# From <linux/sched.h>: this thread, and what it starts from now on, in a network of its own.
-CLONE_NEWNET = 0x40000000
-STATION, READER = "10.9.0.1", "10.9.0.2"
-CABLE, OTHER_END = "station0", "reader0"
 # An event that is handed over this soon after it was decided says that its reader is level.
 LEVEL_NS = 100_000_000
-PATIENCE_S = 120.0
 # number, when it was handed over (UTC ns), when it was decided (UTC ns)
 ROW = struct.Struct("<QQQ")
 
@@ -75,7 +74,7 @@ class Reader:
         directory.mkdir()
         given = {"after": after, "rows": str(self.rows), "log": str(self._log), **addresses}
         given["keys"] = {name: getattr(keys, name) for name in ("server_public", "public", "secret")}
-        command = ["nsenter", f"--net=/proc/{network}/ns/net", sys.executable, "-m", "benchmarks.network_faults"]
+        command = ["nsenter", f"--net=/proc/{network}/ns/net", sys.executable, __file__]
         self.process = subprocess.Popen([*command, "--read", json.dumps(given)])
 
     def heard(self):
@@ -100,41 +99,6 @@ class Reader:
     def stop(self):
         self.process.kill()
         self.process.wait()
-
-
-def until(condition, what):
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > end_s:
-            raise SystemExit(f"waited in vain: {what}")
-        time.sleep(0.01)
-
-
-# --- the two networks
-
-
-def ip(*words, network=None):
-    inside = ["nsenter", f"--net=/proc/{network}/ns/net"] if network else []
-    subprocess.run([*inside, "ip", *words], check=True)
-
-
-@contextmanager
-def two_networks():
-    """This process moves into the station's; yields the process that holds the readers'."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        raise SystemExit(f"needs root and network namespaces: {os.strerror(ctypes.get_errno())}")
-    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-    try:
-        until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "a network")
-        ip("link", "add", CABLE, "type", "veth", "peer", "name", OTHER_END, "netns", str(holder.pid))
-        ip("address", "add", f"{STATION}/24", "dev", CABLE)
-        ip("address", "add", f"{READER}/24", "dev", OTHER_END, network=holder.pid)
-        for name, network in (("lo", None), (CABLE, None), ("lo", holder.pid), (OTHER_END, holder.pid)):
-            ip("link", "set", name, "up", network=network)
-        yield holder.pid
-    finally:
-        holder.kill()
-        holder.wait()
 
 
 class Bench:
@@ -195,7 +159,12 @@ def away(bench):
     rows = reader.heard()
     reader.stop()
     seconds = (rows[-1][1] - rows[0][1]) / 1e9
-    return {"events_a_second": len(rows) / seconds, "seconds": seconds, "lost": reader.lost(bench.said)}
+    # Few come all at once.
+    return {
+        "events_a_second": len(rows) / seconds if seconds else None,
+        "seconds": seconds,
+        "lost": reader.lost(bench.said),
+    }
 
 
 def stalled(bench, healthy, seconds):
@@ -254,7 +223,7 @@ def measure(arguments):
         result["away"] = {"events": arguments.events, **summary([away(bench) for _ in range(arguments.repeats)])}
         reader = bench.reader()
         reader.wait(bench.said)
-        for seconds in map(float, arguments.cuts.split(",")):
+        for seconds in arguments.cuts:
             each = [cut(bench, reader, seconds) for _ in range(arguments.repeats)]
             result[f"cut_{seconds:g}_s"] = summary(each)
         result["stalled"] = stalled(bench, reader, arguments.stall)
@@ -262,13 +231,26 @@ def measure(arguments):
     return result
 
 
+def seconds_each(text):
+    """`5,25`."""
+    return [above_zero(one) for one in text.split(",")]
+
+
+def lost(result):
+    """Every count of what was lost; 0 is what is promised."""
+    counts = [value["lost"]["max"] for value in result.values() if isinstance(value, dict) and "lost" in value]
+    return sum(counts) + result["stalled"]["healthy_lost"] + result["stalled"]["stalled_lost"]
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=200.0, help="events a second")
-    parser.add_argument("--events", type=int, default=100_000, help="what a reader that was away has missed")
-    parser.add_argument("--cuts", default="5,25", help="how long the cable is out, s")
-    parser.add_argument("--stall", type=float, default=10.0, help="how long a reader is stopped, s")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = Parser(__doc__)
+    parser.add_argument("--rate", type=above_zero, default=200.0, help="events a second")
+    parser.add_argument("--events", type=at_least(1), default=100_000, help="what a reader that was away has missed")
+    parser.add_argument(
+        "--cuts", type=seconds_each, default=[5.0, 25.0], metavar="S,S", help="how long the cable is out, s"
+    )
+    parser.add_argument("--stall", type=above_zero, default=10.0, help="how long a reader is stopped, s")
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -276,13 +258,17 @@ def main():
         with suppress(KeyboardInterrupt):
             read(arguments)
         return
+    need(without_root(), without("ip", "iproute2"), without("nsenter", "util-linux"))
+    # What is printed is the figures alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     result = measure(arguments)
     if arguments.json:
         print(json.dumps(result))
-        return
-    for name, value in result.items():
+    for name, value in () if arguments.json else result.items():
         print(f"{name}: {json.dumps(value)}")
+    if lost(result):
+        raise SystemExit("broken: events were lost, came twice or out of order")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,8 +10,8 @@ that the station triggers itself, at each share of that rate in turn, every trig
     verdict_ms     from frame complete to decided, of those
 """
 
-import argparse
 import json
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from command_line import Parser, above_zero, at_least, cannot, run
 
 from edge import bench, client, rehearsal
 from edge.errors import GoldlineError
@@ -34,7 +35,8 @@ class Listener(threading.Thread):
         self.events, self._addresses, self.has_begun = [], events, threading.Event()
 
     def run(self):
-        notify = client.Notify(begun=lambda _: self.has_begun.set(), gone=print, new_stream=print)
+        tell = lambda item: print(item, file=sys.stderr)  # noqa: E731
+        notify = client.Notify(begun=lambda _: self.has_begun.set(), gone=tell, new_stream=tell)
         try:
             with client.Subscriber(
                 sync=self._addresses["sync"], live=self._addresses["live"], notify=notify, silence_s=5.0
@@ -59,7 +61,7 @@ def answers(settings, directory, rate_hz, deadline_ms):
         listener = Listener(rehearsal.settings(config)["events"])
         listener.start()
         if not listener.has_begun.wait(30):
-            raise SystemExit("the station runs, but nothing was heard of it")
+            cannot("the station runs, but nothing was heard of it")
         time.sleep(WARM_UP_S)
         first = len(listener.events)
         time.sleep(settings.seconds)
@@ -81,12 +83,12 @@ def row(events, seconds, load):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loads", type=float, nargs="+", default=[0.5, 0.8, 0.95, 1.2])
-    parser.add_argument("--deadline-ms", type=float, default=100.0)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--references", type=int, default=60)
-    parser.add_argument("--cameras", type=int, default=4)
+    parser = Parser(__doc__)
+    parser.add_argument("--loads", type=above_zero, nargs="+", default=[0.5, 0.8, 0.95, 1.2])
+    parser.add_argument("--deadline-ms", type=above_zero, default=100.0)
+    parser.add_argument("--seconds", type=above_zero, default=20.0)
+    parser.add_argument("--references", type=at_least(2), default=60)
+    parser.add_argument("--cameras", type=at_least(1), default=4)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     settings = bench.Settings(arguments.seconds, arguments.cameras, arguments.references)
@@ -95,6 +97,8 @@ def main():
         directory = Path(name)
         config = bench.prepare(settings, directory, quiet)
         sustained = bench.station_run(settings, directory, config, 300.0).fps
+        if not sustained:
+            cannot("the station answered nothing")
         rows = [
             row(answers(settings, directory, load * sustained, arguments.deadline_ms), settings.seconds, load)
             for load in arguments.loads
@@ -117,4 +121,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,7 +13,6 @@ Then publish is stopped (SIGSTOP): `ready_drop_ms` from the signal to the first 
 `life_moved_last_ms` to the last look that saw the life counter move.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -25,6 +24,8 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+
+from command_line import Parser, above_zero, at_least, run
 
 from edge import events, rehearsal
 from edge.lanes import modbus_map as layout
@@ -141,7 +142,7 @@ def stops(daemon, plc, count):
     return {"stops": count, "ready_drop_ms": summary(drops), "life_moved_last_ms": summary(stands)}
 
 
-def run(directory, taught, cameras, measure):
+def station(directory, taught, cameras, measure):
     config = rehearsal.write_config(directory, cameras)
     (directory / "state").mkdir()
     (directory / "state" / "references").symlink_to(taught / "state" / "references")
@@ -160,10 +161,10 @@ def run(directory, taught, cameras, measure):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycles", type=int, default=300)
-    parser.add_argument("--load", type=float, default=0.8)
-    parser.add_argument("--stops", type=int, default=20)
+    parser = Parser(__doc__)
+    parser.add_argument("--cycles", type=at_least(1), default=300)
+    parser.add_argument("--load", type=above_zero, default=0.8)
+    parser.add_argument("--stops", type=at_least(1), default=20)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="goldline-plc-") as name:
@@ -171,7 +172,7 @@ def main():
         rehearsal.draw_good_parts(directory / "good", REFERENCES, SIZE)
         config = rehearsal.write_config(directory, {"plc": TRIGGERED})
         rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
-        idle, found = run(
+        idle, found = station(
             directory / "idle",
             directory,
             {"plc": TRIGGERED},
@@ -183,7 +184,7 @@ def main():
         rate_hz = round(arguments.load * 1000 / busy_ms, 1)
         free = {**TRIGGERED, "rate_hz": rate_hz, "seed": 7, "trigger": {"mode": "free"}}
         cameras = {"plc": TRIGGERED, "free": free}
-        loaded, _ = run(
+        loaded, _ = station(
             directory / "loaded",
             directory,
             cameras,
@@ -201,4 +202,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,7 +8,6 @@ many were answered late or not judged, and how long they took from the frame to 
 triggered while nothing was prepared. Both products are taught from as many drawn good parts.
 """
 
-import argparse
 import json
 import sqlite3
 import statistics
@@ -19,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 import zmq
+from command_line import Parser, above_zero, at_least, cannot, run
 
 from edge import events, rehearsal
 from edge.events import Result
@@ -50,13 +50,13 @@ class Station:
 
 
 def ask(socket: zmq.Socket[bytes], **order: object) -> dict[str, object]:
-    """One order, answered. Raises SystemExit where it is not, or is refused."""
+    """One order, answered. Ends the program where it is not, or is refused."""
     socket.send_json(order)
     if not socket.poll(WITHIN_MS):
-        raise SystemExit("no answer")
+        cannot("no answer")
     answer = dict(socket.recv_json())
     if not answer["accepted"]:
-        raise SystemExit(str(answer))
+        cannot(answer["error"])
     return answer
 
 
@@ -134,16 +134,17 @@ def figures(said: dict[int, Result], triggers: list[int]) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--references", type=int, nargs="+", default=[10, 100, 300])
-    parser.add_argument("--switches", type=int, default=9)
-    parser.add_argument("--period-ms", type=float, default=100.0)
+    parser = Parser(__doc__)
+    parser.add_argument("--references", type=at_least(2), nargs="+", default=[10, 100, 300])
+    parser.add_argument("--switches", type=at_least(1), default=9)
+    parser.add_argument("--period-ms", type=above_zero, default=100.0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    rows = []
     for references in arguments.references:
         found = measure(references, arguments.switches, arguments.period_ms / 1000)
+        rows.append(found)
         if arguments.json:
-            print(json.dumps(found), flush=True)
             continue
         times = found["prepare_s"]
         print(
@@ -151,7 +152,9 @@ def main() -> None:
         )
         for when in ("meanwhile", "otherwise"):
             print(f"  {when}: {found[when]}", flush=True)
+    if arguments.json:
+        print(json.dumps({"prepare": rows}))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

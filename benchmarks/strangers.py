@@ -10,7 +10,6 @@ late          verdicts after their deadline
 descriptors   of publish: before, most, after          mib   its resident size: before, most, after
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -21,6 +20,8 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from command_line import Parser, above_zero, at_least, run
 
 from edge import rehearsal
 from edge.client import ask
@@ -106,9 +107,9 @@ def measure(daemon, config, silent, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--silent", type=int, nargs="+", default=[300, 2500])
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser = Parser(__doc__)
+    parser.add_argument("--silent", type=at_least(1), nargs="+", default=[300, 2500])
+    parser.add_argument("--seconds", type=above_zero, default=10.0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -116,8 +117,10 @@ def main():
         config = station(Path(folder))
         with rehearsal.running(config) as daemon:
             rows = [measure(daemon, config, silent, arguments.seconds) for silent in (0, *arguments.silent)]
-    print(json.dumps(rows) if arguments.json else "\n".join(map(str, rows)))
+    print(json.dumps({"strangers": rows}) if arguments.json else "\n".join(map(str, rows)))
+    if any(row["publish_died"] for row in rows):
+        raise SystemExit("broken: publish died")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,8 +6,10 @@ The long run with figures is `benchmarks/chaos.py`; this is one minute of it, an
 import ast
 import json
 import re
+import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,43 @@ def test_a_minute_of_kills_breaks_no_promise(tmp_path: Path) -> None:
     assert figures["kills"] >= 15
     assert figures["recovery_ms"]["max"] is not None
     assert figures["detail"]["verdicts"]["PASS"] > 0 < figures["detail"]["verdicts"]["FAIL"]
+    assert recounted(tmp_path / "record") == {name: value for name, value in figures.items() if name != "detail"}
+
+
+def recounted(directory: Path) -> dict[str, Any]:
+    """The figures by somebody who has the three logs and nothing else."""
+    triggers, events, kills = (
+        [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("triggers", "events", "kills")
+    )
+    accepted = {row["trigger_id"] for row in triggers}
+    answered = Counter(row["trigger_id"] for row in events)
+    numbers = sorted(row["sequence"] for row in events)
+    passed = [row for row in events if row["verdict"] == "PASS"]
+    recovered = [took_ms for kill in kills if (took_ms := recovery_ms(kill, events)) is not None]
+    return {
+        "triggers": len(triggers),
+        "verdicts": len(accepted & answered.keys()),
+        "duplicates": sum(count > 1 for count in answered.values()) + len(numbers) - len(set(numbers)),
+        "missing": len(accepted - answered.keys()),
+        "kills": len(kills),
+        "pass_without_frame": sum(
+            row["frame_id"] is None or row["captured"] < row["triggered"] - 0.001 for row in passed
+        ),
+        "consumer_missing": len(set(range(1, numbers[-1] + 1)) - set(numbers)),
+        "recovery_ms": {"p50": round(statistics.median(recovered)), "max": round(max(recovered))},
+    }
+
+
+def recovery_ms(kill: dict[str, Any], events: list[dict[str, Any]]) -> float | None:
+    """Until the next verdict that is not ERROR, on a frame taken after it; of the camera, where its process was meant."""
+    role, _, camera = kill["worker"].partition("@")
+    decided = [
+        row["decided"]
+        for row in events
+        if row["verdict"] != "ERROR" and row["captured"] > kill["t"] and (role != "capture" or row["camera"] == camera)
+    ]
+    return (min(decided) - kill["t"]) * 1000 if decided and role != "consumer" else None
 
 
 def event(number: int, **changed: Any) -> dict[str, Any]:
@@ -54,8 +93,13 @@ def logs(record: list[dict[str, Any]], **changed: Any) -> Logs:
     """What three orders leave when all is well, but for what is changed."""
     triggers = [{"trigger_id": n, "camera": "left", "unit_identifier": f"left-{n}", "t": 100.0 + n} for n in (1, 2, 3)]
     kills = [{"t": 101.5, "signal": "SIGKILL", "worker": "capture@left"}]
-    given = {"triggers": triggers, "orders": [], "events": [row | {"received": 0.0} for row in record], "kills": kills}
-    return Logs(record=record, **(given | changed))
+    given: dict[str, Any] = {
+        "triggers": triggers,
+        "orders": [],
+        "events": [row | {"received": 0.0} for row in record],
+        "kills": kills,
+    }
+    return Logs(record=record, **(given | {"deadline_s": 1.0} | changed))
 
 
 WELL = [event(1), event(2), event(3)]
@@ -95,6 +139,12 @@ def test_an_order_without_an_answer_counts_once_its_event_shows_that_it_was_take
         ([event(1), event(2), event(3), event(4)], "strangers"),
         ([event(1), event(2), event(3, verdict="FAIL")], "other_than_the_plain_loop"),
         ([event(1), event(2), event(3, sequence=4)], "gaps"),
+        (
+            [event(1), event(2, unit_identifier="left-3"), event(3, unit_identifier="left-2")],
+            "answers_to_another_order",
+        ),
+        ([event(1), event(2, camera="right"), event(3)], "answers_to_another_order"),
+        ([event(1), event(2), event(3, decided=104.1)], "late_and_not_said"),
     ],
 )
 def test_each_broken_promise_is_found(record: list[dict[str, Any]], broken: str) -> None:
@@ -119,6 +169,15 @@ def test_the_page_of_promises_names_tests_that_are_there() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
     assert len(named) > 20
     assert [f"{file}::{name}" for file, name in named if name not in functions(ROOT / file)] == []
+
+
+def test_every_page_names_scripts_and_tests_that_are_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = {
+        (page.name, file) for page in pages for file in re.findall(r"(?:benchmarks|tests)/[\w/]+\.py", page.read_text())
+    }
+    assert len(named) > 50
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
 
 
 def functions(file: Path) -> set[str]:
