@@ -19,6 +19,7 @@ from edge.lanes import result_lane
 from edge.lanes.codes import Refusal
 from edge.lanes.kept import Kept, kept_path, place_path
 from edge.lanes.result_lane import Controls, Orders, ResultLane
+from edge.lanes.settling import Settling
 from edge.lanes.shown import Shown
 from edge.lanes.station_link import Decision, Place, Reply, StationLink
 from edge.metrics import Page
@@ -81,7 +82,7 @@ class Channels:
     def __init__(self, station: Station, lane: str, names: tuple[str, ...], page: Page) -> None:
         """Raises GoldlineError where nothing can be kept."""
         runtime = runtime_directory(station)
-        self._station = station
+        self._station, self._lane = station, lane
         self._by_name = {name: Channel(kept_path(runtime, lane, name), name) for name in names}
         self._kept_place = Kept(place_path(runtime, lane), lane)
         found = self._kept_place.at_start
@@ -89,6 +90,7 @@ class Channels:
         self._link: StationLink | None = None
         self._orders: dict[int, Callable[[_Answer | None], None]] = {}
         self._gaps = 0
+        self._settling = Settling()
         self._log = structlog.get_logger()
         self._results = page.counter("goldline_lane_results_total", lane=lane)
         self._overruns = page.counter("goldline_lane_overruns_total", lane=lane)
@@ -161,11 +163,11 @@ class Channels:
         for reply in self._link.answers():
             self._answered(reply)
         is_all_read = self._read(self._link)
-        # What waits behind may be the decision that a trigger of unsure fate is about.
-        is_fresh = is_all_read and self._link.is_fresh(now_ns)
+        # What waits behind may be the decision that is awaited.
+        is_settled = self._settling.look(now_ns, is_fresh=is_all_read and self._link.is_fresh(now_ns))
         for channel in self._by_name.values():
             deadline_ns = int(self._station.deadline_ms(channel.name) * 1e6)
-            channel.change(channel.lane.expire(now_ns, deadline_ns, is_fresh=is_fresh))
+            channel.change(channel.lane.expire(now_ns, deadline_ns, is_settled=is_settled))
 
     def _read(self, link: StationLink) -> bool:
         """Whether that was all."""
@@ -190,7 +192,8 @@ class Channels:
         if channel is None or data.trigger_id is None or channel.has_seen(decision.behind):
             return
         overruns = channel.lane.overruns
-        channel.change(channel.lane.take(Shown.of(decision.event, time.time_ns()), decision.behind))
+        shown = Shown.of(decision.event, time.time_ns(), self._lane)
+        channel.change(channel.lane.take(shown, decision.behind))
         self._results.inc()
         self._overruns.inc(channel.lane.overruns - overruns)
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from edge.lanes import modbus_map as layout
 from edge.lanes.channels import Channels
 from edge.lanes.codes import Refusal
+from edge.lanes.modbus_identity import objects_of
 from edge.lanes.modbus_map import BITS, CONTROL_AT, HOLDING, IDENTIFIER_AT, INPUTS, MIRROR, Surroundings
 from edge.lanes.modbus_server import Server
 from edge.lanes.modbus_tables import BitTable, NoSuchAddress, WordTable
@@ -41,6 +42,7 @@ def run(context: WorkerContext) -> None:
             config.listen,
             config.allow,
             bank,
+            identity=objects_of(context.station.station_id),
             connections=context.page.gauge("goldline_lane_connections", lane=LANE),
             refused=context.page.counter("goldline_lane_connections_refused_total", lane=LANE),
         )

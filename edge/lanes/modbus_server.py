@@ -15,6 +15,7 @@ from pyModbusTCP.server import ModbusServer  # pyright: ignore[reportMissingType
 from edge.addresses import host_and_port
 from edge.errors import GoldlineError
 from edge.lanes.modbus_guests import MOST_CONNECTIONS, Guests, Network
+from edge.lanes.modbus_identity import Objects, identify
 from edge.lanes.modbus_tables import Bank, RequestLock, Tables
 from edge.metrics import Counter, Gauge
 
@@ -26,16 +27,24 @@ class Server:
     """Owns the listening socket, and through it every connection; `close` lets them go."""
 
     def __init__(
-        self, listen: str, allow: Sequence[Network], bank: Bank, *, connections: Gauge, refused: Counter
+        self,
+        listen: str,
+        allow: Sequence[Network],
+        bank: Bank,
+        *,
+        identity: Objects,
+        connections: Gauge,
+        refused: Counter,
     ) -> None:
         """Listens from here on. `allow`: who may connect; empty: everybody that reaches the address.
 
-        Raises GoldlineError when the address cannot be had.
+        `identity`: what it says of itself. Raises GoldlineError when the address cannot be had.
         """
         self._guests = Guests(allow, connections, refused)
         self._tables = Tables(bank, self._guests)
         host, port = host_and_port(listen)
-        self._server = ModbusServer(host, int(port), no_block=True, ipv6=":" in host, data_hdl=self._tables)
+        service = _identified(self._guests, identity)
+        self._server = service(host, int(port), no_block=True, ipv6=":" in host, data_hdl=self._tables)
         self._server.ModbusService = _service_of(self._guests)
         self._start(listen)
 
@@ -86,6 +95,20 @@ class _Connection(socket.socket):
             super().sendall(data, flags)
         except TimeoutError:
             raise ConnectionAbortedError("it does not read its answers") from None
+
+
+def _identified(guests: Guests, identity: Objects) -> type[ModbusServer]:
+    class Identified(ModbusServer):
+        """The library's own answer to function 43 leaves the vendor's name out of all but its lowest level."""
+
+        def _encapsulated_interface_transport(self, session_data: Any) -> None:
+            guests.heard((session_data.client.address, session_data.client.port), time.monotonic())
+            try:
+                session_data.response.pdu.raw = identify(session_data.request.pdu.raw, identity)
+            except ValueError as problem:
+                raise ModbusServer.DataFormatError(str(problem)) from problem
+
+    return Identified
 
 
 def _service_of(guests: Guests) -> type[ModbusServer.ModbusService]:

@@ -5,7 +5,8 @@ It reads the station's own LIVE and SYNC like any other consumer, so that neithe
 2. the broker acknowledges it;
 3. the cursor, up to which the broker has everything, goes to a file and to SYNC: only then may the outbox forget it;
 4. whenever the connection or this process ends, the next begins behind the cursor. What was under way is said again,
-   under the same id.
+   under the same id;
+5. a message that is larger than the broker takes is passed over, and a notice that names it stands in its place.
 """
 
 import os
@@ -26,7 +27,9 @@ from edge.config import Station
 from edge.errors import GoldlineError
 from edge.keys import own_keys
 from edge.lanes.mqtt_broker import ONLINE, Broker, Said
+from edge.lanes.mqtt_figures import Figures
 from edge.lanes.mqtt_flight import Flight
+from edge.lanes.mqtt_size import Limit, TooLarge
 from edge.lanes.station_link import StationLink
 from edge.metrics import State
 from edge.worker import WorkerContext
@@ -40,6 +43,10 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.5, 15.0
 WRITE_S = 0.25
 
 
+# How the station stood, the newest last; None: not to be told any more.
+States = list[dict[str, Any] | None]
+
+
 class Ended(Exception):
     """The connection is over, and why."""
 
@@ -50,14 +57,17 @@ def run(context: WorkerContext) -> None:
     config = station.lanes.mqtt
     assert config is not None
     progress = Progress(station.state_dir / "lanes" / "mqtt.cursor")
+    limit, figures = Limit(), Figures.of(context.page)
+    figures.acknowledged.set(progress.cursor.sequence)
     with StationLink(context) as link:
         retry_s = RETRY_FIRST_S
         while not link.is_stopping:
             began_s = time.monotonic()
             try:
-                with _connection(station, config, progress) as forwarder:
-                    forwarder.follow(link)
+                with _connection(station, config, progress, limit) as (broker, subscriber, states):
+                    Forwarder(broker, subscriber, states, progress, figures).follow(link)
             except Ended as ended:
+                figures.connected.set(0)
                 retry_s = RETRY_FIRST_S if time.monotonic() - began_s > RETRY_LAST_S else min(retry_s * 2, RETRY_LAST_S)
                 structlog.get_logger().warning(
                     "the broker is away", broker=config.broker, problem=str(ended), retry_s=retry_s
@@ -67,10 +77,12 @@ def run(context: WorkerContext) -> None:
 
 
 @contextmanager
-def _connection(station: Station, config: MqttConfig, progress: "Progress") -> "Generator[Forwarder]":
-    """The broker and a reader that begins where the broker has everything."""
-    with Broker(config, topic_of(station, config), f"goldline-{station.station_id}") as broker:
-        states: list[dict[str, Any]] = []
+def _connection(
+    station: Station, config: MqttConfig, progress: "Progress", limit: Limit
+) -> "Generator[tuple[Broker, Subscriber, States]]":
+    """The broker, and a reader that begins where the broker has everything, with the states of the station it hears."""
+    with Broker(config, topic_of(station, config), f"goldline-{station.station_id}", limit) as broker:
+        states: States = []
         with Subscriber(
             sync=station.events.sync,
             live=station.events.live,
@@ -79,7 +91,7 @@ def _connection(station: Station, config: MqttConfig, progress: "Progress") -> "
             keys=own_keys(station, "events"),
             notify=Notify(state=states.append),
         ) as subscriber:
-            yield Forwarder(broker, subscriber, states, progress)
+            yield broker, subscriber, states
 
 
 def topic_of(station: Station, config: MqttConfig) -> str:
@@ -104,7 +116,6 @@ class Progress:
         self.cursor = Cursor(0)
         self._written, self._written_s = self.cursor, 0.0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self.cursor = self._written = Cursor.parse(path.read_text(encoding="utf-8").strip())
         except FileNotFoundError:
             return
@@ -124,6 +135,7 @@ class Progress:
             return
         beside = self._path.with_suffix(".new")
         try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("w", encoding="utf-8") as file:
                 file.write(str(self.cursor))
                 file.flush()
@@ -139,10 +151,13 @@ class Forwarder:
     """From the station to the broker, for as long as the connection lasts."""
 
     def __init__(
-        self, broker: Broker, subscriber: Subscriber, states: list[dict[str, Any]], progress: Progress
+        self, broker: Broker, subscriber: Subscriber, states: States, progress: Progress, figures: Figures
     ) -> None:
         """Nothing is sent before `follow`."""
         self._broker, self._subscriber, self._states, self._progress = broker, subscriber, states, progress
+        self._figures = figures
+        # Numbers of messages that cannot be sent at all; those of the broker are above 0.
+        self._unsaid = 0
         self._waiting: deque[Arrived | Gone | NewStream] = deque()
         self._is_connected = False
         self._flight = Flight(0)
@@ -174,30 +189,48 @@ class Forwarder:
     def _take(self, said: Said) -> None:
         match said.what:
             case "ended":
+                if said.is_too_large:
+                    self._broker.limit.refused()
                 raise Ended(said.text)
             case "connected":
                 self._is_connected, self._flight = True, Flight(self._broker.window)
+                self._broker.limit.begin(self._broker.most)
+                self._figures.connected.set(1)
+                self._figures.connections.inc()
                 self._keep("available", ONLINE)
                 structlog.get_logger().info("connected to the broker")
             case "acknowledged":
-                cursor = self._flight.acknowledged(said.message)
-                if cursor is not None and cursor != self._progress.cursor:
-                    self._progress.reach(cursor, time.monotonic())
-                    self._subscriber.acknowledge(cursor)
+                self._broker.limit.acknowledged(said.message)
+                self._acknowledged(self._flight.acknowledged(said.message))
+
+    def _acknowledged(self, cursor: Cursor | None) -> None:
+        """The broker has everything up to here, if that has moved."""
+        if cursor is not None and cursor != self._progress.cursor:
+            self._progress.reach(cursor, time.monotonic())
+            self._subscriber.acknowledge(cursor)
+            self._figures.acknowledged.set(cursor.sequence)
 
     def _forward(self) -> None:
         if not self._waiting:
             self._waiting.extend(self._read())
         if self._states and self._flight.has_room:
-            self._keep("state", msgspec.json.encode(self._states[-1]))
+            state = self._states[-1]
             self._states.clear()
+            self._keep("state", b"" if state is None else msgspec.json.encode(state))
         while self._waiting and self._flight.has_room:
             one = self._waiting.popleft()
             self._said = one.cursor
             self._flight.sent(self._say(one), one.cursor)
 
     def _keep(self, path: str, body: bytes) -> None:
-        self._flight.sent(self._broker.keep(path, body), self._said)
+        try:
+            message = self._broker.keep(path, body)
+        except TooLarge as problem:
+            message = self._pass_over(path, problem)
+            if body:
+                # What the broker has kept so far is true no more.
+                self._states.append(None)
+        self._flight.sent(message, self._said)
 
     def _read(self) -> list[Arrived | Gone | NewStream]:
         try:
@@ -208,12 +241,35 @@ class Forwarder:
     def _say(self, one: Arrived | Gone | NewStream) -> int:
         match one:
             case Arrived():
-                return self._broker.publish(path_of(one.topic), one.body, properties_of(one))
+                return self._publish(one)
             case Gone(stream=stream, first=first, last=last):
-                notice = {"kind": "gone", "stream": str(stream), "first": first, "last": last}
+                return self._notice(kind="gone", stream=str(stream), first=first, last=last)
             case NewStream(before=before, heard=heard, stream=stream):
-                notice = {"kind": "new_stream", "stream": str(stream), "before": str(before), "heard": heard}
-        return self._broker.publish("notice", msgspec.json.encode(notice))
+                return self._notice(kind="new_stream", stream=str(stream), before=str(before), heard=heard)
+
+    def _publish(self, event: Arrived) -> int:
+        path = path_of(event.topic)
+        try:
+            message = self._broker.publish(path, event.body, properties_of(event))
+        except TooLarge as problem:
+            return self._pass_over(path, problem, stream=str(event.stream), sequence=event.sequence)
+        self._figures.published.inc()
+        return message
+
+    def _pass_over(self, path: str, problem: TooLarge, **event: Any) -> int:
+        """Say that this one is not said. It is kept in the outbox as long as any, and SYNC has it."""
+        self._figures.too_large.inc()
+        structlog.get_logger().error("a message is passed over", topic=path, problem=str(problem), **event)
+        return self._notice(kind="too_large", topic=path, **event, bytes=problem.size, limit=problem.limit)
+
+    def _notice(self, **notice: Any) -> int:
+        try:
+            return self._broker.publish("notice", msgspec.json.encode(notice))
+        except TooLarge:
+            # A broker that takes not even this; the log has it.
+            self._unsaid -= 1
+            self._broker.said.put(Said("acknowledged", self._unsaid))
+            return self._unsaid
 
 
 def path_of(topic: str) -> str:

@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.border_config import MqttConfig
 from edge.errors import GoldlineError
+from edge.lanes.mqtt_size import PACKET_TOO_LARGE, Limit, packet_bytes
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
 # Under way at once. Ten thousand a second over a network of 2 ms are 20; a slow broker is not buried. A broker that
@@ -37,22 +38,28 @@ ONLINE, OFFLINE = b"online", b"offline"
 
 @dataclass(frozen=True)
 class Said:
-    """What came of the connection: it stands, it has ended (`text` says why), the broker has a message."""
+    """What came of the connection: it stands, it has ended (`text` says why), the broker has a message.
+
+    `is_too_large`: it has ended over a message that is larger than the broker takes.
+    """
 
     what: Literal["connected", "ended", "acknowledged"]
     message: int = 0
     text: str = ""
+    is_too_large: bool = False
 
 
 class Broker:
     """Owns paho's client and its thread. Use as a context."""
 
-    def __init__(self, config: MqttConfig, topic: str, client_id: str) -> None:
+    def __init__(self, config: MqttConfig, topic: str, client_id: str, limit: Limit) -> None:
         """Raises GoldlineError: a file that the configuration names cannot be used."""
-        self._topic = topic
+        self._topic, self.limit = topic, limit
         self._url = urlsplit(config.broker)
         self.said: queue.SimpleQueue[Said] = queue.SimpleQueue()
         self.window = WINDOW
+        # Of one packet, bytes; None: it has not said.
+        self.most: int | None = None
         client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
@@ -82,17 +89,25 @@ class Broker:
         self._client.loop_stop()
 
     def publish(self, path: str, body: bytes, properties: dict[str, str] | None = None) -> int:
-        """Give a message to the broker, QoS 1; its number comes back with the acknowledgement."""
+        """Give a message to the broker, QoS 1; its number comes back with the acknowledgement. Raises TooLarge."""
         made: Any = Properties(PacketTypes.PUBLISH)
         made.ContentType = "application/cloudevents+json" if properties is not None else "application/json"
         made.PayloadFormatIndicator = 1
         if properties:
             made.UserProperty = list(properties.items())
-        return self._client.publish(f"{self._topic}/{path}", body, qos=1, properties=made).mid
+        return self._give(path, body, made, is_kept=False)
 
     def keep(self, path: str, body: bytes) -> int:
-        """Give a message that the broker keeps for those who come later; its number as of any other."""
-        return self._client.publish(f"{self._topic}/{path}", body, qos=1, retain=True).mid
+        """Give a message that the broker keeps for those who come later; its number as of any other. Raises TooLarge."""
+        return self._give(path, body, Properties(PacketTypes.PUBLISH), is_kept=True)
+
+    def _give(self, path: str, body: bytes, properties: Any, *, is_kept: bool) -> int:
+        topic = f"{self._topic}/{path}"
+        size = packet_bytes(topic, len(properties.pack()), len(body))
+        self.limit.check(size)
+        message = self._client.publish(topic, body, qos=1, retain=is_kept, properties=properties).mid
+        self.limit.sent(message, size)
+        return message
 
     def leave(self) -> None:
         """Say that this lane goes, and give that a moment to get out."""
@@ -108,13 +123,15 @@ class Broker:
             self.said.put(Said("ended", text=f"refused: {code}"))
             return
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self.most = getattr(properties, "MaximumPacketSize", None)
         self.said.put(Said("connected"))
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self.said.put(Said("ended", text="cannot be reached, or its certificate is not accepted"))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        self.said.put(Said("ended", text=f"connection lost: {code}"))
+        is_too_large = code.value == PACKET_TOO_LARGE
+        self.said.put(Said("ended", text=f"connection lost: {code}", is_too_large=is_too_large))
 
     def _on_publish(self, _client: Any, _data: Any, message: int, code: Any, _properties: Any) -> None:
         if code.is_failure:

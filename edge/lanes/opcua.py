@@ -17,9 +17,9 @@ import msgspec
 import structlog
 from asyncua import ua
 from asyncua.common.callback import CallbackType
+from asyncua.common.connection import TransportLimits
 from asyncua.server.server import Server
 
-from edge import orders
 from edge.addresses import host_and_port
 from edge.border_config import OpcUaConfig
 from edge.config import Station, runtime_directory
@@ -27,21 +27,21 @@ from edge.decided_log import DecidedLog, decided_path
 from edge.errors import GoldlineError
 from edge.events import Event, decode
 from edge.lanes.kept import Kept, kept_path
-from edge.lanes.opcua_arguments import Refusal
+from edge.lanes.opcua_connection import MAX_BUFFER_BYTES
+from edge.lanes.opcua_door import Door
 from edge.lanes.opcua_guard import Clients, GuardedServer, application_uri, own_files
 from edge.lanes.opcua_memory import KEPT, Memory
 from edge.lanes.opcua_methods import Methods
+from edge.lanes.opcua_orders import LANE, Orders
 from edge.lanes.opcua_result import describe
 from edge.lanes.opcua_show import Show
 from edge.lanes.opcua_space import Space
 from edge.lanes.opcua_types import words
 from edge.lanes.station_link import POLL_S, Decision, Place, StationLink
-from edge.metrics import State
-from edge.orders import AnyOrder, PrepareOrder
+from edge.metrics import Page, State
+from edge.orders import AnyOrder
 from edge.worker import WorkerContext
 
-# An order is answered within milliseconds; a product is loaded and warmed before `prepare` is.
-ORDER_S, PREPARE_S = 2.0, 120.0
 # A client is told that it is subscribed, and takes a moment to know: what comes before that it throws away.
 SETTLED_S = 0.5
 # After an absence thousands may wait, and one for many clients takes some ms: what is more goes on with the next turn,
@@ -75,19 +75,23 @@ async def _serve(context: WorkerContext) -> None:
         context.page.beat(State.WARMUP, time.monotonic_ns())
 
     alive()
-    server = await _server(station, config)
+    door = Door(
+        context.page.gauge("goldline_lane_connections", lane=LANE),
+        context.page.counter("goldline_lane_connections_refused_total", lane=LANE),
+    )
+    server = await _server(station, config, door)
     alive()
     space = await Space.build(server, station.station_id, channels, alive)
     runtime = runtime_directory(station)
-    kept = Kept(kept_path(runtime, "opcua", "all"), "opcua")
+    kept = Kept(kept_path(runtime, LANE, "all"), LANE)
     since = _decode_place(kept.at_start) if kept.at_start else None
     with StationLink(context, since) as link:
-        lane = Lane(link, channels, await Show.of(space), Memory(time.monotonic_ns(), since), kept)
+        lane = Lane(link, channels, await Show.of(space), Memory(time.monotonic_ns(), since), kept, context.page)
         lane.recall(DecidedLog.attach(decided_path(runtime)))
         await Methods(lane).link(space)
         server.subscribe_server_callback(CallbackType.ItemSubscriptionCreated, lane.subscribed)
         async with _listening(server, config):
-            await lane.follow()
+            await lane.follow(door)
     kept.close()
 
 
@@ -99,11 +103,13 @@ def channels_of(station: Station, config: OpcUaConfig) -> tuple[str, ...]:
     return config.channels or known
 
 
-async def _server(station: Station, config: OpcUaConfig) -> Server:
+async def _server(station: Station, config: OpcUaConfig, door: Door) -> Server:
     """Set up, and not yet listening. Raises GoldlineError: a certificate cannot be read."""
     folder = config.certificates
     clients = Clients(None if folder is None else folder / "trusted")
-    server = Server(iserver=GuardedServer(clients))
+    server = Server(iserver=GuardedServer(clients, door))
+    # A message is held until it is whole, whoever sends it.
+    server.limits = TransportLimits(max_message_size=MAX_BUFFER_BYTES)
     await server.init()
     server.set_endpoint(f"opc.tcp://{config.listen}/goldline")
     server.set_server_name(f"Goldline {station.station_id}")
@@ -146,13 +152,18 @@ class _listening:  # noqa: N801 - reads as the statement it is in
 class Lane:
     """Between the station and the address space."""
 
-    def __init__(self, link: StationLink, channels: tuple[str, ...], show: Show, memory: Memory, kept: Kept) -> None:
+    def __init__(
+        self, link: StationLink, channels: tuple[str, ...], show: Show, memory: Memory, kept: Kept, page: Page
+    ) -> None:
         """Nothing is heard before `follow`."""
+        self._orders = Orders(link, page)
+        self._results = page.counter("goldline_lane_results_total", lane=LANE)
+        self._repeats = page.counter("goldline_lane_repeated_results_total", lane=LANE)
+        self._subscriptions = page.gauge("goldline_lane_subscriptions", lane=LANE)
         self.channels = channels
         self._link, self._show, self._memory, self._kept = link, show, memory, kept
         self._written: Place | None = None
         self._repeating: set[asyncio.Task[None]] = set()
-        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
 
     def recall(self, log: DecidedLog | None) -> None:
         """Take up what was decided before this process, for those who ask for it."""
@@ -162,13 +173,16 @@ class Lane:
             self._memory.recall(decode(decided.event))
         log.close()
 
-    async def follow(self) -> None:
+    async def follow(self, door: Door) -> None:
         """Until told to stop."""
         loop, heard = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._link.fileno(), heard.set)
         try:
             while not self._link.is_stopping:
-                has_more = await self._turn(time.monotonic_ns())
+                now_ns = time.monotonic_ns()
+                has_more = await self._turn(now_ns)
+                door.turn(now_ns / 1e9)
+                self._subscriptions.set(self._show.announcer.subscriptions)
                 await (asyncio.sleep(0) if has_more else _either(heard, POLL_S))
         finally:
             loop.remove_reader(self._link.fileno())
@@ -176,10 +190,7 @@ class Lane:
     async def _turn(self, now_ns: int) -> bool:
         """Whether more is decided than was told."""
         self._link.hear(now_ns)
-        for reply in self._link.answers():
-            waiting = self._asked.pop(reply.token, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(reply.answer)
+        self._orders.hear()
         self._memory.begin(self._link.place)
         decisions = list(islice(self._link.decisions(), DECISIONS_A_TURN))
         for decision in decisions:
@@ -192,6 +203,7 @@ class Lane:
         data = decision.event.data
         if data.trigger_id is not None and data.camera in self.channels:
             await self._show.result(describe(decision.event, datetime.now(UTC)))
+            self._results.inc()
         self._memory.sent(decision, now_ns)
 
     def _keep(self, place: Place | None) -> None:
@@ -218,6 +230,7 @@ class Lane:
         told = [describe(event, now) for event in repeats if event.data.camera in self.channels]
         structlog.get_logger().info("results are repeated to a new subscription", results=len(told))
         await self._show.announcer.repeat(told, subscription, items)
+        self._repeats.inc(len(told))
 
     # --- what the methods need
 
@@ -225,6 +238,11 @@ class Lane:
     def job(self) -> str:
         """What is judged by."""
         return self._show.job
+
+    @property
+    def variant(self) -> str:
+        """What is expected of parts, if anything."""
+        return self._show.variant
 
     def find(self, trigger_id: int) -> Event | None:
         """The result of a trigger."""
@@ -240,25 +258,7 @@ class Lane:
 
     async def order(self, order: AnyOrder) -> dict[str, Any]:
         """Have it carried out, and return the answer. Raises Refusal."""
-        token = self._link.ask(orders.encode(order))
-        if token is None:
-            raise Refusal(words.StatusCodes.BadResourceUnavailable, "the station takes no orders at the moment")
-        waiting = self._asked[token] = asyncio.get_running_loop().create_future()
-        patience_s = PREPARE_S if isinstance(order, PrepareOrder) else ORDER_S
-        try:
-            answer = await asyncio.wait_for(waiting, patience_s)
-        except TimeoutError:
-            raise Refusal(
-                words.StatusCodes.BadTimeout, f"no answer within {patience_s:g} s: it may yet be done"
-            ) from None
-        finally:
-            self._asked.pop(token, None)
-        if answer is None:
-            raise Refusal(words.StatusCodes.BadCommunicationError, "the answer was lost: the order may have been done")
-        said = msgspec.json.decode(answer, type=dict[str, Any])
-        if not said.get("accepted"):
-            raise Refusal(words.StatusCodes.BadInvalidState, str(said.get("error", "refused")))
-        return said
+        return await self._orders.give(order)
 
 
 async def _either(heard: asyncio.Event, timeout_s: float) -> None:

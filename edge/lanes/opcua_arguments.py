@@ -8,7 +8,7 @@ from asyncua import ua
 
 from edge.events import Event
 from edge.lanes import opcua_types
-from edge.lanes.opcua_result import Identity, describe, digest, job_of
+from edge.lanes.opcua_result import Identity, digest, job_of, state_of
 from edge.lanes.opcua_types import words
 
 
@@ -39,8 +39,7 @@ class Wanted:
             (self.job, job_of(data)),
             *((name, data.product) for name in self.products),
         )
-        is_state = self.state in (0, int(describe(event, data.decided).state))
-        return is_state and all(name is None or name == value for name, value in pairs)
+        return self.state in (0, state_of(data)) and all(name is None or name == value for name, value in pairs)
 
 
 def checked(kind: Any, **values: Any) -> Any:
@@ -49,6 +48,16 @@ def checked(kind: Any, **values: Any) -> Any:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as problem:
         raise Refusal(words.StatusCodes.BadInvalidArgument, str(problem)) from problem
+
+
+def number(given: ua.Variant, otherwise: int = 0) -> int:
+    """A count or a time, not negative; `otherwise` where there is none. Raises Refusal."""
+    value = given.Value
+    if value is None:
+        return otherwise
+    if not isinstance(value, int | float) or not 0 <= value < 2**32:
+        raise Refusal(words.StatusCodes.BadInvalidArgument, f"{value!r}: expected a number from 0 on")
+    return int(value)
 
 
 def texts(parameters: ua.Variant) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.errors import GoldlineError
+from edge.key_files import give_to_owner_of
 
 # What every policy with SHA-256 allows, and every PLC can compute.
 KEY_BITS = 2048
@@ -22,23 +23,45 @@ VALID_FOR = timedelta(days=3650)
 CLOCK_ERROR = timedelta(days=1)
 
 
-def make(folder: Path, station_id: str, host: str) -> x509.Certificate:
-    """Write own/cert.der and own/key.pem, and an empty trusted/. Raises GoldlineError where there is a key already."""
-    own, key_path = folder / "own", folder / "own" / "key.pem"
+def make(folder: Path, station_id: str, host: str, state_dir: Path) -> x509.Certificate:
+    """Write own/cert.der and own/key.pem, and an empty trusted/. Raises GoldlineError where there is a key already.
+
+    Run by root, they belong to the owner of the folder that it was given, or where that is root (as /etc is), to the
+    owner of the state directory: the service's user.
+    """
+    key_path = folder / "own" / "key.pem"
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     certificate = _certificate(key, station_id, host, datetime.now(UTC))
     try:
-        own.mkdir(parents=True, exist_ok=True)
-        (folder / "trusted").mkdir(exist_ok=True)
+        keeper = _keeper(folder, state_dir)
+        for directory in (folder, folder / "own", folder / "trusted"):
+            _make_folder(directory, keeper)
         # Readable by its owner alone from its first byte on.
         with open(os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            give_to_owner_of(keeper, key_path)
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        (own / "cert.der").write_bytes(certificate.public_bytes(Encoding.DER))
+        (folder / "own" / "cert.der").write_bytes(certificate.public_bytes(Encoding.DER))
+        give_to_owner_of(keeper, folder / "own" / "cert.der")
     except FileExistsError:
         raise GoldlineError(f"{key_path}: there is a key already, and clients know it: move it away first") from None
     except OSError as failure:
         raise GoldlineError(f"{folder}: cannot be written: {failure.strerror}") from failure
     return certificate
+
+
+def _keeper(folder: Path, state_dir: Path) -> Path:
+    """Whose owner is to have the files: of the two, or what there is of their parents, the first that is not root's."""
+    near = [
+        next(one for one in (place.absolute(), *place.absolute().parents) if one.exists())
+        for place in (folder, state_dir)
+    ]
+    return next((one for one in near if one.stat().st_uid != 0), near[0])
+
+
+def _make_folder(directory: Path, keeper: Path) -> None:
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        give_to_owner_of(keeper, directory)
 
 
 def _certificate(key: rsa.RSAPrivateKey, station_id: str, host: str, now: datetime) -> x509.Certificate:

@@ -36,6 +36,11 @@ class Announcer:
         """For a built space."""
         return cls(space, {kind: await get_event_obj_from_type_node(space.type(kind)) for kind in KINDS})
 
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return len(self._service.subscriptions)
+
     async def result(self, described: Described) -> None:
         """A result is there."""
         await self._send(self._ready(described))

@@ -8,10 +8,12 @@ asyncua opens an unencrypted channel to anybody who wants to ask for the endpoin
 1. a session is activated only for the certificate of its channel (`Clients.get_user`); such a channel has none;
 2. no other channel takes a session over: its token is a small number that anybody could guess (`lookup_external_session`),
    and of those that nobody activates nothing stays (`register_external_session`);
-3. nobody registers servers here (`register_server`).
+3. nobody registers servers here (`register_server`);
+4. it takes no place from clients for long (`opcua_door.py`).
 """
 
 import asyncio
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,27 +23,22 @@ import structlog
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
-from asyncua.server import binary_server_asyncio
 from asyncua.server.internal_server import InternalServer
-from asyncua.server.subscription_service import SubscriptionService
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.errors import GoldlineError
+from edge.lanes import opcua_connection, opcua_subscriptions
+from edge.lanes.opcua_door import MOST_CONNECTIONS, Door
+from edge.lanes.opcua_subscriptions import Subscriptions
 from edge.lanes.opcua_types import words
 
-# PLCs, an MES and an engineer's browser; each connection may cost some megabytes.
-MAX_CONNECTIONS = 16
 MAX_SUBSCRIPTIONS = 64
 # Messages that wait behind one that is being answered. Clients that look the whole address space up send hundreds at once.
 MAX_PENDING = 512
 # What a client that has stopped reading leaves waiting for it: 1000 results of a few KiB.
 MAX_QUEUE = 1000
 MAX_UNACKNOWLEDGED = 100
-# Of an unfinished chunk, and of answers that nobody reads. The largest answer is a page of results, about 1 MiB.
-MAX_BUFFER_BYTES = 8 << 20
-# A shorter interval is a loop that takes the whole processor.
-SHORTEST_PUBLISHING_MS = 5.0
 
 
 class Clients:
@@ -89,61 +86,41 @@ class Clients:
         certificate: bytes | None = None,
     ) -> User | None:
         """A hook of asyncua at ActivateSession; `certificate` is that of the channel. None: refused."""
-        return User(role=UserRole.User) if self.may_enter(certificate, datetime.now(UTC)) else None
+        if not self.may_enter(certificate, datetime.now(UTC)):
+            return None
+        return User(role=UserRole.User, name=hashlib.sha256(certificate).hexdigest() if certificate else None)
 
 
 def _names(certificate: x509.Certificate) -> dict[str, str]:
     return {"subject": certificate.subject.rfc4514_string(), "serial": f"{certificate.serial_number:x}"}
 
 
-class BoundedProtocol(binary_server_asyncio.OPCUAProtocol):
-    """A connection that cannot make this process hold more than a few megabytes, nor serve it alone."""
-
-    def data_received(self, data: bytes) -> None:
-        """More came; a client that sends without end, or asks without reading, is cut off."""
-        transport = self.transport
-        if transport is None:
-            return
-        if max(len(self._buffer) + len(data), transport.get_write_buffer_size()) > MAX_BUFFER_BYTES:
-            structlog.get_logger().warning("a client is cut off: it holds too much", client=str(self.peer_name))
-            transport.abort()
-            return
-        super().data_received(data)
-
-    async def _process_one_msg(self, header: Any, buf: Any) -> bool:
-        # asyncua answers all that waits of one client without a pause: hundreds of messages, while nobody else is
-        # served and this process's own beat stands still.
-        await asyncio.sleep(0)
-        return await super()._process_one_msg(header, buf)
-
-
-class BoundedSubscriptions(SubscriptionService):
-    """Subscriptions whose interval is not nothing."""
-
-    async def create_subscription(self, params: ua.CreateSubscriptionParameters, *args: Any, **kwargs: Any) -> Any:
-        """With an interval that the machine can keep."""
-        request: Any = params
-        request.RequestedPublishingInterval = max(request.RequestedPublishingInterval, SHORTEST_PUBLISHING_MS)
-        return await super().create_subscription(params, *args, **kwargs)
-
-
 class GuardedServer(InternalServer):
     """asyncua's server with the doors shut that the module text names."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, door: Door) -> None:
         super().__init__(user_manager=clients)  # pyright: ignore[reportArgumentType] - a protocol in all but name
         self.certificate_validator = clients.validate
         self.supported_tokens = (ua.AnonymousIdentityToken,)
         self.allow_remote_admin = False
-        self.max_connections = MAX_CONNECTIONS
+        self.door = door
+        # The door decides; those that it hangs up on are counted by asyncua for a moment more.
+        self.max_connections, self.max_pending_activation_seconds = 2 * MOST_CONNECTIONS, 0
         self.max_subscriptions = MAX_SUBSCRIPTIONS
         self.max_pending_messages_per_connection = MAX_PENDING
         self.max_monitored_item_queue_size = MAX_QUEUE
         self.max_unacked_messages_per_subscription = MAX_UNACKNOWLEDGED
-        self.subscription_service = BoundedSubscriptions(self.aspace, iserver=self)
+        self.subscription_service = Subscriptions(self.aspace, iserver=self)
         self.isession.subscription_service = self.subscription_service
-        # The one place where asyncua makes a connection's protocol; it offers no parameter for it.
-        binary_server_asyncio.OPCUAProtocol = BoundedProtocol
+        opcua_connection.install()
+        opcua_subscriptions.install()
+
+    async def stop(self) -> None:
+        """At once: asyncua waits for its clock to strike the next second, which is longer than a worker is given."""
+        clock, self.time_task = self.time_task, None
+        if clock is not None:
+            clock.cancel()
+        await super().stop()
 
     def lookup_external_session(self, auth_token: ua.NodeId) -> None:
         """No channel takes over another's session."""
@@ -161,7 +138,8 @@ def own_files(folder: Path) -> tuple[Path, Path]:
     files = folder / "own" / "cert.der", folder / "own" / "key.pem"
     for path in files:
         if not os.access(path, os.R_OK):
-            raise GoldlineError(f"[lanes.opcua] certificates: {path} cannot be read: goldline opcua makes it")
+            mend = "must belong to the user of the service" if path.exists() else "goldline opcua makes it"
+            raise GoldlineError(f"[lanes.opcua] certificates: {path} cannot be read: {mend}")
     return files
 
 

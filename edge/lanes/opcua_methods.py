@@ -27,7 +27,7 @@ from edge.orders import AnyOrder
 SUCCESS = ua.Variant(0, ua.VariantType.Int32)
 # A page of results is a message of about 400 KiB.
 MOST_RESULTS = 100
-# A client that waits for a result keeps its connection from being served.
+# A client that waits for a result holds one of the calls that it may have under way.
 LONGEST_WAIT_S = 5.0
 WAIT_STEP_S = 0.01
 # What a recipe and its variant are parted by in one id.
@@ -46,6 +46,11 @@ class Lane(Protocol):
     @property
     def job(self) -> str:
         """What is being judged by."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """What is expected of a part that nothing else is said of; empty: nothing."""
         ...
 
     async def order(self, order: AnyOrder) -> dict[str, Any]:
@@ -154,10 +159,11 @@ class Methods:
     def _check_recipe(self, *given: ua.Variant) -> None:
         """A job is started with what is prepared. Naming something else does not prepare it."""
         prepared = self._lane.job.partition("/")[0]
+        variant = f"{prepared}{VARIANT_MARK}{self._lane.variant}"
         for argument in given:
             name = opcua_types.id_of(argument)
-            if name is not None and name.partition(VARIANT_MARK)[0] != prepared:
-                raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name} is not prepared: {prepared} is")
+            if name not in (None, prepared, variant):
+                raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name} is not prepared: {variant} is")
 
     # --- recipes
 
@@ -214,14 +220,14 @@ class Methods:
         _timeout: ua.Variant,
     ) -> list[ua.Variant]:
         wanted = Wanted(
-            state=int(state.Value or 0),
+            state=arguments.number(state),
             part=opcua_types.id_of(part),
             products=tuple(filter(None, map(opcua_types.id_of, (external, internal, product)))),
             configuration=opcua_types.id_of(configuration),
             job=opcua_types.id_of(job),
         )
         matching = (event for event in self._lane.newest_first() if wanted.matches(event))
-        first, count = int(start.Value or 0), min(int(most.Value or MOST_RESULTS), MOST_RESULTS)
+        first, count = arguments.number(start), min(arguments.number(most) or MOST_RESULTS, MOST_RESULTS)
         found = list(islice(matching, first, first + count + 1))
         now = datetime.now(UTC)
         listed = [opcua_types.result(describe(event, now)) for event in found[:count]]
@@ -233,7 +239,7 @@ class Methods:
         name = opcua_types.id_of(result_id) or ""
         if not name.isdecimal():
             raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name!r} is no result's id")
-        patience_s = min(LONGEST_WAIT_S, max(0, int(wait_ms.Value or 0)) / 1000)
+        patience_s = min(LONGEST_WAIT_S, arguments.number(wait_ms) / 1000)
         until = asyncio.get_running_loop().time() + patience_s
         while (event := self._lane.find(int(name))) is None:
             if asyncio.get_running_loop().time() >= until:

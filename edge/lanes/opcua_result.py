@@ -89,7 +89,7 @@ def describe(event: Event, now: datetime) -> Described:
     return Described(
         channel=result.camera,
         trigger_id=result.trigger_id or 0,
-        state=_state(result),
+        state=state_of(result),
         evaluation=_EVALUATIONS[result.verdict],
         is_simulated=result.is_simulated,
         part=result.unit_identifier,
@@ -116,7 +116,8 @@ def job_of(result: Result) -> str:
     return f"{result.product or NO_ID}/{_text(result.configuration)}"
 
 
-def _state(result: Result) -> ResultState:
+def state_of(result: Result) -> ResultState:
+    """What became of the judging, whatever the part is like."""
     if result.verdict is not Outcome.ERROR:
         return ResultState.COMPLETED
     return ResultState.ABORTED if result.reason in _ABORTED else ResultState.FAILED

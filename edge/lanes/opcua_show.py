@@ -44,6 +44,11 @@ class Show:
             return f"{NO_ID}/{NO_ID}"
         return f"{job.product}/{NO_ID if job.configuration is None else job.configuration}"
 
+    @property
+    def variant(self) -> str:
+        """The variant in hand; empty where there is none."""
+        return (self._shown.job.variant or "") if self._shown is not None else ""
+
     # --- results
 
     async def result(self, described: Described) -> None:

@@ -20,8 +20,8 @@ Eight results wait at most, the one that is shown among them. A ninth is let go 
 triggers in flight as well, so what the PLC triggers finds its place.
 
 The answer to a trigger may be lost with the process that gave it. Then the trigger is `is_unsure`: the next decision of a
-PLC's trigger with its unit identifier is its own; when its deadline has gone by, and the station has been back for long
-enough to have closed it, it was never accepted.
+trigger that this lane has asked for, with its unit identifier, is its own; when its deadline has gone by, and the station
+has been back for long enough to have closed it, it was never accepted.
 """
 
 from typing import Self
@@ -36,12 +36,10 @@ from edge.lanes.station_link import Place
 DEPTH = 8
 LAST_NUMBER = 0xFFFF
 # A decision may be read before the answer that its trigger was accepted; while an answer is awaited, so many of them are
-# remembered. Only other lanes' triggers make it more than one.
+# remembered. It is one, but for what a log that was lost had told before.
 REMEMBERED = 16
 # Beyond a deadline: what publish needs to close a trigger and the lane to read it, many times over.
 GRACE_NS = 1_000_000_000
-# A publish that has come round without a pause for this long has closed what is past its deadline.
-SETTLED_NS = 500_000_000
 
 
 class Controls(msgspec.Struct, frozen=True, array_like=True):
@@ -56,15 +54,18 @@ class Controls(msgspec.Struct, frozen=True, array_like=True):
 class Wanted(msgspec.Struct, frozen=True, array_like=True):
     """A trigger that was asked for and is not answered.
 
-    One that `is_unsure` is given up after `by_ns`, when publish has been fresh from `fresh_ns` on for long enough.
+    One that `is_unsure` is given up after `by_ns`, which is counted from when publish was known to be there.
     `is_held`: the PLC's bit has not fallen since; a bit that rises again is of another part, and not told of this one.
     """
 
     unit_identifier: str
     is_unsure: bool = False
     by_ns: int | None = None
-    fresh_ns: int | None = None
     is_held: bool = True
+
+    def may_bear(self, unit_identifier: str) -> bool:
+        """Whether its trigger may have this identifier: asked for without one, it bears one that was announced."""
+        return self.unit_identifier in ("", unit_identifier)
 
 
 class InFlight(msgspec.Struct, frozen=True, array_like=True):
@@ -203,11 +204,10 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         """The answer is lost, with whoever would have given it or with this lane's own process."""
         if self.wanted is None or self.wanted.is_unsure:
             return self
-        unit_identifier = self.wanted.unit_identifier
         for one in self.early:
-            if one.unit_identifier == unit_identifier:
+            if self.wanted.may_bear(one.unit_identifier):
                 return self.accept(one.trigger_id, by_ns=0)
-        return self.but(wanted=Wanted(unit_identifier, is_unsure=True, is_held=self.wanted.is_held))
+        return self.but(wanted=msgspec.structs.replace(self.wanted, is_unsure=True))
 
     def announced(self, refusal: Refusal = Refusal.NONE) -> Self:
         """The announcement is taken, or why not."""
@@ -239,38 +239,40 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
         """A result is let go. The record has it all the same."""
         return self.but(is_overrun=True, overruns=self.overruns + 1)
 
-    def expire(self, now_ns: int, deadline_ns: int, *, is_fresh: bool) -> Self:
-        """What time brings: a trigger of unsure fate is given up, and one in flight that no log knows any more."""
-        late = [one for one in self.in_flight if one.by_ns < now_ns]
-        lane = self.but(in_flight=tuple(one for one in self.in_flight if one.by_ns >= now_ns)) if late else self
-        wanted = lane.wanted
+    def expire(self, now_ns: int, deadline_ns: int, *, is_settled: bool) -> Self:
+        """What time brings: a trigger of unsure fate is given up, and one in flight that no log knows any more.
+
+        `is_settled`: publish is there (`settling.py`). Without it nothing is closed, and an order may still lie before it.
+        """
+        if not is_settled:
+            return self
+        left = tuple(one for one in self.in_flight if one.by_ns >= now_ns)
+        lane = self if left == self.in_flight else self.but(in_flight=left)
+        wanted = self.wanted
         if wanted is None or not wanted.is_unsure:
             return lane
-        by_ns = now_ns + deadline_ns + GRACE_NS if wanted.by_ns is None else wanted.by_ns
-        # Without publish nothing is closed.
-        fresh_ns = (now_ns if wanted.fresh_ns is None else wanted.fresh_ns) if is_fresh else None
-        if fresh_ns is not None and now_ns > by_ns and now_ns - fresh_ns >= SETTLED_NS:
-            return lane.refuse(Refusal.LOST)
-        looked = msgspec.structs.replace(wanted, by_ns=by_ns, fresh_ns=fresh_ns)
-        return lane if looked == wanted else lane.but(wanted=looked)
+        if wanted.by_ns is None:
+            return lane.but(wanted=msgspec.structs.replace(wanted, by_ns=now_ns + deadline_ns + GRACE_NS))
+        return lane.refuse(Refusal.LOST) if wanted.by_ns < now_ns else lane
 
     # --- the steps of the above
 
     def found_out(self, result: Shown) -> Self:
         """The decision of a trigger that nobody knew whether it was accepted: it was."""
         wanted = self.wanted
-        is_it = wanted is not None and wanted.is_unsure and wanted.unit_identifier == result.unit_identifier
-        known = any(one.trigger_id == result.trigger_id for one in self.in_flight)
-        if is_it and result.is_ours and not known and result.trigger_id > self.accepted:
-            return self.accept(result.trigger_id, by_ns=0)
-        return self
+        is_it = wanted is not None and wanted.is_unsure and wanted.may_bear(result.unit_identifier)
+        return self.accept(result.trigger_id, by_ns=0) if is_it and self.is_unheard(result) else self
 
     def landed(self, result: Shown) -> Self:
         """Its trigger is in flight no more; if it may be the one whose answer is awaited, that is remembered."""
-        left = tuple(one for one in self.in_flight if one.trigger_id != result.trigger_id)
-        if len(left) < len(self.in_flight) or not result.is_ours or self.wanted is None:
-            return self.but(in_flight=left)
-        return self.but(early=(*self.early, Early(result.trigger_id, result.unit_identifier))[-REMEMBERED:])
+        lane = self.but(in_flight=tuple(one for one in self.in_flight if one.trigger_id != result.trigger_id))
+        if self.wanted is None or not self.is_unheard(result):
+            return lane
+        return lane.but(early=(*self.early, Early(result.trigger_id, result.unit_identifier))[-REMEMBERED:])
+
+    def is_unheard(self, result: Shown) -> bool:
+        """Whether it is of a trigger that this lane has asked for, and has not heard to be accepted. Ids only grow."""
+        return result.is_ours and result.trigger_id > self.accepted
 
     def miss(self, refusal: Refusal) -> Self:
         """A trigger is not accepted."""

@@ -23,6 +23,7 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
 
     `is_late`: it was decided, or reached the lane, after its deadline. `is_good`: a PASS that was not late, and
     nothing else. `checksum` stands for recipe, reference set and configuration together; 0 where nothing was judged.
+    `is_ours`: of a trigger that the lane itself has asked for.
     """
 
     trigger_id: int
@@ -39,8 +40,8 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     number: int = 0
 
     @classmethod
-    def of(cls, event: Event, received_utc_ns: int) -> Self:
-        """Of a result that a lane has read at this time. It must be of a trigger: `trigger_id` is not None."""
+    def of(cls, event: Event, received_utc_ns: int, lane: str) -> Self:
+        """Of a result that the lane of this name has read at this time. It must be of a trigger: it has a `trigger_id`."""
         data = event.data
         assert data.trigger_id is not None
         begun_utc_ns = utc_ns(data.triggered or data.decided)
@@ -58,7 +59,7 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
             processing_ms=max(0, min(_LARGEST_WORD, (utc_ns(data.decided) - begun_utc_ns) // 1_000_000)),
             checksum=settings_checksum(data.recipe_sha256, data.reference_set, data.configuration),
             unit_identifier=(data.unit_identifier or "")[:IDENTIFIER_BYTES],
-            is_ours=data.trigger_source == "plc",
+            is_ours=data.trigger_lane == lane,
         )
 
 

@@ -21,7 +21,8 @@ from edge.records import Outcome, Reason
 from edge.rehearsal import free_ports
 from tests.lanes.plc import PATIENCE_S, until
 
-CAMERA = {"source": "simulated", "trigger": {"mode": "software", "deadline_ms": 1000.0}}
+DEADLINE_S = 1.0
+CAMERA = {"source": "simulated", "trigger": {"mode": "software", "deadline_ms": DEADLINE_S * 1000}}
 BEAT_S = 0.02
 
 
@@ -152,6 +153,7 @@ def event_of(trigger_id: int, camera: str, verdict: str, *, age_s: float = 0.005
         "verdict": Outcome(verdict),
         "reason": Reason.CAMERA_DOWN if verdict == "ERROR" else None,
         "trigger_source": "plc",
+        "trigger_lane": "modbus",
         "triggered": now - timedelta(seconds=age_s),
         "decided": now,
         "deadline_ms": 1000.0,
@@ -163,8 +165,12 @@ def event_of(trigger_id: int, camera: str, verdict: str, *, age_s: float = 0.005
     return Event(source="urn:test", time=now, subject="test", data=Result(**(known | fields)))
 
 
+# Starts one with a lane for these cameras, and what else [lanes.modbus] is to say.
+Make = Callable[..., LaneLine]
+
+
 @contextmanager
-def lane_lines(tmp_path: Path) -> Iterator[Callable[..., LaneLine]]:
+def lane_lines(tmp_path: Path) -> Iterator[Make]:
     made: list[LaneLine] = []
 
     def make(*cameras: str, **modbus: Any) -> LaneLine:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from ipaddress import ip_network
 from typing import TypeVar
 
+from edge.lanes.modbus_identity import objects_of
 from edge.lanes.modbus_server import Server
 from edge.lanes.modbus_tables import BitTable, NoSuchAddress, WordTable
 from edge.metrics import Counter, Gauge
@@ -58,6 +59,7 @@ class Serving:
             listen,
             [ip_network(one) for one in allow],
             bank,
+            identity=objects_of("cell-7"),
             connections=Gauge(self._values, 0),
             refused=Counter(self._values, 1),
         )

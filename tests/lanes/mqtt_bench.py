@@ -40,6 +40,13 @@ class Mosquitto:
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def stop(self) -> None:
+        """It writes down what it keeps, and ends."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+        self._process = None
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

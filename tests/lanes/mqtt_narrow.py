@@ -8,21 +8,26 @@ CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
 WITH_WILL = 4
 # Session not there, success; properties: Receive Maximum 1.
 CONNACK = bytes((0x20, 6, 0, 0, 3, 0x21, 0, 1))
+# The end of the connection: packet too large.
+TOO_LARGE = bytes((0xE0, 1, 0x95))
 # How long another message may take to come that must not.
 SLOW_S = 0.05
 
 
 class NarrowBroker:
-    """Serves one client after another until `close`. `refusal`: the reason code of every PUBACK from 0x80 on."""
+    """Serves one client after another until `close`. `refusal`: the reason code of every PUBACK from 0x80 on.
 
-    def __init__(self, refusal: int = 0) -> None:
+    `most`: on a PUBLISH whose variable part is larger it ends the connection. It has not said so before.
+    """
+
+    def __init__(self, refusal: int = 0, most: int = 1 << 28) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.topics: list[str] = []
         self.most = 0
         # The reason codes of the clients' farewells.
         self.farewells: list[int] = []
-        self._refusal = refusal
+        self._refusal, self._most = refusal, most
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -59,6 +64,9 @@ class NarrowBroker:
             for kind, body in packets:
                 if kind == CONNECT:
                     client.sendall(CONNACK)
+                elif kind == PUBLISH and len(body) > self._most:
+                    client.sendall(TOO_LARGE)
+                    return
                 elif kind == PUBLISH:
                     end = 2 + int.from_bytes(body[:2], "big")
                     self.topics.append(body[2:end].decode())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -17,10 +17,11 @@ from edge import events, topology
 from edge.channel import Channel, ChannelClosed, pair
 from edge.child import Child
 from edge.config import Station
+from edge.decided_log import DecidedLog, decided_path
 from edge.events import Event, Result
 from edge.messages import Answered, Asked, Link, News, Standing, Stop
+from edge.metrics import Counter, Gauge
 from edge.records import Outcome
-from edge.trigger_log import DecidedLog, decided_path
 from tests.needs import needs_node
 
 # Nothing here takes as long; the machine may be busy.
@@ -47,6 +48,12 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+def counted() -> tuple[Gauge, Counter]:
+    """Connections and refusals, as a lane's page counts them."""
+    values = memoryview(bytearray(16)).cast("d")
+    return Gauge(values, 0), Counter(values, 1)
 
 
 def decided(trigger_id: int, outcome: Outcome = Outcome.PASS, camera: str = "left", **fields: Any) -> Event:
@@ -197,6 +204,10 @@ class Peer:
         (answer,) = self.ask("call", path, *(json.dumps(argument) for argument in arguments))
         return answer
 
+    def staying(self) -> "Staying":
+        """A client that connects again by itself."""
+        return Staying(self._url, self._pki)
+
     @contextmanager
     def watching(self) -> Iterator[list[dict[str, Any]]]:
         """The events it hears, as they come; a client that ends with its server is started anew."""
@@ -220,6 +231,50 @@ class Peer:
                 watcher = threading.Thread(target=lambda one=process: (ended.wait(), one.kill()), daemon=True)
                 watcher.start()
                 heard.extend(json.loads(line) for line in process.stdout if line.startswith("{"))
+
+
+class Staying:
+    """node-opcua as other people use it: one client that connects again by itself, and calls methods meanwhile."""
+
+    def __init__(self, url: str, pki: Path) -> None:
+        self.heard: list[dict[str, Any]] = []
+        command = [str(needs_node("node-opcua-client")), str(PEER), url, str(pki), "stay"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=PEER.parent,
+        )
+        self._calls = 0
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        self.heard.extend(json.loads(line) for line in self._process.stdout if line.startswith("{"))
+
+    def __enter__(self) -> Self:
+        until(lambda: any("watching" in one for one in self.heard), "the client watches")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._listening.join()
+        with self._process:
+            return
+
+    def call(self, path: str, *arguments: Any) -> Callable[[], dict[str, Any]]:
+        """Send it; the answer, or `lost`, when it is called for."""
+        self._calls += 1
+        number = self._calls
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([number, path, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return lambda: until(
+            lambda: next((one for one in list(self.heard) if one.get("answered") == number), None), f"answer to {path}"
+        )
 
 
 def results(heard: list[dict[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """A PLC for tests: another maker's Modbus client, and the small program that the documentation asks of an engineer."""
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,8 +130,16 @@ class Plc:
         return answer
 
 
-def until(condition: Callable[[], Any], what: str) -> None:
+def until(condition: Callable[[], Any], what: str) -> Any:
     end_s = time.monotonic() + PATIENCE_S
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end_s, f"waited in vain for {what}"
         time.sleep(0.001)
+    return found
+
+
+def hung_up(peer: socket.socket) -> bool:
+    try:
+        return peer.recv(1) == b""
+    except ConnectionResetError:
+        return True

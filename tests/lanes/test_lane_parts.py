@@ -77,7 +77,8 @@ def test_bits_and_words_are_the_same(word: int) -> None:
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=32))
 def test_an_identifier_survives_the_registers(text: str) -> None:
-    lane = ResultLane().take(Shown.of(event_of(1, "left", "PASS", unit_identifier=text or None), 0), Place("log", 1))
+    event = event_of(1, "left", "PASS", unit_identifier=text or None)
+    lane = ResultLane().take(Shown.of(event, 0, "modbus"), Place("log", 1))
     bits = layout.channel_bits(lane, Surroundings(is_ready=True, is_camera_up=True))
     words = layout.channel_words(lane, bits)
     assert len(words) == INPUTS
@@ -101,7 +102,7 @@ def test_an_identifier_of_no_printable_text_is_none() -> None:
 )
 def test_any_result_fits_into_its_registers(score: float | None, age_s: float, trigger_id: int, verdict: str) -> None:
     event = event_of(trigger_id, "left", verdict, score=score, age_s=age_s)
-    shown = Shown.of(event, events.utc_ns(event.time))
+    shown = Shown.of(event, events.utc_ns(event.time), "modbus")
     lane = ResultLane().take(shown, Place("log", 1))
     words = layout.channel_words(lane, layout.channel_bits(lane, Surroundings(is_ready=False, is_camera_up=False)))
     assert all(0 <= word <= 0xFFFF for word in words)
@@ -191,7 +192,8 @@ def desk(tmp_path: Path) -> Any:
     sockets = Sockets()
     late: list[Any] = []
 
-    def carry_out(order: bytes, reply: Any) -> None:
+    def carry_out(order: bytes, reply: Any, lane: str) -> None:
+        assert lane == "modbus"
         late.append(reply) if order == b"late" else reply(order.upper())
 
     yield LaneDesk(sockets.send, carry_out, decided), sockets, decided, late

@@ -2,34 +2,14 @@
 
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from edge import events
-from edge.lanes import modbus_map as layout
-from edge.lanes.channels import DECISIONS_A_TURN
 from edge.lanes.codes import Refusal
-from edge.lanes.modbus_guests import MOST_CONNECTIONS
-from edge.lanes.modbus_map import BITS, HOLDING, INPUTS, MIRROR
-from edge.lanes.result_lane import DEPTH, GRACE_NS
-from edge.messages import Failed
-from edge.trigger_log import DECIDED_SLOTS
-from edge.worker import EXIT_CANNOT_RUN
-from tests.lanes.lane_line import LaneLine, event_of, lane_lines
-from tests.lanes.plc import PATIENCE_S, Plc, until
-from tests.needs import needs_program
-
-Make = Callable[..., LaneLine]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    with lane_lines(tmp_path) as making:
-        yield making
+from edge.lanes.result_lane import DEPTH
+from tests.lanes.lane_line import Make
+from tests.lanes.plc import Plc, hung_up, until
 
 
 def test_a_trigger_and_its_result(make: Make) -> None:
@@ -122,44 +102,6 @@ def test_a_killed_lane_shows_the_same_result_with_the_same_number(make: Make) ->
         assert [plc.take().trigger_id for _ in range(2)] == [3, 4]
 
 
-def fill_round(line: LaneLine) -> None:
-    """More decisions than the log holds."""
-    body = events.encode(event_of(2, "left", "PASS"))
-    for _ in range(DECIDED_SLOTS + 100):
-        line.log.mark_committed(line.log.append(body))
-
-
-def test_what_was_overwritten_while_the_lane_was_away_is_flagged(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        line.decide(1)
-        assert plc.take().trigger_id == 1
-        line.child.kill(signal.SIGKILL)
-        line.child.reap(time.monotonic())
-        fill_round(line)
-        line.start()
-        # The oldest that are still there are shown, the others are counted, and one at least of those nobody can count.
-        seen = plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
-        assert seen.overrun
-        assert [plc.take().result_number for _ in range(DEPTH)] == list(range(2, DEPTH + 2))
-        line.decide(3)
-        assert plc.take().trigger_id == 3
-
-
-def test_what_was_overwritten_while_the_lane_stood_still_is_flagged(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        line.child.kill(signal.SIGSTOP)
-        fill_round(line)
-        line.child.kill(signal.SIGCONT)
-        plc.wait_for(lambda seen: seen.overruns == DECIDED_SLOTS - DEPTH + 1, "all of them to be counted")
-        assert [plc.take().result_number for _ in range(DEPTH)] == list(range(1, DEPTH + 1))
-        line.decide(3)
-        assert plc.take().trigger_id == 3
-
-
 def test_what_publish_does_not_beat_is_not_ready(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -210,53 +152,6 @@ def test_a_refused_trigger_is_missed_and_the_log_says_why(make: Make, capfd: pyt
     assert "the disk is full" in "".join(capfd.readouterr())
 
 
-def test_a_trigger_that_publish_dies_over_is_told_once_it_is_known(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        plc.identify("A1")
-        plc.set("trigger", True)
-        line.asked()
-        line.relink()
-        # Nobody knows, so the PLC is told neither: it is busy.
-        seen = plc.wait("busy")
-        assert not (seen.trigger_ack or seen.missed or seen.ready)
-        line.decide(5, unit_identifier="A1", verdict="ERROR")
-        assert plc.wait("trigger_ack").accepted_trigger_id == 5
-        plc.set("trigger", False)
-        assert plc.take().trigger_id == 5
-        # And one that was not accepted is told as missed when that is sure.
-        plc.set("trigger", True)
-        line.asked()
-        line.relink()
-        assert plc.wait("missed").refusal == Refusal.LOST
-        plc.wait("ready")
-
-
-def test_a_trigger_is_not_given_up_while_its_decision_waits_behind_many(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        plc.identify("A1")
-        plc.set("trigger", True)
-        line.asked()
-        line.relink()
-        plc.wait("busy")
-        time.sleep(0.2)
-    # Dead while the time for the trigger's answer runs out, and while it is decided.
-    line.child.kill(signal.SIGKILL)
-    line.child.reap(time.monotonic())
-    line.unlink()
-    time.sleep(2 * GRACE_NS / 1e9)
-    for number in range(1, 2 * DECISIONS_A_TURN):
-        line.decide(number, verdict="FAIL")
-    line.decide(9999, unit_identifier="A1", verdict="FAIL")
-    line.start()
-    with Plc(line.port) as plc:
-        seen = plc.wait_for(lambda seen: not seen.busy, "the trigger's fate to be known")
-        assert (seen.trigger_ack, seen.missed, seen.accepted_trigger_id) == (True, False, 9999)
-
-
 def test_an_announcement(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -285,75 +180,6 @@ def test_channels_have_a_block_each(make: Make) -> None:
         assert first.station().cameras_up == 0b11
 
 
-# --- the wire
-
-
-def test_a_plc_that_has_holding_registers_alone(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        line.decide(9)
-        plc.wait("valid")
-        block = plc.read_holding(HOLDING + MIRROR, INPUTS)
-        assert block == plc.read_inputs(INPUTS, INPUTS)
-        client = plc._client
-        # Acknowledge and read in one exchange: the answer shows it gone already.
-        answer = client.readwrite_registers(
-            read_address=HOLDING + MIRROR, read_count=2, write_address=HOLDING, values=[0b10]
-        )
-        assert answer.registers[1] == 0
-        assert client.read_coils(BITS, count=4).bits[:4] == [False, True, False, False]
-        assert not plc.status("valid")
-
-
-def test_what_is_not_there_is_refused(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        client = plc._client
-        plc.wait("ready")
-        asked = [
-            client.read_input_registers(2 * INPUTS - 1, count=2),
-            client.read_holding_registers(2 * HOLDING, count=1),
-            client.read_discrete_inputs(2 * BITS, count=1),
-            client.write_coil(0, True),
-            client.write_coil(BITS + len(layout.CHANNEL_CONTROLS), True),
-            client.write_coils(BITS, [True] * BITS),
-            client.write_register(HOLDING + MIRROR, 1),
-            client.write_registers(HOLDING + layout.IDENTIFIER_AT, [0] * 17),
-        ]
-        assert [answer.exception_code for answer in asked] == [2] * len(asked)
-        assert client.mask_write_register(address=HOLDING).exception_code == 1
-        assert plc.inputs().ready
-
-
-def test_trigger_and_identifier_in_one_write(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        words = [1, *[7] * (layout.IDENTIFIER_AT - 1), *layout.words_of(b"A-1".ljust(32, b"\0"))]
-        assert not plc._client.write_registers(HOLDING, words).isError()
-        assert line.accept(5)["unit_identifier"] == "A-1"
-        assert plc.read_holding(HOLDING, layout.IDENTIFIER_AT) == [1] + [0] * (layout.IDENTIFIER_AT - 1)
-
-
-def test_mbpoll_reads_and_writes(make: Make) -> None:
-    mbpoll = str(needs_program("mbpoll", "mbpoll"))
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        line.decide(77_777, verdict="FAIL")
-        plc.wait("valid")
-        base = [mbpoll, "-m", "tcp", "-p", str(line.port), "-0", "-1", "-q"]
-        read = [*base, "-t", "3", "-r", str(INPUTS), "-c", "6", "127.0.0.1"]
-        said = subprocess.run(read, capture_output=True, text=True, timeout=60, check=True).stdout
-        words = [int(row.split()[1]) for row in said.splitlines() if row.startswith("[")]
-        assert words[1:4] == [2, 0, 1]
-        assert words[4] << 16 | words[5] == 77_777
-        write = [*base[:-2], "-t", "0", "-r", str(BITS + 1), "127.0.0.1", "1"]
-        subprocess.run(write, capture_output=True, text=True, timeout=60, check=True)
-        plc.wait_for(lambda seen: not seen.valid, "valid to fall")
-
-
 def test_garbage_and_strangers_keep_nobody_waiting(make: Make) -> None:
     line = make()
     with Plc(line.port) as plc:
@@ -368,48 +194,3 @@ def test_garbage_and_strangers_keep_nobody_waiting(make: Make) -> None:
         half.sendall(b"\0\0\0\1")
         assert half.recv(100) == b"\0\1\0\0\0\5\1\4\2" + plc.read_inputs(0, 1)[0].to_bytes(2, "big")
         half.close()
-
-
-def test_as_many_connect_as_may(make: Make) -> None:
-    line = make()
-    with Plc(line.port) as plc:
-        plc.wait("ready")
-        others = [socket.create_connection(("127.0.0.1", line.port), timeout=30) for _ in range(MOST_CONNECTIONS - 1)]
-        with socket.create_connection(("127.0.0.1", line.port), timeout=30) as one_too_many:
-            assert hung_up(one_too_many)
-        assert plc.inputs().ready
-        for other in others:
-            other.close()
-
-
-def test_only_who_is_on_the_list_is_answered(make: Make) -> None:
-    line = make(allow=["127.0.0.2/32"])
-    until(lambda: reaches(line.port, "127.0.0.2"), "the lane to answer who is on its list")
-    assert not reaches(line.port, "127.0.0.1")
-
-
-def test_an_address_that_is_taken_is_named(make: Make) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        line = make(listen=listen)
-        assert line.child.popen is not None
-        assert line.child.popen.wait(PATIENCE_S) == EXIT_CANNOT_RUN
-    assert line.child.control is not None
-    assert line.child.control.receive() == Failed(problem=f"[lanes.modbus] listen = {listen}: Address already in use")
-
-
-def reaches(port: int, source: str) -> bool:
-    """Whether a request from this address is answered."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0)) as peer:
-            peer.sendall(b"\0\1\0\0\0\6\1\4\0\0\0\1")
-            return len(peer.recv(100)) == 11
-    except OSError:
-        return False
-
-
-def hung_up(peer: socket.socket) -> bool:
-    try:
-        return peer.recv(1) == b""
-    except ConnectionResetError:
-        return True

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.lanes.codes import Refusal
 from edge.rehearsal import Daemon, free_ports
+from tests.lanes.opcua_bench import Peer
 from tests.lanes.plc import Inputs, Plc, until
 from tests.stations import TRIGGERED, assert_each_answered_once, record, running, station
 
@@ -153,3 +155,45 @@ def test_a_stopped_process_is_seen(taught: Path, tmp_path: Path) -> None:
         program.cycle(2)
         assert program.results[2].result in (1, 2)
     compare(program, config)
+
+
+def test_a_plc_is_not_told_of_the_trigger_that_another_lane_asked_for(taught: Path, tmp_path: Path) -> None:
+    config, port = with_plc(taught, tmp_path)
+    (other_port,) = free_ports(1)
+    with config.open("a") as file:
+        file.write(f'\n[lanes.opcua]\nlisten = "127.0.0.1:{other_port}"\n')
+    other = Peer(f"opc.tcp://127.0.0.1:{other_port}/goldline", tmp_path / "pki")
+    with running(config) as (daemon, _), Plc(port) as plc:
+        ask_over_a_standstill(plc, daemon)
+        os.kill(daemon.workers()["publish"], signal.SIGKILL)
+        asked = until(lambda: trigger_id_of(other), "a publish that takes triggers")
+        # Both without an identifier; what this PLC asked for died with the publish that had not read it.
+        told = plc.wait_for(lambda seen: seen.trigger_ack or seen.missed, "the trigger's fate")
+        assert (told.trigger_ack, told.refusal, told.accepted_trigger_id) == (False, Refusal.LOST, 0)
+        plc.take()
+    lanes = {event.data.trigger_id: event.data.trigger_lane for event in record(config)}
+    # More than one where an answer came too late for the client.
+    assert asked in lanes
+    assert set(lanes.values()) == {"opcua"}
+
+
+def ask_over_a_standstill(plc: Plc, daemon: Daemon) -> None:
+    """Publish stands still with a trigger's order before it. On a busy machine the lane may see that before the order."""
+
+    def asked() -> bool:
+        plc.wait("ready")
+        os.kill(daemon.workers()["publish"], signal.SIGSTOP)
+        plc.set("trigger", True)
+        if plc.wait_for(lambda seen: seen.busy or seen.missed, "the order to be sent").busy:
+            return True
+        plc.set("trigger", False)
+        os.kill(daemon.workers()["publish"], signal.SIGCONT)
+        return False
+
+    until(asked, "an order that publish does not read")
+
+
+def trigger_id_of(other: Peer) -> int:
+    """Of a trigger that this client of another lane asks for; 0: it was refused."""
+    said = other.call("Trigger", "left", "", "")
+    return int(said["outputs"][0][1]) if said["status"] == "Good" else 0

@@ -1,5 +1,7 @@
 """The OPC UA lane, by a client that is not ours: node-opcua, which reads the companion specification for itself."""
 
+import asyncio
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,8 +15,8 @@ from edge.lanes.station_link import Place
 from edge.metrics import State
 from edge.record_log import RecordLog
 from edge.records import Outcome, Reason
-from tests.lanes.opcua_bench import CONTINUOUS, Peer, Publish, decided, free_port, publishing, results, until
-from tests.needs import needs_module, needs_node
+from tests.lanes.opcua_bench import CONTINUOUS, Peer, Publish, counted, decided, free_port, publishing, results, until
+from tests.needs import needs_module, needs_node, needs_root
 
 # What decides in a result's content, by place (docs/opcua.md).
 VERDICT, EVALUATION, REASON, GOOD = range(4)
@@ -102,6 +104,26 @@ def test_results_can_be_asked_for(lane):
     assert one["outputs"][1]["partId"]["id"] == "U3" and one["outputs"][2] == 0
     none = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "99"}}, 0)
     assert none["status"] == "BadNotFound"
+    for wait_ms in (-1, "soon"):
+        asked = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "99"}}, wait_ms)
+        assert asked["status"] == "BadInvalidArgument"
+    ids = (None,) * 8
+    listed = peer.call("ResultManagement.GetResultListFiltered", 1, *ids, 2, 1, 0)
+    assert [one["partId"]["id"] for one in listed["outputs"][3]] == ["U6", "U5"]
+    assert peer.call("ResultManagement.GetResultListFiltered", -1, *ids, 2, 0, 0)["status"] == "BadInvalidArgument"
+
+
+def test_a_job_is_started_with_what_is_prepared(lane):
+    publish, peer = lane
+    start, part = "VisionStateMachine.AutomaticModeStateMachine.StartSingleJob", {"PartIdDataType": {"id": "A17"}}
+    publish.stand(CONTINUOUS | {"job": {"product": "lid", "variant": "oak", "configuration": 1}})
+    until(lambda: value_of(peer, "Variant") == "oak", "the variant")
+    answers = {
+        name: peer.call(start, None, part, {"RecipeIdExternalDataType": {"id": name}}, None, ["channel=left"])["status"]
+        for name in ("lid", "lid/oak", "lid/birch", "box")
+    }
+    assert answers == {"lid": "Good", "lid/oak": "Good", "lid/birch": "BadInvalidArgument", "box": "BadInvalidArgument"}
+    assert len(publish.orders) == 2
 
 
 def test_the_state_is_the_stations_and_ends_with_publish(lane):
@@ -186,7 +208,7 @@ def kept_index(publish: Publish) -> int:
 def make_certificates(folder: Path) -> None:
     from edge.lanes import opcua_certificate
 
-    opcua_certificate.make(folder, "cell", "127.0.0.1")
+    opcua_certificate.make(folder, "cell", "127.0.0.1", folder)
 
 
 def test_only_a_trusted_certificate_enters(needed, tmp_path):
@@ -239,6 +261,23 @@ def test_the_key_is_its_owners_and_is_not_written_over(needed, tmp_path):
         make_certificates(tmp_path)
 
 
+def test_what_root_makes_belongs_to_the_owner_of_its_folder_or_else_of_the_state(needed, tmp_path):
+    """/etc is root's, and the service must read its key all the same."""
+    from edge.lanes import opcua_certificate
+
+    needs_root()
+    given, state = tmp_path / "given", tmp_path / "state"
+    for folder in (given, state):
+        folder.mkdir()
+    os.chown(given, 1234, 1235)
+    os.chown(state, 2234, 2235)
+    for folder, owner in ((given / "opcua", (1234, 1235)), (tmp_path / "etc" / "opcua", (2234, 2235))):
+        opcua_certificate.make(folder, "cell", "127.0.0.1", state / "not" / "yet")
+        for path in (folder, folder / "trusted", *folder.glob("own/*")):
+            assert (path.stat().st_uid, path.stat().st_gid) == owner, path
+        assert len(list(folder.glob("own/*"))) == 2
+
+
 def test_a_listener_that_cannot_be_is_one_line(needed, tmp_path, capfd):
     port = free_port()
     with publishing(tmp_path, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as first:
@@ -257,10 +296,24 @@ def failure_of(publish: Publish) -> str:
     return getattr(publish.child.control.receive(), "problem", "")
 
 
-def test_nothing_stays_of_sessions_that_nobody_activates(needed):
+def test_the_server_stops_without_waiting_for_its_clock(needed):
+    """A worker that takes longer than half a second to leave is killed."""
+    from edge.lanes.opcua_door import Door
     from edge.lanes.opcua_guard import Clients, GuardedServer
 
-    server = GuardedServer(Clients(None))
+    async def stopped() -> None:
+        server = GuardedServer(Clients(None), Door(*counted()))
+        server.time_task = asyncio.create_task(asyncio.sleep(3600))
+        await asyncio.wait_for(server.stop(), 60)
+
+    asyncio.run(stopped())
+
+
+def test_nothing_stays_of_sessions_that_nobody_activates(needed):
+    from edge.lanes.opcua_door import Door
+    from edge.lanes.opcua_guard import Clients, GuardedServer
+
+    server = GuardedServer(Clients(None), Door(*counted()))
     for _ in range(100):
         server.create_session("intruder", external=True)
     assert not server._external_sessions

@@ -28,16 +28,16 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Line]]:
 class Lane:
     """One end of the link, and what has come over it."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        line.link(LANE)
+    def __init__(self, line: Line, name: str = LANE) -> None:
+        self._line, self._name = line, name
+        line.link(name)
         self.heard: list[AnyMessage] = []
 
     def hear(self, kind: type[AnyMessage], condition: Callable[[Any], bool] = lambda _: True) -> Any:
         """The first of this kind, from now on, of which this is so."""
 
         def look() -> Any:
-            self.heard += self._line.peers[LANE].drain()
+            self.heard += self._line.peers[self._name].drain()
             return next((one for one in self.heard if isinstance(one, kind) and condition(one)), None)
 
         found = self._line.wait_until(look, kind.__name__)
@@ -49,7 +49,7 @@ class Lane:
         return json.loads(found.state)
 
     def ask(self, token: int, **order: Any) -> dict[str, Any]:
-        self._line.send(LANE, Asked(token=token, order=json.dumps(order).encode()))
+        self._line.send(self._name, Asked(token=token, order=json.dumps(order).encode()))
         return json.loads(self.hear(Answered, lambda said: said.token == token).answer)
 
 
@@ -84,6 +84,21 @@ def test_a_trigger_of_a_lane_is_answered_decided_and_news(make: Callable[..., Li
     (found,) = decided.read_from(place)
     assert events.decode(found[1]).data.trigger_id == trigger_id
     decided.close()
+
+
+def test_a_trigger_is_of_the_lane_that_asked_for_it_whoever_dies(make: Callable[..., Line]) -> None:
+    line, modbus = begun(make)
+    asked = {
+        trigger_once(lane, 4)["trigger_id"]: name
+        for lane, name in ((modbus, "modbus"), (Lane(line, "lane@opcua"), "opcua"))
+    }
+    line.kill()
+    line.start()
+    line.link("inspection")
+    line.capture("left")
+    for trigger_id in asked:
+        line.judge(trigger_id)
+    assert {event.data.trigger_id: event.data.trigger_lane for event in line.subscriber.wait(2)} == asked
 
 
 def test_a_bad_order_is_refused_not_deadly(make: Callable[..., Line]) -> None:

@@ -1,37 +1,22 @@
 """The handshake: whatever PLC, station and death do, each result is shown once, in order, or counted as let go."""
 
-from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.lanes import result_lane
 from edge.lanes.codes import Refusal, ResultCode
-from edge.lanes.result_lane import DEPTH, GRACE_NS, LAST_NUMBER, SETTLED_NS, Controls, ResultLane
+from edge.lanes.result_lane import DEPTH, GRACE_NS, Controls, ResultLane
+from edge.lanes.settling import Settling
 from edge.lanes.shown import Shown
 from edge.lanes.station_link import Place
+from tests.lanes.handshake import DEADLINE_NS, result
 
-DEADLINE_NS = 1_000_000_000
+# Between two looks of the lane.
+TURN_NS = 250_000_000
 IDENTIFIERS = st.sampled_from(["", "A17", "B2"])
-
-
-def result(trigger_id: int, *, is_ours: bool = True, unit: str = "", code: ResultCode = ResultCode.FAIL) -> Shown:
-    return Shown(
-        trigger_id=trigger_id,
-        result=code,
-        reason=0,
-        is_good=code is ResultCode.PASS,
-        is_late=False,
-        review=False,
-        score=0,
-        processing_ms=5,
-        checksum=1,
-        unit_identifier=unit,
-        is_ours=is_ours,
-    )
 
 
 class Handshake(RuleBasedStateMachine):
@@ -39,7 +24,7 @@ class Handshake(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.lane = ResultLane()
+        self.lane, self.settling = ResultLane(), Settling()
         self.now_ns = 0
         self.is_fresh = True
         self.next_id = 1
@@ -51,6 +36,9 @@ class Handshake(RuleBasedStateMachine):
         # An order on its way to the station; its answer on its way back.
         self.order: str | None = None
         self.answer: int | None = None
+        # Orders of a lane that died while publish hung: they lie before it. And what was told to the lane as accepted.
+        self.orphans: list[str] = []
+        self.told: set[int] = set()
         self.asked = self.accepted = self.refused = 0
         # How often the trigger's bit has risen, and at which of them a trigger was asked for last.
         self.rises = self.asked_at = 0
@@ -78,6 +66,21 @@ class Handshake(RuleBasedStateMachine):
         if orders.announce:
             self.lane = self.lane.announced()
 
+    @rule(unit=IDENTIFIERS)
+    def ask(self, unit: str) -> None:
+        """A PLC as it should be asks for one trigger."""
+        self.command(msgspec.structs.replace(self.lane.controls, trigger=False), "")
+        self.command(msgspec.structs.replace(self.lane.controls, trigger=True), unit)
+
+    @precondition(lambda self: self.is_fresh)
+    @rule(unit=IDENTIFIERS)
+    def ask_and_hear(self, unit: str) -> None:
+        """And is told that it is accepted."""
+        self.ask(unit)
+        if self.order is not None:
+            self.carry_out(is_accepted=True)
+            self.hear()
+
     @rule()
     def cycle(self) -> None:
         """A PLC as it should be takes one result."""
@@ -91,14 +94,14 @@ class Handshake(RuleBasedStateMachine):
     @rule(is_accepted=st.booleans())
     def carry_out(self, is_accepted: bool) -> None:
         assert self.order is not None
-        if is_accepted:
-            self.open.append((self.next_id, self.order, self.now_ns + DEADLINE_NS))
-            self.answer = self.next_id
-            self.next_id += 1
-            self.accepted += 1
-        else:
-            self.answer = 0
+        self.answer = self.open_one(self.order) if is_accepted else 0
         self.order = None
+
+    def open_one(self, unit: str) -> int:
+        self.open.append((self.next_id, unit, self.now_ns + DEADLINE_NS))
+        self.next_id += 1
+        self.accepted += 1
+        return self.open[-1][0]
 
     @precondition(lambda self: self.answer is not None)
     @rule()
@@ -106,6 +109,7 @@ class Handshake(RuleBasedStateMachine):
         assert self.answer is not None
         if self.answer:
             self.lane = self.lane.accept(self.answer, self.now_ns + DEADLINE_NS + GRACE_NS)
+            self.told.add(self.answer)
         else:
             self.lane = self.lane.refuse(Refusal.REFUSED)
             self.refused += 1
@@ -129,44 +133,72 @@ class Handshake(RuleBasedStateMachine):
             self.lane = self.lane.take(one, Place("log", place + 1))
         self.read = len(self.log)
 
-    @rule(ns=st.sampled_from([10_000_000, DEADLINE_NS, 3 * DEADLINE_NS]))
-    def wait(self, ns: int) -> None:
+    @rule(turns=st.sampled_from([1, 5, 20]))
+    def wait(self, turns: int) -> None:
+        for _ in range(turns):
+            self.turn()
+
+    def turn(self) -> None:
         """Whatever publish has accepted it closes by its deadline, while it lives; and the lane looks at its log first."""
-        self.now_ns += ns
-        if self.is_fresh:
-            while self.open and self.open[0][2] <= self.now_ns:
-                self.decide(0, ResultCode.ERROR)
-            self.look()
+        self.now_ns += TURN_NS
+        while self.is_fresh and self.open and self.open[0][2] <= self.now_ns:
+            self.decide(0, ResultCode.ERROR)
+        self.look()
         was_unsure = self.lane.wanted is not None and self.lane.wanted.is_unsure
         missed = self.lane.missed
-        self.lane = self.lane.expire(self.now_ns, DEADLINE_NS, is_fresh=self.is_fresh)
+        is_settled = self.settling.look(self.now_ns, is_fresh=self.is_fresh)
+        self.lane = self.lane.expire(self.now_ns, DEADLINE_NS, is_settled=is_settled)
         if self.lane.missed > missed:
             assert was_unsure
             self.refused += 1
 
     # --- deaths
 
-    @precondition(lambda self: self.is_fresh)
     @rule()
     def publish_dies(self) -> None:
-        """What it has accepted stands in its log; an answer on its way is lost, and so is an order."""
+        """What it has accepted stands in its log; an answer on its way is lost, and so are orders."""
         self.is_fresh = False
         if self.order is not None or self.answer is not None:
             self.lane = self.lane.doubt()
         self.order = self.answer = None
-        self.lane = self.lane.expire(self.now_ns, DEADLINE_NS, is_fresh=False)
+        self.orphans = []
+        self.turn()
+
+    @precondition(lambda self: self.is_fresh)
+    @rule()
+    def publish_hangs(self) -> None:
+        self.is_fresh = False
+        self.turn()
+
+    @precondition(lambda self: self.is_fresh)
+    @rule(unit=IDENTIFIERS, is_read=st.booleans())
+    def publish_fails_over_an_order(self, unit: str, is_read: bool) -> None:
+        """It dies with the answer on its way, or hangs with the order before it."""
+        self.ask(unit)
+        if self.order is not None and is_read:
+            self.carry_out(is_accepted=True)
+            self.publish_dies()
+        else:
+            self.publish_hangs()
 
     @precondition(lambda self: not self.is_fresh)
     @rule()
     def publish_is_back(self) -> None:
+        """What lies before it is read at once: orders of the living, and of the dead."""
         self.is_fresh = True
+        for unit in self.orphans:
+            self.open_one(unit)
+        self.orphans = []
 
-    @rule()
-    def lane_dies(self) -> None:
-        """What it had asked may or may not have arrived."""
+    @rule(is_read=st.booleans())
+    def lane_dies(self, is_read: bool) -> None:
+        """What it had asked is read with its last words, or lies there for as long as publish hangs."""
         self.lane = result_lane.decode(result_lane.encode(self.lane)).revive()
-        if self.order is not None and self.is_fresh:
+        self.settling = Settling()
+        if self.order is not None and self.is_fresh and is_read:
             self.carry_out(is_accepted=True)
+        elif self.order is not None and not self.is_fresh:
+            self.orphans.append(self.order)
         self.order = self.answer = None
 
     # --- what always holds
@@ -189,6 +221,11 @@ class Handshake(RuleBasedStateMachine):
         assert not self.lane.is_acked or self.asked_at == self.rises
 
     @invariant()
+    def what_was_accepted_is_in_flight_until_its_result_is_read(self) -> None:
+        read = {one.trigger_id for one in self.log[: self.read]}
+        assert {one.trigger_id for one in self.lane.in_flight} == self.told - read
+
+    @invariant()
     def only_a_pass_is_good(self) -> None:
         shown = self.lane.shown
         assert shown is None or shown.is_good == (shown.result is ResultCode.PASS)
@@ -202,14 +239,14 @@ class Handshake(RuleBasedStateMachine):
         """Nothing wedges it: with the bits released and the station back, it is ready again, and every trigger is told."""
         if not hasattr(self, "lane"):
             return
-        self.is_fresh = True
+        if not self.is_fresh:
+            self.publish_is_back()
         if self.order is not None:
             self.carry_out(is_accepted=False)
         if self.answer is not None:
             self.hear()
         self.command(Controls(), "")
-        for _ in range(3):
-            self.wait(3 * DEADLINE_NS)
+        self.wait(3 * DEADLINE_NS // TURN_NS)
         while self.lane.queue:
             self.cycle()
         assert self.lane.room == DEPTH
@@ -219,138 +256,4 @@ class Handshake(RuleBasedStateMachine):
 
 
 TestHandshake = Handshake.TestCase
-TestHandshake.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-
-
-def command(lane: ResultLane, **bits: Any) -> ResultLane:
-    return lane.command(msgspec.structs.replace(lane.controls, **bits), "", Refusal.NONE)[0]
-
-
-def test_a_cycle() -> None:
-    lane, orders = ResultLane().command(Controls(trigger=True), "A17", Refusal.NONE)
-    assert orders.trigger
-    assert lane.is_busy
-    assert not lane.is_acked
-    lane = lane.accept(7, DEADLINE_NS)
-    assert lane.is_acked
-    assert lane.accepted == 7
-    lane = command(lane, trigger=False)
-    assert not lane.is_acked
-    lane = lane.take(result(7, code=ResultCode.PASS), Place("log", 1))
-    assert not lane.is_busy
-    shown = lane.shown
-    assert shown is not None
-    assert (shown.trigger_id, shown.number, shown.is_good) == (7, 1, True)
-    lane = command(lane, ack=True)
-    assert lane.shown is None
-    assert lane.room == DEPTH
-
-
-def test_a_stuck_acknowledgement_takes_nothing_that_was_not_shown() -> None:
-    lane = command(ResultLane(), ack=True).take(result(1), Place("log", 1))
-    assert not lane.is_valid
-    lane = command(lane, ack=False)
-    assert lane.is_valid
-    assert lane.shown is not None
-    assert lane.shown.number == 1
-
-
-def test_a_ninth_result_is_let_go_and_flagged_until_cleared() -> None:
-    lane = ResultLane()
-    for trigger_id in range(1, DEPTH + 2):
-        lane = lane.take(result(trigger_id), Place("log", trigger_id))
-    assert (len(lane.queue), lane.overruns, lane.is_overrun) == (DEPTH, 1, True)
-    assert [one.trigger_id for one in lane.queue] == list(range(1, DEPTH + 1)), "the newest is let go"
-    lane = command(lane, clear=True)
-    assert (lane.overruns, lane.is_overrun) == (1, False)
-
-
-def test_without_a_buffer_a_trigger_is_missed() -> None:
-    lane = ResultLane()
-    for trigger_id in range(1, DEPTH + 1):
-        lane, orders = lane.command(Controls(trigger=True), "", Refusal.NONE)
-        assert orders.trigger
-        lane = command(lane.accept(trigger_id, DEADLINE_NS), trigger=False)
-    lane, orders = lane.command(Controls(trigger=True), "", Refusal.NONE)
-    assert not orders.trigger
-    assert (lane.is_missed, lane.missed, lane.refusal) == (True, 1, Refusal.NO_BUFFER)
-
-
-def test_the_number_goes_round_past_zero() -> None:
-    lane = ResultLane(number=LAST_NUMBER).take(result(1), Place("log", 1))
-    assert lane.shown is not None
-    assert lane.shown.number == 1
-
-
-@pytest.mark.parametrize("is_read_first", [True, False])
-def test_the_decision_may_be_read_before_the_answer(is_read_first: bool) -> None:
-    lane = command(ResultLane(), trigger=True)
-    for is_decision in (is_read_first, not is_read_first):
-        lane = lane.take(result(4), Place("log", 1)) if is_decision else lane.accept(4, DEADLINE_NS)
-    assert lane.is_acked
-    assert lane.in_flight == ()
-    assert lane.room == DEPTH - 1
-
-
-def test_a_trigger_whose_answer_is_lost_is_found_by_its_decision() -> None:
-    lane, _ = ResultLane().command(Controls(trigger=True), "A17", Refusal.NONE)
-    lane = lane.doubt().take(result(9, unit="other"), Place("log", 1))
-    assert not lane.is_acked
-    lane = lane.take(result(10, unit="A17"), Place("log", 2))
-    assert lane.is_acked
-    assert lane.accepted == 10
-    assert not lane.is_busy
-
-
-def test_a_trigger_whose_answer_is_lost_is_given_up_once_the_station_was_back_for_its_deadline() -> None:
-    lane, _ = ResultLane().command(Controls(trigger=True), "A17", Refusal.NONE)
-    lane = lane.doubt().expire(10 * DEADLINE_NS, DEADLINE_NS, is_fresh=False)
-    lane = lane.expire(20 * DEADLINE_NS, DEADLINE_NS, is_fresh=True)
-    lane = lane.expire(20 * DEADLINE_NS + SETTLED_NS - 1, DEADLINE_NS, is_fresh=True)
-    assert lane.is_busy, "publish has only just come back"
-    lane = lane.expire(20 * DEADLINE_NS + SETTLED_NS, DEADLINE_NS, is_fresh=True)
-    assert (lane.is_busy, lane.is_missed, lane.refusal) == (False, True, Refusal.LOST)
-
-
-def test_an_announcement_rises_and_falls_with_its_bit() -> None:
-    lane, orders = ResultLane().command(Controls(announce=True), "A17", Refusal.NONE)
-    assert orders.announce
-    lane = lane.announced()
-    assert lane.is_announced
-    assert not command(lane, announce=False).is_announced
-    assert lane.command(Controls(), None, Refusal.NONE)[0].command(Controls(announce=True), None, Refusal.NONE)[
-        0
-    ].refusal is (Refusal.BAD_IDENTIFIER)
-
-
-@pytest.mark.parametrize("is_lost", [False, True])
-def test_a_second_part_is_not_told_of_the_first_ones_trigger(is_lost: bool) -> None:
-    lane = command(command(ResultLane(), trigger=True), trigger=False)
-    lane = lane.doubt() if is_lost else lane
-    lane = command(lane, trigger=True)
-    assert (lane.is_missed, lane.refusal) == (True, Refusal.BUSY)
-    lane = lane.take(result(7), Place("log", 1)) if is_lost else lane.accept(7, DEADLINE_NS)
-    assert lane.accepted == 7
-    assert (lane.is_acked, lane.is_missed, lane.refusal) == (False, True, Refusal.BUSY)
-
-
-def test_a_second_announcement_is_not_told_of_the_first_ones_answer() -> None:
-    lane = command(command(command(ResultLane(), announce=True), announce=False), announce=True)
-    assert lane.refusal is Refusal.BUSY
-    lane = lane.announced()
-    assert not lane.is_announced
-    lane, orders = command(lane, announce=False).command(Controls(announce=True), "A18", Refusal.NONE)
-    assert orders.announce
-    assert lane.announced().is_announced
-
-
-def test_a_lane_that_is_full_fits_into_what_keeps_it() -> None:
-    from edge.lanes.kept import SLOT_BYTES
-
-    lane = ResultLane(seen=Place("f" * 32, 2**60))
-    for trigger_id in range(1, DEPTH + 1):
-        lane = lane.take(result(2**60 + trigger_id, unit="W" * 32), Place("f" * 32, 2**60))
-    ids = tuple(range(2**60, 2**60 + result_lane.REMEMBERED))
-    early = tuple(result_lane.Early(one, "W" * 32) for one in ids)
-    lane = lane.but(early=early, in_flight=tuple(result_lane.InFlight(one, one) for one in ids[:DEPTH]))
-    assert len(result_lane.encode(lane)) < 2 * SLOT_BYTES - 64
+TestHandshake.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

@@ -1,13 +1,16 @@
 // An OPC UA client that knows nothing of Goldline but its address and the companion specification.
 //
 //   node opcua.mjs URL PKI watch                 prints each event, one JSON object a line, until it is killed
+//   node opcua.mjs URL PKI stay                  the same, and connects again by itself whenever the server goes; calls
+//                                                a method for each line of its input: [NUMBER, PATH, ARGS...]
 //   node opcua.mjs URL PKI call PATH [ARGS...]   calls a method; ARGS are JSON; prints its status and outputs
 //   node opcua.mjs URL PKI read PATH...          prints values by their path below VisionSystem
 //
-// When the server goes while it watches, it ends: who started it starts another.
+// When the server goes while it watches, `watch` ends: who started it starts another.
 // PKI is a folder of its own; `secure` as the last word asks for SignAndEncrypt with the certificate in it.
 
 import path from "node:path";
+import readline from "node:readline";
 import {
   AttributeIds, ClientSubscription, MessageSecurityMode, OPCUAClient, SecurityPolicy, TimestampsToReturn,
   coerceNodeId, constructEventFilter,
@@ -31,7 +34,7 @@ const client = OPCUAClient.create({
   clientCertificateManager: certificates,
   certificateFile: path.join(pki, "own/certs/peer.pem"),
   privateKeyFile: certificates.privateKey,
-  connectionStrategy: { maxRetry: 1, initialDelay: 100, maxDelay: 1000 },
+  connectionStrategy: { maxRetry: verb === "stay" ? -1 : 1, initialDelay: 100, maxDelay: 1000 },
   keepSessionAlive: true,
 });
 
@@ -65,18 +68,31 @@ async function structure(session, index, given) {
   return new Variant({ dataType: DataType.ExtensionObject, value });
 }
 
-async function call(session, index) {
-  const names = rest[0].split(".");
+async function answerOf(session, index, method, given) {
+  const names = method.split(".");
   const objectId = await find(session, names.slice(0, -1));
   const methodId = await find(session, names);
   const inputArguments = [];
-  for (const text of rest.slice(1)) {
-    const given = JSON.parse(text);
-    const isStructure = given !== null && typeof given === "object" && !Array.isArray(given);
-    inputArguments.push(isStructure ? await structure(session, index, given) : argument(given));
+  for (const one of given) {
+    const isStructure = one !== null && typeof one === "object" && !Array.isArray(one);
+    inputArguments.push(isStructure ? await structure(session, index, one) : argument(one));
   }
   const answer = await session.call({ objectId, methodId, inputArguments });
-  say({ status: answer.statusCode.name, outputs: (answer.outputArguments ?? []).map((one) => one.value) });
+  return { status: answer.statusCode.name, outputs: (answer.outputArguments ?? []).map((one) => one.value) };
+}
+
+async function call(session, index) {
+  say(await answerOf(session, index, rest[0], rest.slice(1).map((text) => JSON.parse(text))));
+}
+
+async function stay(session, index) {
+  const lines = readline.createInterface({ input: process.stdin });
+  lines.on("line", async (line) => {
+    const [number, method, ...given] = JSON.parse(line);
+    // What is lost with a connection is told as such: it may have been done.
+    say({ answered: number, ...(await answerOf(session, index, method, given).catch((lost) => ({ lost: lost.message }))) });
+  });
+  await watch(session, index);
 }
 
 async function read(session) {
@@ -87,7 +103,7 @@ async function read(session) {
 }
 
 async function watch(session, index) {
-  client.on("connection_lost", () => process.exit(1));
+  if (verb === "watch") client.on("connection_lost", () => process.exit(1));
   const subscription = ClientSubscription.create(session, {
     requestedPublishingInterval: 20, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 50,
     maxNotificationsPerPublish: 1000, publishingEnabled: true, priority: 1,
@@ -113,7 +129,7 @@ try {
   await client.connect(url);
   const session = await client.createSession();
   const index = (await session.readNamespaceArray()).indexOf(COMPANION);
-  await { watch, call, read }[verb](session, index);
+  await { watch, stay, call, read }[verb](session, index);
   await session.close();
   await client.disconnect();
   process.exit(0);

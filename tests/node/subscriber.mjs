@@ -14,8 +14,11 @@ const options = {
   reconnectInterval: 100,
   reconnectMaxInterval: 2000,
   connectTimeout: 2000,
-  heartbeatInterval: 500,
-  heartbeatTimeout: 1500,
+  tcpKeepalive: 1,
+  tcpKeepaliveIdle: 1,
+  tcpKeepaliveInterval: 1,
+  tcpKeepaliveCount: 2,
+  tcpMaxRetransmitTimeout: 2000,
 }
 
 const DURABLE = 1
@@ -80,6 +83,7 @@ async function ask(verb, words) {
 
 // Steps 1 and 2.
 async function hello() {
+  const before = last
   const [answer, told] = await ask("HELLO", { versions: [1], consumer: "node" })
   if (answer !== "WELCOME") return
   if (streamName !== null && told.stream !== streamName) {
@@ -87,7 +91,7 @@ async function hello() {
     last = 0
     aside.clear()
   }
-  if (told.stream === streamName && told.head < last) throw new Error("the outbox is an older copy of itself")
+  if (told.stream === streamName && told.head < before) throw new Error("the outbox is an older copy of itself")
   streamName = told.stream
   stream = streamName.replaceAll("-", "")
   head = told.head
