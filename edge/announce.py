@@ -38,6 +38,7 @@ def result_event(source: Source, decision: Decision, *, is_simulated: bool) -> E
         is_simulated=is_simulated,
         variant=trigger.expect.get("variant"),
         is_partial=0 < len(decision.origins) < len(decision.views),
+        trigger_lane=trigger.lane,
         **_provenance(decision.origins),
         **_of_views(decision),
     )

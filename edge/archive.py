@@ -14,6 +14,7 @@ from edge.channel import Channel, ChannelClosed
 from edge.messages import Grant, Keep, Link, Stop
 from edge.metrics import State
 from edge.poller import Poller
+from edge.record_log import boot_identity
 from edge.ring import Ring
 from edge.worker import WorkerContext
 
@@ -32,7 +33,7 @@ class Archive:
 
     def __init__(self, context: WorkerContext) -> None:
         self._control, self._page = context.control, context.page
-        self._writer = Writer(context.station, context.page)
+        self._writer = Writer(context.station, context.page, boot_identity().hex())
         self._thread = threading.Thread(target=self._writer.run, name="writer", daemon=True)
         self._inspection: Channel | None = None
         self._ring: Ring | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.archive_record import Sidecar
 from edge.archive_retention import Entry
+from edge.lived import Instant, Lived
 from edge.transactions import transaction
 
 FILE = "index.sqlite3"
@@ -19,6 +20,8 @@ FILE = "index.sqlite3"
 BUSY_S = 2.0
 # Of 4 KiB: what the index takes beside itself stays below half a megabyte, on a small disk as well.
 WAL_PAGES = 100
+# Of the tables below. An index of another version is emptied, and made anew from the files.
+VERSION = 2
 # Of a SHA-256, for a picture to be found by it: fewer are more likely a trigger id.
 LEAST_DIGITS = 8
 
@@ -26,13 +29,19 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pictures (sha256 TEXT PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
     name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, trigger_id INTEGER NOT NULL, view TEXT NOT NULL, verdict TEXT NOT NULL,
-    product TEXT NOT NULL, unit_identifier TEXT, taken_utc_ns INTEGER NOT NULL, bytes INTEGER NOT NULL
+    product TEXT NOT NULL, unit_identifier TEXT, taken_utc_ns INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    kept_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_age ON records (taken_utc_ns);
+CREATE TABLE IF NOT EXISTS lived (
+    id INTEGER PRIMARY KEY CHECK (id = 1), ns INTEGER NOT NULL, utc_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL,
+    boot TEXT NOT NULL, is_whole INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_age ON records (kept_ns);
 CREATE INDEX IF NOT EXISTS by_trigger ON records (trigger_id);
 CREATE INDEX IF NOT EXISTS by_unit ON records (unit_identifier);
 CREATE INDEX IF NOT EXISTS by_pixels ON records (sha256);
 """
+_EMPTIED = "DROP TABLE IF EXISTS pictures; DROP TABLE IF EXISTS records; DROP TABLE IF EXISTS lived;"
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ class Index:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
+                connection.executescript(f"BEGIN; {_EMPTIED} {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
             connection.executescript(_SCHEMA)
         except sqlite3.Error:
             connection.close()
@@ -94,17 +105,26 @@ class Index:
 
     # --- writing
 
-    def add(self, sidecar: Sidecar, *, picture_bytes: int, record_bytes: int) -> None:
-        """A picture and its record, which are both on disk. Said again, it stands once."""
+    def add(self, sidecar: Sidecar, *, picture_bytes: int, record_bytes: int, kept_ns: int) -> None:
+        """A picture and its record, which are both on disk. Said again, it stands once.
+
+        `kept_ns`: what the archive had lived when it came.
+        """
         row = (sidecar.name, sidecar.sha256, sidecar.trigger_id, sidecar.view, str(sidecar.outcome), sidecar.product)
         with transaction(self._connection) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (sidecar.sha256, sidecar.file, picture_bytes)
             )
             connection.execute(
-                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, sidecar.unit_identifier, sidecar.taken_utc_ns, record_bytes),
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, sidecar.unit_identifier, sidecar.taken_utc_ns, record_bytes, kept_ns),
             )
+
+    def note(self, lived: Lived, *, is_whole: bool) -> None:
+        """For whoever opens it next: how long the archive has lived, and whether every file was looked at once."""
+        row = (lived.ns, lived.at.utc_ns, lived.at.boot_ns, lived.at.boot, is_whole)
+        with transaction(self._connection) as connection:
+            connection.execute("INSERT OR REPLACE INTO lived VALUES (1, ?, ?, ?, ?, ?)", row)
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """These records, and the pictures that no other has; the files of those are returned."""
@@ -125,6 +145,11 @@ class Index:
 
     # --- reading
 
+    def noted(self) -> tuple[Lived, bool] | None:
+        """What was noted last; None: it is new."""
+        row = self._connection.execute("SELECT ns, utc_ns, boot_ns, boot, is_whole FROM lived").fetchone()
+        return None if row is None else (Lived(row[0], Instant(*row[1:4])), bool(row[4]))
+
     def total_bytes(self) -> int:
         """Of every file that it knows."""
         query = "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM pictures) + (SELECT COALESCE(SUM(bytes), 0) FROM records)"
@@ -137,10 +162,10 @@ class Index:
     def oldest(self, most: int) -> list[Entry]:
         """The oldest records, oldest first."""
         rows = self._connection.execute(
-            "SELECT name, taken_utc_ns, records.bytes + CASE WHEN"
+            "SELECT name, kept_ns, records.bytes + CASE WHEN"
             " (SELECT COUNT(*) FROM records AS other WHERE other.sha256 = records.sha256) = 1"
             " THEN pictures.bytes ELSE 0 END"
-            " FROM records JOIN pictures USING (sha256) ORDER BY taken_utc_ns, name LIMIT ?",
+            " FROM records JOIN pictures USING (sha256) ORDER BY kept_ns, name LIMIT ?",
             (most,),
         )
         return [Entry(*row) for row in rows]

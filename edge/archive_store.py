@@ -12,11 +12,11 @@ A picture is kept in this order, so that a kill at any instant leaves whole file
 2. pixels, map and sidecar are each written to `part` and renamed, the sidecar last
 3. the index is told
 
+How old a picture is, and which is the oldest, goes by how long the archive has lived since (`lived.py`), not by the clock.
 Nothing is synced: the pictures of the last half minute may be lost with the power, and so may their names. What the
 index and the files disagree about is mended at the start, one folder at a time: `tidy`.
 """
 
-import errno
 import os
 import sqlite3
 from contextlib import suppress
@@ -25,12 +25,13 @@ from pathlib import Path
 
 import structlog
 
-from edge import archive_record, picture_file
+from edge import archive_record
 from edge.archive_index import FILE as INDEX_FILE
 from edge.archive_index import Index
-from edge.archive_record import OUR_NAME, Sidecar, Unreadable
+from edge.archive_mending import Mending, path_of, remove
+from edge.archive_record import Sidecar
 from edge.archive_retention import STEP, Bounds, due
-from edge.images import ImageError
+from edge.lived import Instant, Lived
 
 FOLDER, PART = "images", "part"
 # Written and removed to see whether the disk can be written.
@@ -39,9 +40,10 @@ PROBE = "probe"
 LEAST_FREE_BYTES = 256 << 20
 # Of a disk of their own: enough for the index and its journal to grow.
 LEAST_FREE_OWN_BYTES = 1 << 20
+# For a start after a power cut: what passed since it was noted is then read from the clock.
+NOTED_EVERY_NS = 3600 * 10**9
 # What SQLite calls a file of which some page, or all, is not what it wrote.
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-SHARDS = tuple(f"{number:02x}" for number in range(256))
 
 
 class StoreFailed(Exception):
@@ -63,7 +65,7 @@ class Files:
 class Store:
     """An open archive; one thread uses it. Raises StoreFailed where the disk or the index does not go along."""
 
-    def __init__(self, state_dir: Path, bounds: Bounds) -> None:
+    def __init__(self, state_dir: Path, bounds: Bounds, now: Instant) -> None:
         """Open it, or begin one. What an earlier process left is mended by `tidy`, step by step."""
         self.directory = state_dir / FOLDER
         self._bounds = bounds
@@ -77,13 +79,31 @@ class Store:
         except (OSError, sqlite3.Error) as problem:
             raise StoreFailed(str(problem)) from problem
         self._least_free_bytes = LEAST_FREE_BYTES if shares_disk else LEAST_FREE_OWN_BYTES
-        self._unmended = list(SHARDS)
         self._pruned = 0
         try:
-            self._count()
-        except sqlite3.Error as problem:
+            self._begin(now)
+        except (OSError, sqlite3.Error) as problem:
             self._index.close()
             raise self._failed(problem) from problem
+
+    def _begin(self, now: Instant) -> None:
+        """Go on living, and look for what an index that is new does not know of."""
+        self._opened = _identity(self.directory / INDEX_FILE)
+        noted = self._index.noted()
+        lived, is_whole = noted or (Lived(0, now), False)
+        self._mending = Mending(self.directory, self._index, is_whole=is_whole)
+        self._lived = lived.until(now, self._bounds.most_off_ns)
+        self._note(is_whole=is_whole)
+        self._count()
+
+    def _note(self, *, is_whole: bool) -> None:
+        self._noted_ns = self._lived.ns
+        self._index.note(self._lived, is_whole=is_whole)
+
+    def _live(self, now: Instant) -> None:
+        self._lived = self._lived.until(now, self._bounds.most_off_ns)
+        if self._lived.ns - self._noted_ns > NOTED_EVERY_NS:
+            self._note(is_whole=self._mending.is_over)
 
     def close(self) -> None:
         """Close the index."""
@@ -91,20 +111,22 @@ class Store:
 
     # --- keeping
 
-    def put(self, sidecar: Sidecar, files: Files, now_utc_ns: int) -> None:
+    def put(self, sidecar: Sidecar, files: Files, now: Instant) -> None:
         """Keep a picture. Raises StoreFailed, and leaves nothing of it."""
         said = archive_record.encode(sidecar)
         record_bytes = len(said) + len(files.map or b"")
         try:
+            self._live(now)
             known = self._is_there(sidecar, len(files.picture))
-            self._make_room(record_bytes + (0 if known else len(files.picture)), now_utc_ns)
+            self._make_room(record_bytes + (0 if known else len(files.picture)))
             # Making room may have taken the older picture of the same pixels.
             if not (known and self._is_there(sidecar, len(files.picture))):
                 self._write(sidecar.file, files.picture)
             if files.map is not None:
                 self._write(f"{sidecar.name}.map.png", files.map)
             self._write(f"{sidecar.name}.json", said)
-            self._index.add(sidecar, picture_bytes=len(files.picture), record_bytes=record_bytes)
+            sizes = {"picture_bytes": len(files.picture), "record_bytes": record_bytes}
+            self._index.add(sidecar, **sizes, kept_ns=self._lived.ns)
             self._count()
         except (OSError, sqlite3.Error) as problem:
             self._forget(sidecar)
@@ -119,17 +141,14 @@ class Store:
 
     def _is_there(self, sidecar: Sidecar, size: int) -> bool:
         try:
-            on_disk = os.stat(self._path(sidecar.file)).st_size
+            on_disk = os.stat(path_of(self.directory, sidecar.file)).st_size
         except FileNotFoundError:
             return False
         return on_disk == size and self._index.picture_bytes(sidecar.sha256) == size
 
-    def _path(self, name: str) -> Path:
-        return self.directory / name[:2] / name
-
     def _write(self, name: str, content: bytes) -> None:
         """Whole, or not there."""
-        part, target = self.directory / PART / name, self._path(name)
+        part, target = self.directory / PART / name, path_of(self.directory, name)
         try:
             part.write_bytes(content)
             target.parent.mkdir(exist_ok=True)
@@ -141,17 +160,17 @@ class Store:
     def _forget(self, sidecar: Sidecar) -> None:
         """What was written of it goes, as far as the disk lets it; the next start does the rest."""
         try:
-            self._remove([sidecar.name])
+            remove(self.directory, self._index, [sidecar.name])
             if self._index.picture_bytes(sidecar.sha256) is None:
-                self._path(sidecar.file).unlink(missing_ok=True)
+                path_of(self.directory, sidecar.file).unlink(missing_ok=True)
         except (OSError, sqlite3.Error):
             return
 
     # --- bounds
 
-    def _make_room(self, wanted_bytes: int, now_utc_ns: int) -> None:
+    def _make_room(self, wanted_bytes: int) -> None:
         while (over := self._over(wanted_bytes)) > 0:
-            if not self._prune(over, now_utc_ns):
+            if not self._prune(over) and not self._mend_next():
                 raise NoRoom(f"no room for {wanted_bytes} bytes")
 
     def _over(self, wanted_bytes: int) -> int:
@@ -160,11 +179,15 @@ class Store:
         short = self._least_free_bytes + wanted_bytes - disk.f_bavail * disk.f_frsize
         return max(self.total_bytes + wanted_bytes - self._bounds.max_bytes, short)
 
-    def _prune(self, over_bytes: int, now_utc_ns: int) -> int:
+    def _prune(self, over_bytes: int) -> int:
         """One step; how many went."""
-        names = [one.name for one in due(self._index.oldest(STEP), over_bytes, self._bounds, now_utc_ns)]
+        oldest = self._index.oldest(STEP)
+        if self._mending.unknown_bytes:
+            # An index begins to live at 0: what it has not found yet is older than what came since.
+            oldest = [one for one in oldest if one.kept_ns < 0]
+        names = [one.name for one in due(oldest, over_bytes, self._bounds, self._lived.ns)]
         if names:
-            self._remove(names)
+            remove(self.directory, self._index, names)
             self._pruned += len(names)
             self._count()
         return len(names)
@@ -174,93 +197,42 @@ class Store:
         pruned, self._pruned = self._pruned, 0
         return pruned
 
-    def _remove(self, names: list[str]) -> None:
-        """From the index first: what it names is there. A kill in between leaves files that `tidy` finds."""
-        pictures = self._index.remove(names)
-        for name in (*pictures, *(f"{name}{end}" for name in names for end in (".json", ".map.png"))):
-            self._path(name).unlink(missing_ok=True)
-
     def _count(self) -> None:
-        self.total_bytes, self.count = self._index.total_bytes(), self._index.count()
+        self.total_bytes = self._index.total_bytes() + self._mending.unknown_bytes
+        self.count = self._index.count()
 
     # --- looking after it
 
-    def tidy(self, now_utc_ns: int) -> bool:
+    def _mend_next(self) -> bool:
+        """One folder more. False: every one is well."""
+        if not self._mending.step(lambda utc_ns: self._lived.when(utc_ns, self._bounds.most_off_ns)):
+            return False
+        self._count()
+        if self._mending.is_over:
+            self._note(is_whole=True)
+        return True
+
+    def tidy(self, now: Instant) -> bool:
         """One small step of what is to be done. False: nothing is left to do, and the disk can be written."""
         try:
-            if self._unmended:
-                self._mend(self._unmended[-1])
-                self._unmended.pop()
-                return True
-            if self._prune(self._over(0), now_utc_ns) == STEP:
+            self._live(now)
+            if _identity(self.directory / INDEX_FILE) != self._opened:
+                raise StoreFailed(f"{self.directory / INDEX_FILE}: was taken away, and is made anew")
+            if self._mend_next() or self._prune(self._over(0)) == STEP:
                 return True
             (self.directory / PART / PROBE).write_bytes(b"?")
             (self.directory / PART / PROBE).unlink()
+            if self._over(0) > 0:
+                raise NoRoom("the disk is full of other things")
         except (OSError, sqlite3.Error) as problem:
             raise self._failed(problem) from problem
-        if self._over(0) > 0:
-            raise NoRoom("the disk is full of other things")
         return False
 
-    def _mend(self, shard: str) -> None:
-        """Make files and index of one folder agree: a whole picture with its sidecar stays, everything else goes."""
-        pictures, records = self._index.of_shard(shard)
-        on_disk = _sizes(self.directory / shard)
-        whole = {file for file, size in pictures.items() if on_disk.get(file) == size}
-        gone = [name for name in records if f"{name}.json" not in on_disk or name[:64] not in {f[:64] for f in whole}]
-        if gone:
-            self._remove(gone)
-        for file in on_disk:
-            if file.endswith(".json") and file.removesuffix(".json") not in records:
-                self._adopt(self.directory / shard / file, on_disk)
-        _, kept = self._index.of_shard(shard)
-        pixels = {name[:64] for name in kept}
-        for file in on_disk:
-            of_record = file.removesuffix(".json").removesuffix(".map.png")
-            if of_record not in kept and not (file.count(".") == 1 and file[:64] in pixels):
-                (self.directory / shard / file).unlink(missing_ok=True)
-        self._count()
 
-    def _adopt(self, path: Path, on_disk: dict[str, int]) -> None:
-        """A sidecar that the index does not know, with its picture: a kill came between, or the index is new."""
-        try:
-            sidecar = archive_record.decode(_content(path))
-        except Unreadable:
-            return
-        picture = on_disk.get(sidecar.file, 0)
-        if picture == 0 or f"{sidecar.name}.json" != path.name or not _has_its_hash(sidecar, path.parent):
-            return
-        record = on_disk[path.name] + on_disk.get(f"{sidecar.name}.map.png", 0)
-        self._index.add(sidecar, picture_bytes=picture, record_bytes=record)
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Of the archive's own files in a folder; what else somebody put there is left alone."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if OUR_NAME.fullmatch(entry.name)}
-    except FileNotFoundError:
-        return {}
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes. Raises Unreadable where the disk has lost some: that file costs itself alone."""
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        if problem.errno != errno.EIO:
-            raise
-        raise Unreadable(str(problem)) from problem
-
-
-def _has_its_hash(sidecar: Sidecar, folder: Path) -> bool:
-    """Whether the pixels are those that were judged: after a power cut a file may have its length and not its content."""
-    try:
-        content = _content(folder / sidecar.file)
-        pixels = picture_file.decode(content, sidecar.box[2:], sidecar.pixel_format)
-    except (ImageError, Unreadable):
-        return False
-    return picture_file.sha256(pixels) == sidecar.sha256
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file lies there. Raises OSError."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _open_index(directory: Path) -> Index:

@@ -18,6 +18,7 @@ from edge.archive_store import Files, NoRoom, Store, StoreFailed
 from edge.channel import Channel, ChannelClosed, ChannelFull
 from edge.config import Station
 from edge.cutout import Bytes
+from edge.lived import Instant
 from edge.messages import Keep, Kept, KeptMap
 from edge.metrics import Page
 from edge.ring import Ring, TornFrame
@@ -47,9 +48,10 @@ class Picture:
 
 
 class Writer:
-    """`run` is the thread; `take`, `show` and `stop` are the loop's."""
+    """`run` is the thread; `take`, `show` and `stop` are the loop's. `boot`: which start of the machine this is."""
 
-    def __init__(self, station: Station, page: Page) -> None:
+    def __init__(self, station: Station, page: Page, boot: str) -> None:
+        self._boot = boot
         self._state_dir: Path = station.state_dir
         self._bounds = Bounds(station.archive.max_bytes, station.archive.max_days)
         self._pictures: SimpleQueue[Picture | None] = SimpleQueue()
@@ -118,8 +120,7 @@ class Writer:
         try:
             pixels, maps = _taken(picture)
             store = self._opened()
-            now_utc_ns = time.time_ns()
-            store.put(archive_record.sidecar(keep), _files(keep, pixels, maps), now_utc_ns)
+            store.put(archive_record.sidecar(keep), _files(keep, pixels, maps), self._now())
         except TornFrame:
             self._drop("torn")
         except StoreFailed as problem:
@@ -134,14 +135,17 @@ class Writer:
         if self._store is None:
             if time.monotonic() < self._retry_s:
                 raise StoreFailed("waits to be tried again")
-            self._store = Store(self._state_dir, self._bounds)
+            self._store = Store(self._state_dir, self._bounds, self._now())
         return self._store
+
+    def _now(self) -> Instant:
+        return Instant(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._boot)
 
     def _tidy(self) -> float:
         """One step, and how long to wait for the next."""
         self._began_ns = time.monotonic_ns()
         try:
-            has_more = self._opened().tidy(time.time_ns())
+            has_more = self._opened().tidy(self._now())
         except StoreFailed as problem:
             self._fail(problem)
             return RETRY_S

@@ -6,12 +6,11 @@ from typing import cast
 
 import zmq
 
+from edge import dead_peers
 from edge.addresses import host_and_port, is_remote
 from edge.errors import GoldlineError
 from edge.guard import Door, Guard, no_key
 
-# A dead peer is noticed after 1.5 s; TCP alone takes minutes.
-HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, HEARTBEAT_TTL_MS = 500, 1500, 2000
 # Who connects and says nothing, or nothing that makes sense, has its place for this long; libzmq gives it 30 s.
 HANDSHAKE_MS = 3000
 # A subscriber may be this many events behind before its own are dropped; it sees that by the numbers.
@@ -30,10 +29,8 @@ OPTIONS: dict[int, int] = {
     zmq.RCVHWM: RECEIVE_HIGH_WATER,
     zmq.MAXMSGSIZE: MAX_COMMAND_BYTES,
     zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
-    zmq.HEARTBEAT_IVL: HEARTBEAT_INTERVAL_MS,
-    zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-    zmq.HEARTBEAT_TTL: HEARTBEAT_TTL_MS,
     zmq.BACKLOG: BACKLOG,
+    **dead_peers.OPTIONS,
 }
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -57,14 +54,13 @@ def bind(
     if is_remote(address) and security is None:
         raise GoldlineError(no_key(key, address))
     socket = cast("Door", context.socket(kind, socket_class=Door))
-    guard = security if security is not None and security.secures(address) else None
     try:
         _set(socket, address, {**OPTIONS, **(options or {})})
-        if guard is not None:
-            guard.arm(socket, key, address, zone)
+        if security is not None and security.secures(address):
+            security.arm(socket, key, address, zone)
         socket.bind(address)
-        if guard is not None:
-            guard.keep(socket, zone)
+        if security is not None and address.startswith("tcp://"):
+            security.keep(socket, zone)
     except zmq.ZMQError as problem:
         socket.close()
         raise GoldlineError(f"{key}: cannot listen on {address}: {os.strerror(problem.errno or 0)}") from problem

@@ -86,7 +86,8 @@ class CatchUp:
         if self._outstanding is not None and now_ns < self._outstanding.sent_ns + _patience_ns(self._outstanding):
             return None
         request = None if now_ns < self._not_before_ns else self._next(now_ns)
-        self._outstanding = Outstanding(request, now_ns, self._last) if request is not None else None
+        self._outstanding = self._asked(request, now_ns) if request is not None else None
+        request = self._outstanding.request if self._outstanding is not None else None
         self._is_unsent = self._is_unsent and request is None
         return request
 
@@ -101,6 +102,13 @@ class CatchUp:
         if self._consumer is None or stream is None or stream != self._stream:
             return None
         return Ack(id=ACK_ID, stream=stream, upto=cursor.sequence, consumer=self._consumer)
+
+    def _asked(self, request: Hello | Fetch, now_ns: int) -> Outstanding:
+        """What is asked once more is the same request: an answer that is only late is heard, however long they take."""
+        late = self._outstanding
+        if late is not None and msgspec.structs.replace(request, id=late.request.id) == late.request:
+            return Outstanding(late.request, now_ns, late.last)
+        return Outstanding(request, now_ns, self._last)
 
     def _next(self, now_ns: int) -> Hello | Fetch | None:
         self._requests += 1

@@ -9,6 +9,8 @@ Every event comes once and in order, whatever was lost on the way and whoever wa
 is said (`Gone`), and so is another outbox (`NewStream`): to `notify`, or else raised, and reading goes on behind it.
 """
 
+import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,26 +25,34 @@ from edge.catch_up import CatchUp
 from edge.errors import GoldlineError
 from edge.events import Event
 from edge.heard import Arrived, Cursor, Gone, Item, NewStream
-from edge.keys import ClientKeys
+from edge.keys import ClientKeys, load_client_keys
 from edge.session import Session
+from edge.sync_protocol import CONSUMER_NAME
 
 # What a program needs from here; the rest is how it works.
 __all__ = [
     "Arrived",
     "AsyncSubscriber",
+    "ClientKeys",
     "Cursor",
+    "Event",
     "EventsGone",
     "GoldlineError",
     "Gone",
+    "Item",
     "NewStream",
     "Notify",
     "StreamChanged",
     "Subscriber",
     "ask",
+    "load_client_keys",
 ]
 
 # Timers are looked at this often while nothing comes.
 TURN_MS = 100
+# A station's heart beats every 10 s at the slowest: one that is silent for longer is away, or not there at all.
+TELL_SILENCE_S = 15.0
+WHY_SILENT = "is the station running? does it know the key? is each address the right one?"
 
 
 class EventsGone(GoldlineError):
@@ -88,15 +98,20 @@ class _Reader:
         """`after`: the id of the last event that was read, or its number (0: from the first on); None: from now on.
 
         Without `live`, SYNC alone is asked, which is slower by some 25 ms. A `consumer`'s events are kept until it has
-        acknowledged them. With `silence_s`, GoldlineError is raised when nothing was heard of the station for so long.
+        acknowledged them. With `silence_s`, GoldlineError is raised when nothing was heard of the station for so long;
+        without, it is waited for, and the `logging` module is told of it once. Raises GoldlineError for what is no
+        address, no cursor and no name.
         """
+        if consumer is not None and not re.fullmatch(CONSUMER_NAME, consumer):
+            raise GoldlineError(f"consumer {consumer!r}: must be a letter or digit, then up to 63 of these and . _ -")
+        self._consumer = consumer
         self._notify = notify or Notify()
         start = after if isinstance(after, Cursor) or after is None else Cursor.parse(str(after))
         self._session = Session(CatchUp(start, consumer, has_live=live is not None), sync, live, keys)
         self._silence_s, self._addresses = silence_s, " and ".join(filter(None, (live, sync)))
         if self._notify.state is not None:
             self._session.on_state = self._on_state
-        self._has_begun = False
+        self._has_begun = self._is_silence_told = False
         self._pumped_ns = 0
 
     @property
@@ -110,7 +125,9 @@ class _Reader:
         return self._session.reading.is_level
 
     def acknowledge(self, event: Event | Cursor) -> None:
-        """The consumer has this event and all before it, on its own disk."""
+        """The consumer has this event and all before it, on its own disk. Raises GoldlineError where there is none."""
+        if self._consumer is None:
+            raise GoldlineError("nothing is acknowledged without a name: Subscriber(consumer=…)")
         self._session.acknowledge(event if isinstance(event, Cursor) else Cursor.parse(event.id))
 
     def close(self) -> None:
@@ -128,11 +145,17 @@ class _Reader:
                 self._notify.begun(reading.cursor)
         if not reading.items and reading.problem is not None:
             raise GoldlineError(f"{self._addresses}: {reading.problem}")
-        silent_s = (time.monotonic_ns() - self._session.heard_ns) / 1e9
-        if self._silence_s is not None and silent_s > self._silence_s and not reading.items:
-            raise GoldlineError(
-                f"{self._addresses}: nothing heard for {self._silence_s:g} s: is the station running? does it know the key?"
-            )
+        if not reading.items:
+            self._mind_silence((time.monotonic_ns() - self._session.heard_ns) / 1e9)
+
+    def _mind_silence(self, silent_s: float) -> None:
+        if self._silence_s is not None and silent_s > self._silence_s:
+            raise GoldlineError(f"{self._addresses}: nothing heard for {self._silence_s:g} s: {WHY_SILENT}")
+        if silent_s <= TELL_SILENCE_S:
+            self._is_silence_told = False
+        elif not self._is_silence_told:
+            self._is_silence_told = True
+            logging.getLogger(__name__).warning("%s: nothing heard for %g s: %s", self._addresses, silent_s, WHY_SILENT)
 
     def _pump_if_due(self) -> None:
         """While much is at hand, acknowledgements go out and LIVE is read all the same."""
@@ -246,12 +269,24 @@ class AsyncSubscriber(_Reader):
 
 
 def ask(address: str, order: dict[str, Any], timeout_s: float = 2.0, keys: ClientKeys | None = None) -> dict[str, Any]:
-    """Send one order to the command socket and return the answer. Raises GoldlineError when none comes."""
+    """Send one order to the command socket and return the answer. Raises GoldlineError when none comes in time."""
+    until_s = time.monotonic() + timeout_s
     with zmq.Context[zmq.Socket[bytes]]() as context, session.connect(context, zmq.REQ, address, keys) as socket:
         socket.setsockopt(zmq.LINGER, 0)
-        if not socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
-            raise GoldlineError(f"{address}: no answer within {timeout_s:g} s: is the station running?")
-        socket.send(msgspec.json.encode(order))
-        if not socket.poll(int(timeout_s * 1000)):
-            raise GoldlineError(f"{address}: no answer within {timeout_s:g} s: is the station running?")
-        return msgspec.json.decode(socket.recv(), type=dict[str, Any])
+        if _is_there(socket, zmq.POLLOUT, until_s):
+            socket.send(msgspec.json.encode(order))
+            if _is_there(socket, zmq.POLLIN, until_s):
+                return _answer(address, socket.recv_multipart())
+    raise GoldlineError(f"{address}: no answer within {timeout_s:g} s: {WHY_SILENT}")
+
+
+def _is_there(socket: zmq.Socket[bytes], what: int, until_s: float) -> bool:
+    return bool(socket.poll(max(0, int((until_s - time.monotonic()) * 1000)), what))
+
+
+def _answer(address: str, frames: list[bytes]) -> dict[str, Any]:
+    try:
+        (body,) = frames
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (ValueError, msgspec.DecodeError):
+        raise GoldlineError(f"{address}: what answers there takes no orders: is it the command socket?") from None

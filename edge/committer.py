@@ -21,7 +21,6 @@ from functools import partial
 import msgspec
 import zmq
 
-from edge import unkept
 from edge.config import Station, runtime_directory
 from edge.decided_log import DecidedLog
 from edge.events import Source
@@ -192,8 +191,8 @@ class Committer:
         if self._acknowledged and not self._keeper.is_failing:
             self._quietly(partial(self._commit, []))
         if self._unkept.ranges and not self._keeper.is_failing:
-            event = unkept.draft(self._source, self._unkept.ranges, time.time_ns(), unkept.DETAIL)
-            if self._quietly(partial(self._commit, [Decided(draft=event, record=None)])):
+            name = partial(self._unkept.name, self._outbox, self._source)
+            if self._quietly(lambda: self._say(self._keeper.write(name))):
                 self._unkept.clear()
         return has_more
 

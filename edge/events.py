@@ -122,6 +122,7 @@ class Result(Wire, frozen=True, kw_only=True):
     the SHA-256 of its pixels (`docs/images.md`); that it is still there is not promised.
     `settling`: a picture was taken so soon after its stream began that light and exposure may not have been steady.
     `variant`: the one that the order expects. `is_partial`: of several views, some were judged and some were not.
+    `trigger_lane`: of a PLC's trigger, the lane that it came by.
     """
 
     station: str
@@ -163,6 +164,7 @@ class Result(Wire, frozen=True, kw_only=True):
     image_sha256: str | None = None
     variant: str | None = None
     is_partial: bool = False
+    trigger_lane: str | None = None
 
 
 class Event(Wire, frozen=True, kw_only=True):

@@ -16,11 +16,15 @@ from edge.records import Reason, Record, Trigger, TriggerSource
 
 
 class Unit(Record, frozen=True):
-    """What an order says of the part: who it is, what is expected of it, and the announcement that named it, if one did."""
+    """What an order says of the part: who it is, what is expected of it, and the announcement that named it, if one did.
+
+    `lane`: the lane that gave the order; None: it came by the command socket, or from the station's own clock.
+    """
 
     identifier: str | None = None
     expect: dict[str, str] = {}
     announced: int = 0
+    lane: str | None = None
 
 
 class Firing:
@@ -52,13 +56,13 @@ class Firing:
 
     # --- triggers
 
-    def open(self, name: str, unit: Unit, source: TriggerSource, opened: Callable[[Trigger], None]) -> Trigger:
+    def open(self, name: str, unit: Unit, opened: Callable[[Trigger], None]) -> Trigger:
         """Open one, and have its cameras fired. Raises OrderError.
 
         `opened` is called between: one that cannot be handed over is closed at once, and what is closed no successor of
         this process learns of as opened.
         """
-        trigger = self._write_down(name, unit, source)
+        trigger = self._write_down(name, unit, "software" if unit.lane is None else "plc")
         opened(trigger)
         self.fire(trigger, trigger.cameras)
         return trigger
@@ -83,6 +87,7 @@ class Firing:
             expect=unit.expect,
             views=() if views == (name,) else views,
             announced=unit.announced,
+            lane=unit.lane,
         )
         self._books.accept(trigger)
         return trigger

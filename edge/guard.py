@@ -3,19 +3,17 @@
 1. A peer of a secured socket proves its key in the CURVE handshake; libzmq then asks here (ZAP, RFC 27), by zone.
 2. The answer is the client's name, which goes with every message of that connection (`client_name`), or a refusal.
 3. The list is read again when it has changed. One that is wrong is refused in one line, and the one before counts.
-4. A connection is asked about only once. Who was taken off the list is sent off by closing the zone's listeners with all
-   their connections; the others are back within their reconnect interval. The owner of each socket does so, in `tend`.
+4. A connection is asked about only once. Who was taken off the list is sent off with everybody of the zone (`doors.py`).
+5. A thread that dies ends its process, at the next `tend`: nobody new would be let in, and nobody would notice.
 """
 
-import errno
 import math
 import os
 import resource
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +22,7 @@ import zmq
 from zmq.utils import z85
 
 from edge.config import Station
+from edge.doors import Doors
 from edge.errors import GoldlineError
 from edge.keys import CLIENTS_FILE, ZONES, Clients, StationKey, load_clients, load_station_key, secured
 
@@ -40,22 +39,10 @@ TELL_ADMITTED_S = 600.0
 DESCRIPTORS = 65_536
 # The user id of the station itself: its own commands and lanes, with its own key, are what they say they are.
 OWN = "*"
-# Why a listener cannot be opened again at this moment, though it was open before.
-PASSING = (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-@dataclass
-class Bound:
-    """A socket that `tend` looks after. `is_open` is False between closing its listener and the port being free."""
-
-    address: str
-    zone: str
-    seen: int
-    is_open: bool = True
 
 
 class Door(zmq.Socket[bytes]):
-    """A bound socket. `guard`: of one that is for peers with keys."""
+    """A bound socket. `guard`: who looks after it."""
 
     guard: "Guard | None" = None
 
@@ -72,9 +59,9 @@ class Guard:
         self._own: StationKey | None = None
         self._clients = Clients()
         self._stamp: object = None
-        self._removals = Counter[str]()
-        self._bound: dict[Door, Bound] = {}
-        self._thread = threading.Thread(name="guard")
+        self._doors = Doors()
+        self._thread = ThreadPoolExecutor(1, "guard")
+        self._running: Future[None] | None = None
         self._over = os.eventfd(0, os.EFD_CLOEXEC)
         self._refused, self._told_s = Counter[str](), 0.0
         self._told_of: dict[tuple[str, str, str], float] = {}
@@ -89,9 +76,8 @@ class Guard:
 
     def close(self) -> None:
         """End the thread."""
-        if self._thread.is_alive():
-            os.eventfd_write(self._over, 1)
-            self._thread.join()
+        os.eventfd_write(self._over, 1)
+        self._thread.shutdown()
         os.close(self._over)
 
     def secures(self, address: str) -> bool:
@@ -110,20 +96,19 @@ class Guard:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def keep(self, door: Door, zone: str) -> None:
-        """After `bind` of an armed socket: `tend` looks after it from now on."""
+        """After `bind`: `tend` looks after it from now on."""
         door.guard = self
-        self._bound[door] = Bound(door.getsockopt_string(zmq.LAST_ENDPOINT), zone, self._removals[zone])
+        self._doors.keep(door, zone)
 
     def tend(self, door: Door) -> None:
-        """Send peers off whose key was taken away."""
-        bound = self._bound[door]
-        if bound.seen != (now := self._removals[bound.zone]):
-            bound.seen = now
-            if bound.is_open:
-                door.unbind(bound.address)
-                bound.is_open = False
-        if not bound.is_open:
-            bound.is_open = _is_bound_again(door, bound.address)
+        """Send peers off who have to go. Raises what ended the thread, if something did."""
+        if self._running is not None and self._running.done():
+            self._running.result()
+        self._doors.tend(door)
+
+    def send_off_all_at(self, door: Door) -> None:
+        """Somebody at this socket does what nobody may; who it is cannot be told."""
+        self._doors.send_off_all_at(door)
 
     # --- the thread, and what it starts with
 
@@ -131,14 +116,13 @@ class Guard:
         self._own = load_station_key(self._folder)
         if self._own is None:
             raise GoldlineError(no_key(key, address))
-        self._clients, self._stamp = load_clients(self._folder), _stamp(self._folder / CLIENTS_FILE)
+        self._look()
         if not self._clients.clients:
             structlog.get_logger().warning("nobody is let in yet: goldline keys client NAME", listening=address)
         _make_room()
         asked = self._context.socket(zmq.REP)
         asked.bind(ZAP_ENDPOINT)
-        self._thread = threading.Thread(target=self._run, args=(asked,), name="guard")
-        self._thread.start()
+        self._running = self._thread.submit(self._run, asked)
 
     def _run(self, asked: zmq.Socket[bytes]) -> None:
         with asked:
@@ -163,10 +147,11 @@ class Guard:
             structlog.get_logger().error("the list of clients is refused; the one before counts", problem=str(problem))
             return
         before, self._clients = self._clients, clients
-        structlog.get_logger().info("the list of clients has changed", clients=len(clients.clients))
+        if self._running is not None:
+            structlog.get_logger().info("the list of clients has changed", clients=len(clients.clients))
         for zone in ZONES:
             if before.admitted(zone) - clients.admitted(zone):
-                self._removals[zone] += 1
+                self._doors.send_off(zone)
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
         """ZAP's reply to ZAP's request."""
@@ -208,9 +193,15 @@ class Guard:
 
 
 def tend(socket: zmq.Socket[bytes]) -> None:
-    """Every turn, on the thread that owns a bound socket: peers whose key was taken away leave. Never waits."""
+    """Every turn, on the thread that owns a bound socket: peers who have to go leave. Never waits."""
     if isinstance(socket, Door) and socket.guard is not None:
         socket.guard.tend(socket)
+
+
+def send_off_all_at(socket: zmq.Socket[bytes]) -> None:
+    """Everybody who is connected to this bound socket, at its next `tend`."""
+    if isinstance(socket, Door) and socket.guard is not None:
+        socket.guard.send_off_all_at(socket)
 
 
 def client_name(frame: zmq.Frame) -> str | None:
@@ -256,17 +247,3 @@ def _stamp(path: Path) -> object:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
-
-
-def _is_bound_again(socket: zmq.Socket[bytes], address: str) -> bool:
-    """The port is free as soon as libzmq's own thread has closed it: a millisecond, or a turn, later.
-
-    An interface that has lost its address meanwhile, and the lack of descriptors, pass as well.
-    """
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as problem:
-        if problem.errno not in PASSING:
-            raise
-        return False
-    return True

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge import weights
+from edge.batch_sizes import BATCH_SIZES, Calibration, choose_batch
 from edge.engine_cache import devices, engine_cache_key, tensorrt_version
 from edge.errors import GoldlineError
 
@@ -23,12 +23,10 @@ PROVIDERS: Mapping[ProviderName, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-# The only batch sizes that are run, so that an accelerator never meets a shape it has not compiled.
-BATCH_SIZES = (1, 2, 4, 8)
-# A larger batch must cut each picture's share to this, or it buys latency with nothing.
-WORTHWHILE = 0.9
 # Runs of a batch size before it is timed: the first few allocate memory and choose kernels.
 WARM_RUNS = 3
+# An arena keeps the most that any run took, for ever; with this option a run gives back what is free at its end.
+SHRINKING = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 # ONNX Runtime's scale, 0 to 4: errors. Its warnings are about how graphs are written.
 LOG_ERRORS = 3
 # How ONNX Runtime says that a model cannot be loaded.
@@ -37,13 +35,6 @@ LOAD_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "No
 Images = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
 Tensors = Mapping[str, NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]]
-
-
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Median time of every batch size that was tried, ms, and the largest that is worth its latency."""
-
-    service_ms: dict[int, float]
-    max_batch: int
 
 
 class Session:
@@ -106,6 +97,7 @@ class Session:
         """Times the allowed batch sizes on noise, smallest first, up to one that is not worthwhile; which warms them.
 
         `budget_ms` 0 is without a bound. Batches form when frames wait, so the crowded session is the one that is timed.
+        Afterwards it holds the memory that the batches it chose take, not that of the largest it tried.
         """
         if self.provider == "cpu" and self._crowded is self._session:
             self._crowded = self._loader.start("cpu", OPTIONS["cpu"], spins=False)
@@ -116,9 +108,18 @@ class Session:
             service_ms[size] = self._time(size, runs, crowded=True)
             if choose_batch(service_ms, budget_ms) != size:
                 break
-        return Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
+        found = Calibration(service_ms=service_ms, max_batch=choose_batch(service_ms, budget_ms))
+        if self.provider == "cpu":
+            self._shrink(found.max_batch)
+        return found
 
-    def _run(self, images: Images, tensors: int, *, crowded: bool) -> Outputs:
+    def _shrink(self, size: int) -> None:
+        """Give back what batches of more than `size` took, then take again what one of `size` takes."""
+        for crowded in (False, True):
+            self._run(self._noise(1), 0, crowded=crowded, options=self._loader.shrinking)
+            self._run(self._noise(size), 0, crowded=crowded)
+
+    def _run(self, images: Images, tensors: int, *, crowded: bool, options: Any = None) -> Outputs:
         count = len(images)
         padding = next(size for size in BATCH_SIZES if size >= count) - count
         if padding:
@@ -132,10 +133,10 @@ class Session:
             binding.clear_binding_outputs()
             for name in self._names:
                 binding.bind_output(name)
-            session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding, options)
             values = binding.copy_outputs_to_cpu()
         else:
-            values = session.run(self._names, {"image": images})
+            values = session.run(self._names, {"image": images}, options)
         return {name: value[:count] for name, value in zip(self._names, values, strict=True)}
 
     def _bind(self, session: Any) -> list[Any]:
@@ -151,8 +152,11 @@ class Session:
                 bindings[-1].bind_ortvalue_input(name, value)
         return bindings
 
+    def _noise(self, size: int) -> Images:
+        return np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
+
     def _time(self, size: int, runs: int, *, crowded: bool) -> float:
-        images = np.random.default_rng(0).integers(0, 256, (size, *self.picture), np.uint8)
+        images = self._noise(size)
         spans: list[float] = []
         for _ in range(WARM_RUNS + runs):
             started = time.perf_counter()
@@ -167,18 +171,6 @@ OPTIONS: Mapping[ProviderName, dict[str, str]] = {
     "cpu": {},
     "cuda": {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
 }
-
-
-def choose_batch(service_ms: Mapping[int, float], budget_ms: float = 0) -> int:
-    """The largest batch inside the budget of which each step up was worthwhile; never less than the smallest."""
-    sizes = sorted(service_ms)
-    chosen = sizes[0]
-    for size in sizes[1:]:
-        share, before = service_ms[size] / size, service_ms[chosen] / chosen
-        if (budget_ms and service_ms[size] > budget_ms) or share > WORTHWHILE * before:
-            break
-        chosen = size
-    return chosen
 
 
 def image_shape(session: Any) -> tuple[int, int, int]:
@@ -207,6 +199,8 @@ class Loader:
         self._weights = {} if isinstance(model, bytes) else weights.read_beside(model, self.content)
         self.sha256 = hashlib.sha256(b"".join((self.content, *self._weights.values()))).hexdigest()
         self.threads = threads or len(os.sched_getaffinity(0))
+        self.shrinking: Any = self.runtime.RunOptions()
+        self.shrinking.add_run_config_entry(*SHRINKING)
 
     def begin(
         self, provider: ProviderName, options: Mapping[str, str], *, allow_fallback: bool, spins: bool = True

@@ -56,7 +56,7 @@ class Inspection:
         self._tally = InspectionTally(self._page, self._roles)
         self._judging = Judging.begin(inspector, wanted.generation, self._page, self._roles)
         self._prepared = self._judging.prepared(wanted.generation, wanted.variant)
-        self._preparing = Preparing(station)
+        self._preparing = Preparing(station, self._page)
         self._batcher = Batcher()
         self._engine = Engine(self._done, self._is_intact)
         self._mouth = Mouth()
@@ -72,7 +72,7 @@ class Inspection:
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
         self._poller.listen(self._engine.wake, self._engine.awake)
-        self._poller.listen(self._preparing.wake, self._switch)
+        self._poller.listen(self._preparing.wake, self._preparing.awake)
 
     def loop(self) -> None:
         """Until told to stop and nothing is in hand, or the time for that is over."""
@@ -82,6 +82,7 @@ class Inspection:
         while time.monotonic() < stop_by_s and not (self._stopping and not self._held and not self._mouth.has_unsaid):
             self._beat()
             self._poller.turn(UNSAID_POLL_S if self._mouth.has_unsaid else POLL_S)
+            self._switch()
             self._mouth.say()
             while self._engine.has_room and len(self._batcher):
                 self._feed_next()
@@ -147,7 +148,7 @@ class Inspection:
             for message in self._publish.drain():
                 match message:
                     case Prepare():
-                        self._preparing.order(message)
+                        self._preparing.order(message, time.monotonic_ns())
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -197,7 +198,7 @@ class Inspection:
 
     def _switch(self) -> None:
         """Another product is ready, or cannot be. What came before is judged by the one before."""
-        if (ready := self._preparing.take()) is None:
+        if (ready := self._preparing.take(time.monotonic_ns())) is None:
             return
         asked, inspector = ready
         if isinstance(inspector, GoldlineError):

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 
 from edge import calibrate, judge
+from edge.batch_sizes import BATCH_SIZES
 from edge.checks.model import OwnModel
 from edge.checks.variant import Variant
 from edge.config import Station
 from edge.drift import Drift
 from edge.errors import GoldlineError
-from edge.inference import BATCH_SIZES, Session
+from edge.inference import Session
 from edge.judge import Calibration
 from edge.loading import Loader
 from edge.recipe import LimitsRecipe, LoadedRecipe, load_recipe, recipe_path

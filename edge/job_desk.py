@@ -27,7 +27,7 @@ from edge.links import CAPTURE, INSPECTION, Links
 from edge.messages import Announce, Prepare, Prepared, Run, Unjudged
 from edge.orders import AnnounceOrder, Done, JobState, OrderError, PrepareOrder, Refused, StartSingleOrder
 from edge.record_log import boot_identity
-from edge.records import Provenance, Reason, Trigger, TriggerSource
+from edge.records import Provenance, Reason, Trigger
 
 # Takes an order's answer back to who asked.
 Reply = Callable[[bytes], None]
@@ -144,14 +144,14 @@ class JobDesk:
         self.job = job.ordered(self.job, command, autostart=self._station.orders.autostart)
         self._settle()
 
-    def start_single(self, order: StartSingleOrder, source: TriggerSource) -> Trigger | None:
+    def start_single(self, order: StartSingleOrder, lane: str | None) -> Trigger | None:
         """Take one trigger: opened here for cameras that are triggered by software, else with the next part. Raises OrderError."""
         before = self.job
         self.job = job.ordered(before, Command.START_SINGLE, autostart=False, name=order.camera)
         trigger = None
         try:
             if self._is_fired(order.camera):
-                trigger = self.trigger(order.camera, order.unit_identifier, order.expect, source)
+                trigger = self.trigger(order.camera, order.unit_identifier, order.expect, lane)
             elif order.unit_identifier is not None or order.expect:
                 self._announce(order.camera, self._announcements.make(order.unit_identifier, order.expect))
         except OrderError:
@@ -179,15 +179,15 @@ class JobDesk:
             self._unsaid.setdefault(camera, []).append(announced)
 
     def trigger(
-        self, name: str, unit_identifier: str | None, expect: Mapping[str, str], source: TriggerSource = "software"
+        self, name: str, unit_identifier: str | None, expect: Mapping[str, str], lane: str | None = None
     ) -> Trigger:
         """Open a trigger of cameras that are triggered by software, and have it fired. Raises OrderError."""
         if not self.job.takes(name):
             raise OrderError(self.job.refusal(name))
         announced = self._announcements.of(name) if unit_identifier is None else ()
         unit = _unit(announced[0]) if announced else Unit(identifier=unit_identifier)
-        unit = msgspec.structs.replace(unit, expect={**self._expected, **unit.expect, **expect})
-        return self._firing.open(name, unit, source, self.opened)
+        unit = msgspec.structs.replace(unit, expect={**self._expected, **unit.expect, **expect}, lane=lane)
+        return self._firing.open(name, unit, self.opened)
 
     def trigger_by_clock(self, name: str) -> None:
         """The station's own clock asks for one: none, where none is taken. Raises OrderError."""

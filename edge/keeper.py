@@ -13,26 +13,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
 from edge import retention
+from edge.ages import MARKS, Ages, taken_up
 from edge.border_config import OutboxConfig
+from edge.lived import Instant
 from edge.metrics import Page
 from edge.outbox import Outbox, OutboxError, Trouble
 from edge.outbox_health import DISK_FAILED, DISK_FULL, SET_ASIDE, UNACKNOWLEDGED, Alarm, Health
 from edge.outbox_kept import Consumer, Extent
+from edge.record_log import boot_identity
 from edge.reserve import Reserve
 from edge.retention import DAY_NS, Plan
+from edge.unopened import Unopened
 
 # Often enough to say within a second that there is room again; a try costs a few system calls.
 RETRY_S = 1.0
 # Events older than wanted are removed for this long in one go; then commits have their turn.
 PRUNE_S = 0.004
-# A disk on which one new database after the other breaks is not helped by another.
-MOST_SET_ASIDE = 3
 # SQLite reports some full disks as a failure of another kind; with less than this free, it is one.
 FULL_BYTES = 1 << 20
+
+# For a start after a power cut: what passed since it was noted is then read from the clock. One commit.
+NOTED_EVERY_NS = 600 * 10**9
 
 Result = TypeVar("Result")
 
@@ -44,26 +50,41 @@ def reserve_path(outbox: Path) -> Path:
 
 def open_outbox(path: Path, run: str) -> Outbox:
     """The outbox; on a full disk, by the room of the reserve. Raises GoldlineError when it cannot be opened."""
+    reserve = Reserve(reserve_path(path), 0)
     try:
         return Outbox(path, run)
-    except OutboxError:
-        if not Reserve(reserve_path(path), 0).release():
+    except OutboxError as problem:
+        if not _is_full(problem, reserve) or not reserve.release():
             raise
         return Outbox(path, run)
+
+
+def _is_full(problem: OutboxError, reserve: Reserve) -> bool:
+    """Whether it is for want of room. The disk is asked, too."""
+    try:
+        return problem.trouble is Trouble.FULL or reserve.free_bytes() < FULL_BYTES
+    except OSError:
+        return False
+
+
+def now() -> Instant:
+    """As the machine tells it."""
+    return Instant(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), boot_identity().hex())
 
 
 class Keeper:
     """Called by the outbox thread, but for `health`, which is a value, and until that thread has begun."""
 
-    def __init__(self, outbox: Outbox, config: OutboxConfig, page: Page) -> None:
-        """The reserve is made here."""
-        self._outbox, self._config = outbox, config
+    def __init__(self, outbox: Outbox, config: OutboxConfig, page: Page, clock: Callable[[], Instant] = now) -> None:
+        """The disk is not touched before `tend`."""
+        self._outbox, self._config, self._clock = outbox, config, clock
         self._reserve = Reserve(reserve_path(outbox.path), config.reserve_bytes)
-        self._reserve.make()
         self._failure: OutboxError | None = None
         self._retry_s = 0.0
-        self._set_aside = 0
         self._plan = Plan()
+        # Of the stream that they were read of.
+        self._ages: tuple[UUID, Ages] | None = None
+        self._noted: Ages | None = None
         self._log = structlog.get_logger()
         self._bytes = page.gauge("goldline_outbox_bytes")
         self._low = page.gauge("goldline_outbox_low_sequence")
@@ -76,8 +97,11 @@ class Keeper:
             name: page.gauge("goldline_outbox_alarm", alarm=name)
             for name in (DISK_FULL, DISK_FAILED, SET_ASIDE, UNACKNOWLEDGED)
         }
+        for gauge in self._alarms.values():
+            gauge.set(0)
         self.health = Health()
-        self._say()
+        if isinstance(outbox, Unopened):
+            self._fail(outbox.problem)
 
     # --- writing
 
@@ -110,21 +134,13 @@ class Keeper:
 
     def _is_mended(self, problem: OutboxError) -> bool:
         if problem.trouble is Trouble.CORRUPT:
-            self._set_aside += 1
-            if self._set_aside <= MOST_SET_ASIDE:
-                self._outbox.set_aside(time.time_ns(), str(problem))
-                return True
-        elif (problem.trouble is Trouble.FULL or self._is_full()) and self._reserve.release():
+            self._outbox.set_aside(time.time_ns(), str(problem))
+            return True
+        if _is_full(problem, self._reserve) and self._reserve.release():
             self._log.warning("the disk is full: what is in flight is written into the reserve", problem=str(problem))
             self._say()
             return True
         return False
-
-    def _is_full(self) -> bool:
-        try:
-            return self._reserve.free_bytes() < FULL_BYTES
-        except OSError:
-            return False
 
     def _fail(self, problem: OutboxError) -> None:
         self._retry_s = time.monotonic() + RETRY_S
@@ -171,11 +187,7 @@ class Keeper:
         while True:
             extent, consumers = self._outbox.extent(), self._outbox.consumers()
             self._show(extent, consumers)
-            now_utc_ns = time.time_ns()
-            oldest_ns = now_utc_ns - int(self._config.max_days * DAY_NS)
-            is_old = extent.oldest_utc_ns is not None and extent.oldest_utc_ns < oldest_ns
-            expired = self._outbox.older_than(oldest_ns, retention.STEP_EVENTS) if is_old else 0
-            self._plan = retention.plan(extent, expired, consumers, self._config, now_utc_ns)
+            self._plan = retention.plan(extent, self._aged(extent), consumers, self._config)
             if not self._plan.upto:
                 return False
             self._outbox.prune(self._plan.upto)
@@ -183,6 +195,21 @@ class Keeper:
             self._pruned_early.inc(self._plan.unacknowledged)
             if time.monotonic() >= until_s:
                 return True
+
+    def _aged(self, extent: Extent) -> Ages:
+        """How old what is kept is by now, noted where that is due."""
+        stream, instant = self._outbox.stream, self._clock()
+        if self._ages is None or self._ages[0] != stream:
+            ages, self._noted = taken_up(self._outbox.ages(), extent.head, instant), None
+        else:
+            ages = self._ages[1].until(instant)
+        ages = ages.marked(extent.head, int(self._config.max_days * DAY_NS / MARKS)).without(extent.low)
+        self._ages = stream, ages
+        noted = self._noted
+        if noted is None or noted.marks != ages.marks or ages.lived.ns - noted.lived.ns > NOTED_EVERY_NS:
+            self._outbox.note_ages(ages)
+            self._noted = ages
+        return ages
 
     # --- saying how it is
 
@@ -216,7 +243,7 @@ class Keeper:
         if not self._reserve.is_there:
             needed = self._config.reserve_bytes * 1.25 / (1 << 20)
             return [Alarm(DISK_FULL, f"{directory}: the disk is full: {needed:.0f} MiB must be free{then}")]
-        return []
+        return [] if self._failure is None else [Alarm(DISK_FULL, f"{self._failure}{then}")]
 
     def _of_the_file(self) -> list[Alarm]:
         aside = self._outbox.aside_name

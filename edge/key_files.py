@@ -116,7 +116,7 @@ def _changing(keys_dir: Path) -> Generator[None]:
         keys_dir.parent.mkdir(parents=True, exist_ok=True)
         if not keys_dir.exists():
             keys_dir.mkdir(mode=FOLDER_MODE)
-            _give_to_owner_of(keys_dir.parent, keys_dir)
+            give_to_owner_of(keys_dir.parent, keys_dir)
         folder = os.open(keys_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -141,7 +141,7 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        _give_to_owner_of(path.parent, Path(name))
+        give_to_owner_of(path.parent, Path(name))
         os.replace(name, path)
     except OSError:
         Path(name).unlink(missing_ok=True)
@@ -153,8 +153,8 @@ def _write(path: Path, text: str) -> None:
         os.close(folder)
 
 
-def _give_to_owner_of(folder: Path, path: Path) -> None:
-    """Root makes the keys, the service's user reads them."""
+def give_to_owner_of(folder: Path, path: Path) -> None:
+    """Root makes the keys, the service's user reads them. Raises OSError."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid)

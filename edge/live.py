@@ -2,6 +2,7 @@
 
 import time
 
+import structlog
 import zmq
 
 from edge import events, guard, header
@@ -9,9 +10,13 @@ from edge.events import NONE, Head, Source
 from edge.header import Flag, Header
 from edge.messages import Standing
 from edge.outbox import Outbox, Stored
+from edge.unopened import NO_STREAM
 
 # A plant's readers at once; a subscriber that says more without end keeps no event waiting.
 SUBSCRIPTIONS_A_TURN = 256
+# After so many turns full of them on end nobody means to be answered: what they say waits in memory without a bound.
+# What waits by then is read within seconds; should they be back, they are sent off again after so many more.
+FULL_TURNS, FULL_TURNS_AGAIN = 40, 20_000
 
 
 class Live:
@@ -26,6 +31,7 @@ class Live:
         self._state_topic = source.topic(NONE, "state").encode()
         self._standing: Standing | None = None
         self._next_beat_s = 0.0
+        self._full_turns = 0
 
     def turn(self, now_s: float) -> float:
         """Send what is due, and greet who came; returns in how many seconds something is due again."""
@@ -41,7 +47,9 @@ class Live:
         self.socket.send_multipart([event.topic.encode(), event.header, event.body])
 
     def send_head(self) -> None:
-        """The heartbeat."""
+        """The heartbeat. There is none while no outbox is open: whoever heard it would ask for another stream's events."""
+        if self._outbox.stream == NO_STREAM:
+            return
         body = Head(stream=str(self._outbox.stream), head=self._outbox.head, low=self._outbox.low)
         self._say(self._heartbeat_topic, events.encode(body))
 
@@ -55,8 +63,14 @@ class Live:
         joined = False
         for _ in range(SUBSCRIPTIONS_A_TURN):
             if not self.socket.poll(0):
+                self._full_turns = 0
                 break
             joined |= self.socket.recv()[:1] == b"\x01"
+        else:
+            self._full_turns += 1
+            if self._full_turns % FULL_TURNS_AGAIN == FULL_TURNS:
+                structlog.get_logger().error("subscriptions without end: all who listen are sent off")
+                guard.send_off_all_at(self.socket)
         if joined:
             self.send_head()
             if self._standing is not None:

@@ -68,6 +68,11 @@ SYNC_CODES = ("request", "version", "stream", "consumer", "busy", "unavailable")
 # What may be wrong with the record (`outbox_health.py`), and what the ledger never lets be.
 OUTBOX_ALARMS = ("disk_full", "disk_failed", "outbox_set_aside", "unacknowledged", "outbox_behind")
 VIOLATIONS = ("unbalanced", "second_decision", "unknown_trigger", "pass_without_frame")
+# What becomes of an order of an OPC UA client; unanswered: it may have been carried out.
+LANE_ORDERS = ("accepted", "refused", "unanswered")
+# Loading a product takes from half a second to minutes (`judging.py`). A problem: it cannot be judged by.
+PREPARE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+PREPARES_REFUSED = ("problem", "time-out")
 # Why a picture that was wanted is not kept (`picture_keeper.py`, `archive_writer.py`), and what keeping one may take.
 UNKEPT_BY_INSPECTION = ("away", "full", "late", "size", "no_region", "torn")
 UNKEPT_BY_ARCHIVE = ("disk", "full", "torn")
@@ -75,7 +80,14 @@ KEEP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 UNKEPT = "Pictures that were to be kept and are not, by where they were dropped and why."
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 
-# By the role that feeds them. A metric fed by two roles has the same kind, help and label names in both.
+# Of lanes that PLCs connect to.
+_SERVED = (
+    _counter("lane_results_total", "Results that the lane took in, those let go included.", lane=None),
+    _gauge("lane_connections", "Clients that are connected.", lapses=True, lane=None),
+    _counter("lane_connections_refused_total", "Clients that were not let in.", lane=None),
+)
+
+# By the role that feeds them; a lane has besides the role's what stands under its own name. A metric fed by two roles has the same kind, help and label names in both.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "publish": (
         _counter("triggers_total", "Triggers accepted, of a camera or of a group that sees one part.", camera=None),
@@ -123,18 +135,34 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _gauge("drift_trend_spreads", "Mean beside the goods'; alarm at 4.", lapses=True, camera=None, quantity=TRENDS),
         _gauge("drift_alarm", "1 while this kind of drift is reported.", lapses=True, camera=None, kind=ALARMS),
         _counter("drift_alarms_total", "Times it began to be reported.", camera=None, kind=ALARMS),
+        _histogram("prepare_seconds", "From an order to prepare a product to judging by it.", PREPARE_SECONDS),
+        _counter("prepares_refused_total", "Products ordered that are not judged by.", reason=PREPARES_REFUSED),
         _histogram("batch_size", "Frames in one run of the graph.", BATCH_SIZES),
         _histogram("stage_duration_seconds", "A frame's time in each stage.", SECONDS, camera=None, stage=STAGES),
         _counter("pictures_handed_total", "Pictures handed to the archive."),
         _counter("pictures_dropped_total", UNKEPT, stage=("inspection",), reason=UNKEPT_BY_INSPECTION),
         _histogram("picture_keep_seconds", "What a verdict waited for its picture's copy and hash.", KEEP_SECONDS),
     ),
-    "lane": (
-        _counter("lane_results_total", "Results that the lane took in, those let go included.", lane=None),
+    "lane": (),
+    "lane@modbus": (
+        *_SERVED,
         _counter("lane_overruns_total", "Results let go: the PLC did not acknowledge those before.", lane=None),
         _counter("lane_missed_triggers_total", "Triggers by the PLC that were not accepted.", lane=None),
-        _gauge("lane_connections", "Clients that are connected.", lapses=True, lane=None),
-        _counter("lane_connections_refused_total", "Clients that were not let in.", lane=None),
+    ),
+    "lane@opcua": (
+        *_SERVED,
+        _counter(
+            "lane_orders_total", "Methods that were orders, by what became of them.", lane=None, outcome=LANE_ORDERS
+        ),
+        _gauge("lane_subscriptions", "Subscriptions of all clients.", lapses=True, lane=None),
+        _counter("lane_repeated_results_total", "Results told again to clients that came back.", lane=None),
+    ),
+    "lane@mqtt": (
+        _gauge("mqtt_connected", "1 while the broker takes what it is given.", lapses=True),
+        _counter("mqtt_connections_total", "Times that the broker was connected."),
+        _counter("mqtt_published_total", "Events given to the broker, repetitions included."),
+        _gauge("mqtt_acknowledged_sequence", "Up to this number the broker has every event."),
+        _counter("mqtt_too_large_total", "Messages passed over: the broker takes none so large."),
     ),
     "sync": (
         _counter("sync_requests_total", "Requests understood, by verb.", verb=SYNC_VERBS),

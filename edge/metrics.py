@@ -48,7 +48,7 @@ def layout(worker: str, cameras: Sequence[str]) -> list[Series]:
     known = (own_camera,) if own_camera else tuple(cameras)
     series: list[Series] = []
     offset = 0
-    for metric in METRICS[role]:
+    for metric in (*METRICS[role], *(METRICS.get(worker, ()) if own_camera else ())):
         for values in product(*(known if allowed is None else allowed for allowed in metric.labels.values())):
             series.append(Series(metric, values, offset))
             offset += metric.words

@@ -8,6 +8,7 @@ import zmq
 
 from edge import orders
 from edge.config import Station
+from edge.inbox import MOST_FRAMES, Inbox
 from edge.job import Command
 from edge.job_desk import JobDesk, Reply
 from edge.orders import (
@@ -26,7 +27,6 @@ from edge.orders import (
     StopOrder,
     TriggerOrder,
 )
-from edge.records import TriggerSource
 from edge.station_state import Describer
 
 # More in one go would keep verdicts waiting: an order takes a tenth of a millisecond.
@@ -54,14 +54,16 @@ class OrderDesk:
         """Nothing is read before `serve`."""
         self._socket, self._station, self._jobs, self._describer = socket, station, jobs, describer
         self._is_stopping = is_stopping
+        self._inbox = Inbox(socket)
 
     def serve(self) -> None:
         """Take the orders that are here now. A reader that does not keep up loses its answers, nothing else."""
         for _ in range(ORDERS_A_TURN):
-            if not self._socket.poll(0):
+            if (frames := self._inbox.receive()) is None:
                 break
-            *envelope, body = self._socket.recv_multipart()
-            self.answer(body, partial(self._reply, envelope))
+            *envelope, body = (frame.bytes for frame in frames)
+            # What goes on behind the frames that are read is no order, whatever stands there.
+            self.answer(body if len(frames) < MOST_FRAMES else b"", partial(self._reply, envelope))
 
     def _reply(self, envelope: list[bytes], answer: bytes) -> None:
         try:
@@ -69,22 +71,22 @@ class OrderDesk:
         except zmq.Again:
             structlog.get_logger().warning("an answer is let go: its reader does not keep up")
 
-    def answer(self, body: bytes, reply: Reply, *, source: TriggerSource = "software") -> None:
+    def answer(self, body: bytes, reply: Reply, lane: str | None = None) -> None:
         """Carry out one order, of the socket or of a lane. `reply` is called once with its answer: now, or when it is done.
 
-        `source`: of the trigger that the order may open.
+        `lane`: the name of the lane that gave it; the trigger that the order may open is then a PLC's.
         """
         asked_id = None
         try:
             order = orders.parse(body)
             asked_id = order.id
-            answer = self._carry_out(order, reply, source)
+            answer = self._carry_out(order, reply, lane)
         except OrderError as problem:
             answer = Refused(error=str(problem), id=asked_id)
         if answer is not None:
             reply(orders.encode(answer))
 
-    def _carry_out(self, order: AnyOrder, reply: Reply, source: TriggerSource) -> Answer | None:
+    def _carry_out(self, order: AnyOrder, reply: Reply, lane: str | None) -> Answer | None:
         """None: it is answered when it is done."""
         if isinstance(order, StateOrder):
             return self._describer.describe(order.id)
@@ -96,11 +98,11 @@ class OrderDesk:
                 return None
             case TriggerOrder():
                 self._check_fired(order.camera)
-                trigger = self._jobs.trigger(order.camera, order.unit_identifier, order.expect, source)
+                trigger = self._jobs.trigger(order.camera, order.unit_identifier, order.expect, lane)
                 return Accepted(trigger_id=trigger.trigger_id, id=order.id)
             case StartSingleOrder():
                 self._check(order.camera)
-                if (one := self._jobs.start_single(order, source)) is not None:
+                if (one := self._jobs.start_single(order, lane)) is not None:
                     return Accepted(trigger_id=one.trigger_id, id=order.id)
             case AnnounceOrder():
                 self._check(order.camera)

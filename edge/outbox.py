@@ -11,7 +11,7 @@ transaction as the events they count. Only the oldest events are ever removed, s
     reservations  blocks of trigger ids in use, each with the identity of the runtime directory it is used from
     answered      trigger ids in those blocks whose events were pruned
     late          results that came after their trigger was closed
-    meta          stream identity, next trigger id, the file that was set aside for this one
+    meta          stream identity, next trigger id, the file that was set aside for this one, how old what is kept is
 
 Beside it lies `trigger_ids`, the id up to which all were given (`trigger_ids.py`).
 """
@@ -27,37 +27,22 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from edge import events, header, outbox_file, outbox_kept, trigger_ids
-from edge.events import Event, IdRange
-from edge.header import Flag, Header
+from edge import events, outbox_file, outbox_kept, trigger_ids
+from edge.ages import Ages
+from edge.events import IdRange
 from edge.ledger import Closing, Late
 from edge.outbox_file import OutboxError, Trouble, naming
 from edge.outbox_kept import Consumer, Extent
 from edge.records import Outcome, Reason
+from edge.stored import Draft, Stored, stored
 from edge.transactions import transaction
 from edge.trigger_ids import BLOCK_IDS, IdBook
 
 __all__ = ["BLOCK_IDS", "Draft", "Outbox", "OutboxError", "Stored", "Trouble"]
 
-_ASIDE = "set_aside"
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event on its way into the outbox, without its place in the stream."""
-
-    topic: str
-    flags: Flag
-    verdict_utc_ns: int
-    event: Event
-
-
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in the outbox, as the three frames that are sent."""
-
-    sequence: int
-    topic: str
-    header: bytes
-    body: bytes
+# Keys of `meta`.
+_ASIDE, _AGES, _UNKEPT = "set_aside", "ages", "unkept"
+_decode_ages = msgspec.json.Decoder(Ages).decode
 
 
 class Outbox:
@@ -65,10 +50,12 @@ class Outbox:
 
     def __init__(self, path: Path, run: str) -> None:
         """Open or make it; what is broken is set aside for a new one. `run` names this run of the station."""
-        self.path = path
-        self._run = run
-        self._ids = IdBook(path.with_name("trigger_ids"))
+        self._begin(path, run)
         self._open_or_replace()
+
+    def _begin(self, path: Path, run: str) -> None:
+        self.path, self.run = path, run
+        self._ids = IdBook(path.with_name("trigger_ids"))
 
     def __enter__(self) -> Self:
         """Closed on exit."""
@@ -109,10 +96,9 @@ class Outbox:
         consumers have acknowledged.
         """
         with self._transaction():
-            stored = [one for draft in drafts if (one := self._insert(draft)) is not None]
-            outbox_kept.acknowledge(self._db, acknowledged or {}, stored[-1].sequence if stored else self.head)
-        self._has_grown(stored)
-        return stored
+            new = [one for draft in drafts if (one := self._insert(draft)) is not None]
+            outbox_kept.acknowledge(self._db, acknowledged or {}, new[-1].sequence if new else self.head)
+        return self._has_grown(new)
 
     def has_event(self, trigger_id: int) -> bool:
         """Whether this trigger's event is on disk, or was."""
@@ -127,12 +113,12 @@ class Outbox:
             " WHERE sequence >= ? ORDER BY sequence LIMIT ?",
             (first, limit),
         )
-        return [self._stored(*row) for row in rows]
+        return [stored(self.stream, row) for row in rows]
 
     def counts(self) -> dict[Closing, int]:
         """This run's verdicts by camera, outcome and reason."""
         with naming(self.path):
-            rows = self._db.execute("SELECT camera, outcome, reason, n FROM counts WHERE run = ?", (self._run,))
+            rows = self._db.execute("SELECT camera, outcome, reason, n FROM counts WHERE run = ?", (self.run,))
             return {
                 (camera, Outcome(outcome), Reason(reason) if reason else None): n for camera, outcome, reason, n in rows
             }
@@ -159,15 +145,18 @@ class Outbox:
         with naming(self.path):
             return outbox_kept.consumers(self._db)
 
-    def older_than(self, utc_ns: int, limit: int) -> int:
-        """The last of the `limit` oldest events that is from before this time; 0 where none is."""
+    def ages(self) -> Ages | None:
+        """How old what is kept is, as it was noted last."""
         with naming(self.path):
-            return self._number(
-                "SELECT MAX(sequence) FROM (SELECT sequence, verdict_utc_ns FROM events ORDER BY sequence LIMIT ?)"
-                " WHERE verdict_utc_ns < ?",
-                limit,
-                utc_ns,
-            )
+            noted = self._meta(_AGES)
+        with suppress(msgspec.DecodeError):
+            return None if noted is None else _decode_ages(noted)
+        return None
+
+    def note_ages(self, ages: Ages) -> None:
+        """For whoever opens it next."""
+        with self._transaction():
+            self._note(_AGES, msgspec.json.encode(ages).decode())
 
     def prune(self, upto: int) -> None:
         """Remove every event up to this one, with what came late for them."""
@@ -217,10 +206,23 @@ class Outbox:
     def close_lost(self, runtime: UUID, draft: Draft) -> list[Stored]:
         """Write the event about `lost_ids` and let them go, together: it is said once."""
         with self._transaction():
-            stored = self._insert(draft)
+            new = self._insert(draft)
             trigger_ids.release_others(self._db, runtime)
-        self._has_grown([stored] if stored else [])
-        return [stored] if stored else []
+        return self._has_grown([new] if new else [])
+
+    # --- what was let go
+
+    def without_event(self, ranges: Sequence[IdRange]) -> tuple[IdRange, ...]:
+        """Of these ids, those of triggers that have no event."""
+        with naming(self.path):
+            return trigger_ids.without_event(self._db, ranges)
+
+    def name_unkept(self, token: str, draft: Draft | None) -> list[Stored]:
+        """Write the event that names triggers without one: once for each token, whoever dies over it. None: none is left."""
+        with self._transaction():
+            new = None if draft is None or self._meta(_UNKEPT) == token else self._insert(draft)
+            self._note(_UNKEPT, token)
+        return self._has_grown([new] if new else [])
 
     # --- inside
 
@@ -249,7 +251,7 @@ class Outbox:
             self._ids.lose_database(now_utc_ns)
         self._open()
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_ASIDE, aside.name))
+            self._note(_ASIDE, aside.name)
         self.aside_name = aside.name
 
     def _insert(self, draft: Draft) -> Stored | None:
@@ -264,32 +266,26 @@ class Outbox:
         self._db.execute("INSERT OR REPLACE INTO topics VALUES (?, ?)", (draft.topic, sequence))
         if result.trigger_id is not None:
             self._count(result.camera, result.verdict, result.reason)
-        return self._stored(sequence, draft.topic, previous, draft.flags, draft.verdict_utc_ns, body)
+        return stored(self.stream, (sequence, draft.topic, previous, draft.flags, draft.verdict_utc_ns, body))
 
     def _count(self, camera: str, outcome: Outcome, reason: Reason | None) -> None:
         self._db.execute(
             "INSERT INTO counts VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
-            (self._run, camera, outcome.value, reason.value if reason else ""),
+            (self.run, camera, outcome.value, reason.value if reason else ""),
         )
 
-    def _has_grown(self, stored: Sequence[Stored]) -> None:
-        if stored:
-            self.head = stored[-1].sequence
-            self.low = self.low or stored[0].sequence
-
-    def _stored(self, sequence: int, topic: str, previous: int, flags: int, verdict_utc_ns: int, body: bytes) -> Stored:
-        named = Header(
-            flags=Flag(flags),
-            stream=self.stream,
-            sequence=sequence,
-            previous=previous,
-            verdict_utc_ns=verdict_utc_ns,
-        )
-        return Stored(sequence=sequence, topic=topic, header=header.encode(named), body=body)
+    def _has_grown(self, new: list[Stored]) -> list[Stored]:
+        if new:
+            self.head = new[-1].sequence
+            self.low = self.low or new[0].sequence
+        return new
 
     def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
+
+    def _note(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def _number(self, query: str, *values: object) -> int:
         row = self._db.execute(query, values).fetchone()

@@ -26,6 +26,8 @@ SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 # The log behind the database is cut back to this once it was folded in: 16 MiB are a burst of 10 000 events.
 LOG_BYTES = 16 << 20
+# A disk on which one new database after the other breaks is not helped by another, and each of them takes room.
+MOST_ASIDE = 5
 # The newest events that are read at start: a batch that a power cut tore would be among them.
 NEWEST = 16
 
@@ -70,7 +72,21 @@ def naming(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except (sqlite3.Error, OSError) as problem:
-        raise OutboxError(f"{path}: the outbox cannot be used: {problem}", _trouble(problem)) from problem
+        why = f"{path}: the outbox cannot be used: {problem}{_of_the_folder(path.parent, problem)}"
+        raise OutboxError(why, _trouble(problem)) from problem
+
+
+def _of_the_folder(folder: Path, problem: sqlite3.Error | OSError) -> str:
+    """What SQLite leaves out where it cannot open or write a file; "" where it is not the folder."""
+    if getattr(problem, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return ""
+    try:
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f": {folder} is on a file system that is mounted read-only"
+        is_ours = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as unknown:
+        return f": {folder}: {unknown.strerror}"
+    return "" if is_ours else f": {folder} may not be written by this user"
 
 
 def _trouble(problem: sqlite3.Error | OSError) -> Trouble:
@@ -169,7 +185,13 @@ def _look_over(database: sqlite3.Connection, path: Path) -> None:
 
 
 def set_aside(path: Path, now_utc_ns: int) -> Path:
-    """Rename the file and the two beside it. Nothing of it is read again; it is kept for whoever can."""
+    """Rename the file and the two beside it. Nothing of it is read again; it is kept for whoever can.
+
+    Raises OutboxError: so many lie there already that the disk must be at fault.
+    """
+    if len(list(path.parent.glob(f"{path.name}.corrupt-*Z"))) >= MOST_ASIDE:
+        why = f"it is broken, as are {MOST_ASIDE} that were kept beside it: see to the disk, then move those away"
+        raise OutboxError(f"{path}: the outbox cannot be used: {why}", Trouble.FAILED)
     when = datetime.fromtimestamp(now_utc_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = path.with_name(f"{path.name}.corrupt-{when}")
     with naming(path):

@@ -20,12 +20,11 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consumer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acknowledges: everything up to `upto`; `waiting_utc_ns` is the time of the first event after it."""
+    """Who acknowledges: everything up to `upto`."""
 
     name: str
     upto: int
     seen_utc: str
-    waiting_utc_ns: int | None
 
 
 def extent(database: sqlite3.Connection) -> Extent:
@@ -45,11 +44,8 @@ def extent(database: sqlite3.Connection) -> Extent:
 
 def consumers(database: sqlite3.Connection) -> list[Consumer]:
     """Everybody who acknowledges, by name."""
-    rows = database.execute(
-        "SELECT name, upto, seen_utc, (SELECT verdict_utc_ns FROM events WHERE sequence > upto"
-        " ORDER BY sequence LIMIT 1) FROM consumers ORDER BY name"
-    )
-    return [Consumer(name=name, upto=upto, seen_utc=seen, waiting_utc_ns=waiting) for name, upto, seen, waiting in rows]
+    rows = database.execute("SELECT name, upto, seen_utc FROM consumers ORDER BY name")
+    return [Consumer(name=name, upto=upto, seen_utc=seen) for name, upto, seen in rows]
 
 
 def acknowledge(database: sqlite3.Connection, given: Mapping[str, int], head: int) -> None:

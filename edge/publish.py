@@ -48,6 +48,7 @@ from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
 from edge.station_state import Describer, Teller
 from edge.tally import Tally
+from edge.unopened import Unopened, opened
 from edge.worker import WorkerContext
 
 # The loop comes round at least this often, to beat: lanes count it as dead after three beats that are missing.
@@ -67,17 +68,19 @@ def run(context: WorkerContext) -> None:
         guarded = partial(border.bind, zmq_context, security=guard)
         live = stack.enter_context(guarded(zmq.XPUB, "events.live", station.events.live, zone="events"))
         command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))
-        outbox = stack.enter_context(open_outbox(outbox_path(station), run_identity()))
+        outbox = stack.enter_context(opened(outbox_path(station), run_identity(), open_outbox))
         decided = DecidedLog.create_or_resume(decided_path(runtime), station.station_id)
         books = Books(station, runtime, decided, Tally(page, station.triggered))
+        outbox, pending = resume.recover(books, outbox)
         committer = Committer(outbox, decided, live, books.source, page, station)
-        resume.begin(station, books, outbox, decided, committer)
+        resume.begin(station, books, outbox, decided, committer, pending)
         # However this ends, what is decided is committed, and no thread is left to keep the process from leaving.
         stack.callback(committer.finish)
         publisher = Publisher(context, books, committer, outbox, command)
         while not publisher.is_done:
             publisher.turn()
-        resume.end(books, outbox, decided, committer)
+        if publisher.is_stopping:
+            resume.end(books, outbox, decided, committer)
         books.close()
         decided.close()
 
@@ -104,7 +107,7 @@ class Publisher:
         """Nothing is read before the first `turn`."""
         station = self._station = context.station
         self._page, self._control = context.page, context.control
-        self._books, self._committer, self._command = books, committer, command
+        self._books, self._committer, self._outbox, self._command = books, committer, outbox, command
         self._log = structlog.get_logger()
         self._links = Links(self._hear, self._lost)
         self._firing = Firing(station, books, committer, self._links.send)
@@ -114,14 +117,18 @@ class Publisher:
         self._desk = OrderDesk(command, station, self._jobs, describer, lambda: self.is_stopping)
         self._lanes = LaneDesk(self._links.send, self._desk.answer, books.decided)
         self._teller = Teller(describer, committer, self._lanes.stand, self._links.__contains__)
+        # Blocks of trigger ids that a capture's socket had no room for: it has asked, and does not ask again.
+        self._ungiven: dict[str, Ids] = {}
         self._stop_by_ns: int | None = None
         books.tell(self._opened)
 
     @property
     def is_done(self) -> bool:
-        """Told to stop, and nobody is left to wait for."""
+        """Told to stop, and nobody is left to wait for; or to be started again, for the outbox can be opened now."""
+        if self._stop_by_ns is None:
+            return isinstance(self._outbox, Unopened) and self._outbox.can_be_opened
         has_upstream = any(peer == INSPECTION or peer.startswith(CAPTURE) for peer in self._links)
-        return self._stop_by_ns is not None and (not has_upstream or time.monotonic_ns() >= self._stop_by_ns)
+        return not has_upstream or time.monotonic_ns() >= self._stop_by_ns
 
     @property
     def is_stopping(self) -> bool:
@@ -134,7 +141,8 @@ class Publisher:
         self._wait()
         self._hear_control()
         for answer in self._committer.answers():
-            self._give_ids(answer.holder, answer.first, answer.last)
+            self._take_ids(answer.holder, answer.first, answer.last)
+        self._give_ids()
         self._books.sweep()
         for peer in self._heard():
             self._links.read(peer)
@@ -247,8 +255,17 @@ class Publisher:
             self._firing.fire(trigger, trigger.cameras[1:])
         self._jobs.opened(trigger)
 
-    def _give_ids(self, holder: str, first: int, last: int) -> None:
+    def _take_ids(self, holder: str, first: int, last: int) -> None:
         if holder == COMMANDS:
             self._firing.take_ids(first, last)
-        elif self._send(f"{CAPTURE}{holder}", Ids(first=first, last=last)) is not None:
-            self._log.info("trigger ids are let go: nobody is there to take them", camera=holder, first=first)
+        else:
+            self._ungiven[holder] = Ids(first=first, last=last)
+
+    def _give_ids(self) -> None:
+        for camera, ids in list(self._ungiven.items()):
+            reason = self._send(f"{CAPTURE}{camera}", ids)
+            if reason is Reason.OVERRUN:
+                continue
+            del self._ungiven[camera]
+            if reason is not None:
+                self._log.info("trigger ids are let go: nobody is there to take them", camera=camera, first=ids.first)

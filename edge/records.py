@@ -74,6 +74,8 @@ class Trigger(Record, frozen=True):
     is_timed: bool = True
     # The announcement that named its unit; 0: none did.
     announced: int = 0
+    # Whose order it was, by the lane's name in the configuration; None: no PLC's.
+    lane: str | None = None
 
     @property
     def every_view(self) -> tuple[str, ...]:

@@ -17,14 +17,19 @@ class Reserve:
         """Nothing is made yet."""
         self._path, self._bytes = path, size_bytes
         self.is_there = False
+        # What was said last of why it cannot be made: a try every second says it once.
+        self._problem: str | None = None
 
     def make(self) -> bool:
         """Allocate it, unless it is there. False: there is no room, or the file system cannot be written."""
         try:
-            self.is_there = self._is_whole() or (self._has_room() and self._allocate())
-        except OSError as problem:
-            structlog.get_logger().warning("no room can be reserved", file=str(self._path), problem=problem.strerror)
-            self.is_there = False
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.is_there, problem = self._is_whole() or (self._has_room() and self._allocate()), None
+        except OSError as failure:
+            self.is_there, problem = False, failure.strerror
+        if problem is not None and problem != self._problem:
+            structlog.get_logger().warning("no room can be reserved", file=str(self._path), problem=problem)
+        self._problem = problem
         return self.is_there
 
     def release(self) -> bool:

@@ -4,31 +4,48 @@ A disk that cannot be written keeps none of it: what is to be written then waits
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import structlog
 
 from edge import unkept
 from edge.books import COMMANDS, Books
-from edge.committer import Committer, Lost, Reserve
+from edge.committer import Committer, Decided, Lost, Reserve
 from edge.config import Station
 from edge.decided_log import DecidedLog
+from edge.events import IdRange
 from edge.outbox import Outbox, OutboxError, Trouble
+from edge.unopened import Unopened
 
 Result = TypeVar("Result")
 
 
-def begin(station: Station, books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:
+def recover(books: Books, outbox: Outbox) -> tuple[Outbox, list[Decided]]:
+    """Read what earlier processes left. The outbox to go on with, and what is decided and not on disk."""
+    try:
+        return outbox, _read(outbox, lambda: books.recover(outbox))
+    except OutboxError as problem:
+        nothing = Unopened.instead_of(outbox, problem)
+        return nothing, books.recover(nothing)
+
+
+def begin(
+    station: Station,
+    books: Books,
+    outbox: Outbox,
+    decided: DecidedLog,
+    committer: Committer,
+    pending: Iterable[Decided],
+) -> None:
     """Queue what is decided and not on disk, and start the outbox thread."""
-    pending = _read(outbox, lambda: books.recover(outbox))
     try:
         outbox.adopt(decided.identity, books.blocks())
     except OutboxError as problem:
         structlog.get_logger().warning("the trigger ids in use are not noted", problem=str(problem))
     if any(camera.trigger.mode == "software" for camera in station.cameras.values()):
         _have_ids(books, outbox, decided, committer)
-    if lost := _read(outbox, lambda: outbox.lost_ids(decided.identity)):
+    if lost := _lost_ids(outbox, decided):
         committer.submit(Lost(unkept.draft(books.source, lost, time.time_ns())))
         structlog.get_logger().warning("triggers without a record: the power failed", ranges=len(lost))
     for work in pending:
@@ -46,6 +63,15 @@ def _read(outbox: Outbox, look: Callable[[], Result]) -> Result:
             raise
         outbox.set_aside(time.time_ns(), str(problem))
         return look()
+
+
+def _lost_ids(outbox: Outbox, decided: DecidedLog) -> tuple[IdRange, ...]:
+    try:
+        return _read(outbox, lambda: outbox.lost_ids(decided.identity))
+    except OutboxError as problem:
+        # They stay reserved: the next start finds them.
+        structlog.get_logger().warning("what went with the power cannot be read", problem=str(problem))
+        return ()
 
 
 def _have_ids(books: Books, outbox: Outbox, decided: DecidedLog, committer: Committer) -> None:

@@ -1,9 +1,10 @@
-"""How long events are kept, and who holds them back. Pure: extents, consumers, settings and the time in, a plan out."""
+"""How long events are kept, and who holds them back. Pure: extents, ages, consumers and settings in, a plan out."""
 
 from collections.abc import Sequence
 
 import msgspec
 
+from edge.ages import Ages
 from edge.border_config import OutboxConfig
 from edge.outbox_health import UNACKNOWLEDGED, Alarm
 from edge.outbox_kept import Consumer, Extent
@@ -24,12 +25,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...] = ()
 
 
-def plan(extent: Extent, expired: int, consumers: Sequence[Consumer], config: OutboxConfig, now_utc_ns: int) -> Plan:
-    """The next step. `expired`: the last event that is too old, as far as one step goes; 0 for none."""
+def plan(extent: Extent, ages: Ages, consumers: Sequence[Consumer], config: OutboxConfig) -> Plan:
+    """The next step."""
     is_over = extent.used_bytes > config.max_bytes and extent.low <= extent.head
-    wanted = min(extent.low + STEP_EVENTS - 1, extent.head) if is_over else expired
+    last = extent.head if is_over else min(ages.older_than(int(config.max_days * DAY_NS)), extent.head)
+    wanted = min(extent.low + STEP_EVENTS - 1, last) if last >= extent.low else 0
     acknowledged = min((one.upto for one in consumers), default=extent.head)
-    alarms = tuple(_alarm(one, config) for one in consumers if _share(one, extent, config, now_utc_ns) >= ALARM_SHARE)
+    alarms = tuple(_alarm(one, config) for one in consumers if _share(one, extent, ages, config) >= ALARM_SHARE)
     if config.when_unacknowledged == "prune":
         lost = max(0, wanted - max(extent.low - 1, acknowledged))
         return Plan(upto=wanted, unacknowledged=lost, alarms=alarms)
@@ -49,14 +51,13 @@ def _waiting(consumer: Consumer, extent: Extent) -> int:
     return max(0, extent.head - max(consumer.upto, extent.low - 1))
 
 
-def _share(consumer: Consumer, extent: Extent, config: OutboxConfig, now_utc_ns: int) -> float:
+def _share(consumer: Consumer, extent: Extent, ages: Ages, config: OutboxConfig) -> float:
     """Of the room or of the time that there is, whichever is used up more. Events are taken to be of one size."""
     waiting = _waiting(consumer, extent)
     if not waiting:
         return 0.0
     of_bytes = extent.used_bytes * waiting / (extent.head - extent.low + 1) / config.max_bytes
-    since_ns = now_utc_ns - (consumer.waiting_utc_ns or now_utc_ns)
-    return max(of_bytes, since_ns / (config.max_days * DAY_NS))
+    return max(of_bytes, ages.of(consumer.upto + 1) / (config.max_days * DAY_NS))
 
 
 def _alarm(consumer: Consumer, config: OutboxConfig) -> Alarm:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import zmq
 
-from edge import header, sync_protocol
+from edge import dead_peers, header, sync_protocol
 from edge.catch_up import CatchUp
 from edge.errors import GoldlineError
 from edge.header import VERSION, Flag
@@ -19,7 +19,6 @@ Socket = zmq.Socket[bytes]
 RECONNECT_MS, RECONNECT_MAX_MS = 100, 2000
 # TCP alone tries for two minutes to reach an address that does not answer.
 CONNECT_TIMEOUT_MS = 2000
-HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, HEARTBEAT_TTL_MS = 500, 1500, 2000
 # Events that may wait in this process; more are let go by ZeroMQ and fetched.
 RECEIVE_HIGH_WATER = 10_000
 # An event of a part with many views is a megabyte at most.
@@ -53,9 +52,7 @@ def _connect(socket: Socket, kind: int, address: str, keys: ClientKeys | None) -
         zmq.RECONNECT_IVL: RECONNECT_MS,
         zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
         zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT_MS,
-        zmq.HEARTBEAT_IVL: HEARTBEAT_INTERVAL_MS,
-        zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-        zmq.HEARTBEAT_TTL: HEARTBEAT_TTL_MS,
+        **dead_peers.OPTIONS,
     }
     for option, value in options.items():
         socket.setsockopt(option, value)
@@ -189,7 +186,7 @@ class Session:
             return
         cursor = self._acknowledged or self._acking
         request = self.reading.ack(cursor) if cursor is not None else None
-        if request is None:
+        if request is None and self.reading.has_begun:
             self._acknowledged = self._acking = None
-        elif self._sync.send(sync_protocol.encode(request)):
+        elif request is not None and self._sync.send(sync_protocol.encode(request)):
             self._acknowledged, self._acking, self._acking_since_ns = None, cursor, now_ns

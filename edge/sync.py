@@ -13,6 +13,7 @@ import zmq
 from edge import border
 from edge.channel import Channel, ChannelClosed, ChannelFull
 from edge.guard import Guard, client_name, tend
+from edge.inbox import Inbox
 from edge.messages import Acknowledged, Link, Stop
 from edge.metrics import Page, State
 from edge.outbox_reader import OutboxReader
@@ -55,7 +56,7 @@ class Service:
     def __init__(self, context: WorkerContext, router: zmq.Socket[bytes], desk: SyncDesk) -> None:
         """Nothing is read before the first `turn`."""
         self._control, self._page, self._router, self._desk = context.control, context.page, router, desk
-        self._writer = Writer(desk)
+        self._writer, self._inbox = Writer(desk), Inbox(router)
         self._unsent = context.page.counter("goldline_sync_unsent_total")
         self.is_stopping = False
 
@@ -66,9 +67,9 @@ class Service:
         self._hear_control()
         tend(self._router)
         for _ in range(REQUESTS_A_TURN):
-            if not self._router.poll(0):
+            if (parts := self._inbox.receive()) is None:
                 break
-            self._serve()
+            self._serve(parts)
         for envelope, frames in self._desk.news(time.monotonic_ns()):
             self._send(envelope, frames)
         self._writer.tell()
@@ -81,8 +82,7 @@ class Service:
             poller.register(descriptor, zmq.POLLIN)
         poller.poll(NEWS_MS if self._desk.is_waited_for or self._writer.is_behind else TURN_MS)
 
-    def _serve(self) -> None:
-        parts = self._router.recv_multipart(copy=False)
+    def _serve(self, parts: list[zmq.Frame]) -> None:
         frames = [part.bytes for part in parts]
         # A REQ socket puts an empty frame before what it says, and expects one before the answer.
         length = 2 if len(frames) > 1 and not frames[1] else 1

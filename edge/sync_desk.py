@@ -1,6 +1,6 @@
 """What SYNC answers, to whom, and when: requests in, answers out. It reads the outbox; sockets are its caller's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ from edge.sync_protocol import Ack, Acked, Code, Err, Fetch, Gone, Hello, Protoc
 
 # Clients that wait for news at the same time; more are told to ask again.
 MAX_WAITING = 256
+# Names that one key may have: its own, and some for the programs behind it; the other keys have room for theirs.
+CONSUMERS_OF_ONE_KEY = 8
 
 Envelope = tuple[bytes, ...]
 
@@ -73,10 +75,6 @@ class SyncDesk:
                 yield envelope, frames
         self._waiting_gauge.set(len(self._waiting))
 
-    def forget(self, envelope: Envelope) -> None:
-        """This client has gone."""
-        self._waiting.pop(envelope, None)
-
     def let_go(self) -> None:
         """Nobody is said again whom a person has forgotten meanwhile (`goldline outbox forget`)."""
         try:
@@ -119,13 +117,11 @@ class SyncDesk:
 
     def _upto(self, consumer: str, owner: str | None) -> int:
         """What this consumer is known to have, which it may speak of. Raises ProtocolError."""
-        if owner and consumer != owner and not consumer.startswith(f"{owner}."):
+        if owner and not _is_of(owner, consumer):
             raise ProtocolError(Code.CONSUMER, f"the key of {owner} speaks for {owner} and {owner}.*, not {consumer}")
         written = self._known()
-        names = written.keys() | self.acknowledged.keys()
-        if consumer not in names and len(names) >= MOST_CONSUMERS:
-            text = f"{MOST_CONSUMERS} consumers are named already: goldline outbox forget NAME"
-            raise ProtocolError(Code.CONSUMER, text)
+        if consumer not in (names := written.keys() | self.acknowledged.keys()):
+            _check_room(names, owner)
         known = self.acknowledged.get(consumer)
         return max(known.upto if known is not None else 0, written.get(consumer, 0))
 
@@ -193,6 +189,19 @@ class SyncDesk:
 
     def _count(self, request: Request) -> None:
         self._page.counter("goldline_sync_requests_total", verb=type(request).__name__.lower()).inc()
+
+
+def _check_room(names: Collection[str], owner: str | None) -> None:
+    """Raises ProtocolError where there is none for one name more of this key."""
+    if len(names) >= MOST_CONSUMERS:
+        raise ProtocolError(Code.CONSUMER, f"{MOST_CONSUMERS} consumers are named already: goldline outbox forget NAME")
+    if owner and sum(_is_of(owner, name) for name in names) >= CONSUMERS_OF_ONE_KEY:
+        text = f"the key of {owner} has named {CONSUMERS_OF_ONE_KEY} consumers already: goldline outbox forget NAME"
+        raise ProtocolError(Code.CONSUMER, text)
+
+
+def _is_of(owner: str, consumer: str) -> bool:
+    return consumer == owner or consumer.startswith(f"{owner}.")
 
 
 def _has_news(extent: Extent, request: Fetch) -> bool:

@@ -29,7 +29,8 @@ DEFAULT_EVENTS, DEFAULT_BATCH_BYTES = 500, 1 << 20
 MAX_WAIT_MS = 30_000
 
 Sequence64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-ConsumerName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CONSUMER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ConsumerName = Annotated[str, msgspec.Meta(pattern=CONSUMER_NAME)]
 RequestId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, msgspec.Meta(max_length=64)] | None
 
 
@@ -42,7 +43,7 @@ class Code(StrEnum):
     VERSION = "version"
     # The outbox is another one by now: say HELLO again.
     STREAM = "stream"
-    # The consumer's name belongs to another key, or there are as many names as there may be.
+    # The consumer's name belongs to another key, or there are as many names as there may be, of this key or at all.
     CONSUMER = "consumer"
     # Too many wait already: ask again later.
     BUSY = "busy"

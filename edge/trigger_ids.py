@@ -8,7 +8,8 @@
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 from zlib import crc32
@@ -81,6 +82,8 @@ class IdBook:
     def __init__(self, path: Path) -> None:
         """`path` of the file beside the database."""
         self._file = HighWater(path)
+        # Whether file and database were read.
+        self._is_open = False
         # The first id that was never given.
         self.floor = 1
         # Holder, runtime directory, first, last.
@@ -89,6 +92,7 @@ class IdBook:
     def open(self, known: int) -> None:
         """By the database every id before `known` was given. Raises OSError."""
         self.floor = max(self.floor, known, self._file.read() or 1)
+        self._is_open = True
         self._write()
 
     def lose_database(self, now_utc_ns: int) -> None:
@@ -98,9 +102,18 @@ class IdBook:
 
     def next_alone(self, now_utc_ns: int) -> tuple[int, int]:
         """A block that only the file knows of; where that cannot be written either, one of ids never given by now."""
+        if not self._is_open:
+            # The file may be behind the database, or not be readable.
+            with suppress(OSError):
+                self.floor = max(self.floor, self._file.read() or 1)
+            self.floor = max(self.floor, beyond(now_utc_ns))
         if not self._write(self.floor + BLOCK_IDS):
             self.floor = max(self.floor, beyond(now_utc_ns))
         return self.floor, self.floor + BLOCK_IDS - 1
+
+    def skip(self, blocks: Iterable[tuple[str, int, int]]) -> None:
+        """These are in use, by holder, first and last: none of them is given again."""
+        self.floor = max((self.floor, *(last + 1 for _, _, last in blocks)))
 
     def give(self, holder: str, runtime: UUID, first: int, last: int) -> tuple[int, int]:
         """This block is given from here on."""
@@ -169,6 +182,11 @@ def lost(database: sqlite3.Connection, runtime: UUID) -> tuple[IdRange, ...]:
         "SELECT first, last, holder FROM reservations WHERE runtime <> ? ORDER BY first", (str(runtime),)
     ).fetchall()
     return tuple(gap for first, last, holder in rows for gap in _gaps(database, first, last, holder))
+
+
+def without_event(database: sqlite3.Connection, ranges: Iterable[IdRange]) -> tuple[IdRange, ...]:
+    """Of these ids, those that have no event."""
+    return tuple(gap for one in ranges for gap in _gaps(database, one.first, one.last, one.camera))
 
 
 def note_pruned(database: sqlite3.Connection, upto: int) -> None:

@@ -4,9 +4,11 @@ Their ids are written into the runtime directory, which is memory: that outlives
 the event about that names them, by the ids that were reserved.
 """
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -14,14 +16,22 @@ import structlog
 from edge import announce
 from edge.events import NONE, Event, IdRange, Source
 from edge.header import Flag
-from edge.outbox import Draft
+from edge.outbox import Draft, Outbox, Stored
 
 DETAIL = "the disk could not be written: triggers among these ids were decided and have no record"
 # Cameras whose triggers share one block of ids leave a range for each trigger. A disk may be full for days, and every
 # trigger is held against all of them.
 MOST_RANGES = 64
 
-_decode = msgspec.json.Decoder(tuple[IdRange, ...]).decode
+
+class Noted(msgspec.Struct, frozen=True):
+    """The file. `token` tells these ranges from those of another time: they are named once."""
+
+    token: str = ""
+    ranges: tuple[IdRange, ...] = ()
+
+
+_decode = msgspec.json.Decoder(Noted).decode
 
 
 class Unkept:
@@ -30,28 +40,45 @@ class Unkept:
     def __init__(self, path: Path) -> None:
         """With what an earlier publish has left there."""
         self._path = path
-        self.ranges: tuple[IdRange, ...] = ()
+        self._noted = Noted()
         with suppress(OSError, msgspec.DecodeError):
-            self.ranges = _decode(path.read_bytes())
+            self._noted = _decode(path.read_bytes())
+
+    @property
+    def ranges(self) -> tuple[IdRange, ...]:
+        """What is to be named."""
+        return self._noted.ranges
 
     def add(self, drafts: Iterable[Draft]) -> int:
         """These have no record. Returns how many."""
         ids = [(one.event.data.camera, one.event.data.trigger_id) for one in drafts]
         known = [(camera, number) for camera, number in ids if number is not None]
+        ranges = self.ranges
         for camera, number in known:
-            self.ranges = with_id(self.ranges, camera, number)
-        self._write()
+            ranges = with_id(ranges, camera, number)
+        self._write(Noted(self._noted.token or str(uuid4()), ranges))
         return len(known)
+
+    def name(self, outbox: Outbox, source: Source) -> list[Stored]:
+        """Write the event that names them. Killed before they are let go here, the next publish writes no second one.
+
+        Not those that have an event: killed before its record was finished with, it was let go all the same. Raises
+        OutboxError.
+        """
+        exact = outbox.without_event(self.ranges)
+        ranges = exact if len(exact) <= MOST_RANGES else self.ranges
+        event = draft(source, ranges, time.time_ns(), DETAIL) if ranges else None
+        return outbox.name_unkept(self._noted.token, event)
 
     def clear(self) -> None:
         """They were named."""
-        self.ranges = ()
-        self._write()
+        self._write(Noted())
 
-    def _write(self) -> None:
+    def _write(self, noted: Noted) -> None:
+        self._noted = noted
         temporary = self._path.with_suffix(".new")
         try:
-            temporary.write_bytes(msgspec.json.encode(self.ranges))
+            temporary.write_bytes(msgspec.json.encode(noted))
             temporary.replace(self._path)
         except OSError as problem:
             structlog.get_logger().warning("triggers without a record are noted in memory alone", problem=str(problem))

@@ -43,7 +43,8 @@ class Post:
         address = LOOPBACK if at is None else f"tcp://{at}:*"
         self.station = station(folder, "always" if at is None else "auto", command=address)
         self.keys_dir, self.zone, self.kind = self.station.keys_dir, zone, kind
-        key_files.new_station_key(self.keys_dir, is_replaced=False)
+        if load_station_key(self.keys_dir) is None:
+            key_files.new_station_key(self.keys_dir, is_replaced=False)
         self._stack = ExitStack()
         self.server = self._stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
         guard = self._stack.enter_context(Guard(self.server, self.station))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from edge import rehearsal
 from edge.channel import Channel, pair
 from tests.needs import DATA_VARIABLE
-from tests.stations import CAMERA, SIZE
+from tests.stations import CAMERA, SIZE, teach
 
 # Examples are not timed: the machine may be busy with something else. CI draws the same ones each time, so that what
 # it says is about the change; a developer's run draws new ones.
@@ -66,7 +66,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("taught")
     rehearsal.draw_good_parts(directory / "good", 12, SIZE)
     config = rehearsal.write_config(directory, {"left": CAMERA})
-    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
+    teach(config, rehearsal.PRODUCT, directory / "good")
     return directory
 
 

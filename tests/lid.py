@@ -1,5 +1,9 @@
 """A product to teach in tests: small pictures of one drawn scene, a few pixels off each time, some with a deviation."""
 
+import atexit
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -8,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge.config import Station, load_station
 from edge.records import Pose
+from edge.teach import teach
 from tests.drawn import Scene
 
 Image = NDArray[np.uint8]
@@ -70,6 +75,23 @@ def station(directory: Path, recipe: str = RECIPE) -> Station:
     (directory / "pipelines" / PRODUCT / "recipe.toml").write_text(recipe)
     (directory / "config.toml").write_text('state_dir = "state"\npipelines_dir = "pipelines"\n')
     return load_station(directory / "config.toml")
+
+
+def taught(directory: Path, recipe: str = RECIPE, count: int = 10) -> Station:
+    """A station with the lid's recipe, taught from so many good ones, which lie in its folder `good`.
+
+    A copy, the test's own: teaching them takes seconds, so the same are taught once in a run of the tests.
+    """
+    shutil.copytree(_taught(recipe, count), directory, symlinks=True, dirs_exist_ok=True)
+    return load_station(directory / "config.toml")
+
+
+@functools.cache
+def _taught(recipe: str, count: int) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="lids-"))
+    atexit.register(shutil.rmtree, directory)
+    teach(station(directory, recipe), PRODUCT, goods(directory / "good", count), quiet)
+    return directory
 
 
 def quiet(stage: str, done: int, total: int) -> None:

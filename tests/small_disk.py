@@ -1,4 +1,8 @@
-"""A real file system on a small disk of its own, which can be filled, held and broken. Root and a loop device."""
+"""Real file systems of their own, which can be filled, held, broken and write-protected. For root.
+
+What only has to be full or read-only is a file system in memory where no loop device can be mounted, as in most
+containers. Holding and breaking one takes a disk below it: tests of that are skipped there, by name.
+"""
 
 import os
 import subprocess
@@ -11,7 +15,7 @@ import pytest
 from tests.needs import needs_program, needs_root
 
 
-class SmallDisk:
+class Disk:
     """Mounted at `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +44,10 @@ class SmallDisk:
         """It has gone."""
         self._balloon.unlink()
 
+
+class SmallDisk(Disk):
+    """ext4 on a loop device."""
+
     def hold(self) -> None:
         """Nothing is written from here on: who writes or flushes, waits."""
         subprocess.run(["fsfreeze", "-f", self.path], check=True)
@@ -56,8 +64,28 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(directory: Path, size_mib: int) -> Iterator[SmallDisk]:
-    """Skips the test where there can be none."""
+    """A disk that can be held and broken. Skips the test where there can be none."""
     needs_root()
+    disk, problem = _mount_ext4(directory, size_mib)
+    if disk is None:
+        pytest.skip(f"no loop device can be mounted here: {problem}")
+    yield from _until_done(disk)
+
+
+@contextmanager
+def any_disk(directory: Path, size_mib: int) -> Iterator[Disk]:
+    """A file system of this size: on a loop device where that works, else in memory."""
+    needs_root()
+    disk, _ = _mount_ext4(directory, size_mib)
+    if disk is None:
+        path = directory / "disk"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", path], check=True)
+        disk = Disk(path)
+    yield from _until_done(disk)
+
+
+def _mount_ext4(directory: Path, size_mib: int) -> tuple[SmallDisk | None, str]:
+    """The disk, or why there can be none."""
     needs_program("mke2fs", "e2fsprogs")
     image, path = directory / "disk.img", directory / "disk"
     with image.open("wb") as file:
@@ -68,11 +96,25 @@ def small_disk(directory: Path, size_mib: int) -> Iterator[SmallDisk]:
     mounted = subprocess.run(
         ["mount", "-o", "loop,errors=remount-ro", image, path], capture_output=True, text=True, check=False
     )
-    if mounted.returncode:
-        pytest.skip(f"no loop device can be mounted here: {mounted.stderr.strip()}")
-    disk = SmallDisk(path)
+    return (SmallDisk(path), "") if mounted.returncode == 0 else (None, mounted.stderr.strip())
+
+
+def _until_done(disk: Disk) -> Iterator[Disk]:
     try:
         yield disk
     finally:
-        disk.let_go()
-        subprocess.run(["umount", "-l", path], check=False)
+        if isinstance(disk, SmallDisk):
+            disk.let_go()
+        subprocess.run(["umount", "-l", disk.path], check=False)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing in this folder can be written, even by root: it is mounted over itself, read-only."""
+    needs_root()
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)

@@ -17,14 +17,10 @@ from edge.teach import teach
 from tests import lid
 from tests.small_backbone import DECLARATION, small_model
 
-COUNT = 6
-
 
 @pytest.fixture
 def station(tmp_path: Path) -> Station:
-    made = lid.station(tmp_path)
-    teach(made, lid.PRODUCT, lid.goods(tmp_path / "good", COUNT), lid.quiet)
-    return made
+    return lid.taught(tmp_path)
 
 
 def refused(station: Station, folder: Path, line: str) -> None:

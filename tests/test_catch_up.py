@@ -219,6 +219,29 @@ def test_an_older_answer_than_live_is_no_problem():
     assert reading.problem is None
 
 
+def test_an_answer_that_takes_longer_than_is_waited_is_heard_all_the_same():
+    """A slow disk, a busy station: were only the newest request's answer heard, it would be asked for ever."""
+    reading = CatchUp(Cursor(0))
+    hello = reading.wanted(1)
+    assert hello is not None
+    assert reading.wanted(1 + catch_up.ANSWER_NS) == hello
+    reading.answered(Welcome(id=hello.id, stream=STREAMS[0], head=1, low=1), [], 2 + catch_up.ANSWER_NS)
+    fetch = reading.wanted(3 + catch_up.ANSWER_NS)
+    assert fetch is not None
+    assert reading.wanted(3 + 2 * catch_up.ANSWER_NS) == fetch
+    answer = Batch(id=fetch.id, stream=STREAMS[0], first=1, count=1, head=1, low=1)
+    for _ in range(2):
+        reading.answered(answer, [(TOPIC, named(STREAMS[0], 1), b"")], 4 + 2 * catch_up.ANSWER_NS)
+    assert [item.cursor.sequence for item in reading.items] == [1]
+    # LIVE has brought it meanwhile: what is asked then is another question.
+    reading.live(TOPIC, named(STREAMS[0], 3), b"", 5 + 2 * catch_up.ANSWER_NS)
+    before = reading.wanted(6 + 2 * catch_up.ANSWER_NS)
+    reading.live(TOPIC, named(STREAMS[0], 2), b"", 7 + 2 * catch_up.ANSWER_NS)
+    reading.live(TOPIC, named(STREAMS[0], 5), b"", 8 + 2 * catch_up.ANSWER_NS)
+    after = reading.wanted(6 + 3 * catch_up.ANSWER_NS)
+    assert before is not None and after is not None and before.id != after.id
+
+
 def test_when_live_is_silent_sync_is_asked():
     reading = begun()
     reading.live(TOPIC, named(STREAMS[0], 10, Flag(0)), b"{}", 5)

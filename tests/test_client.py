@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from edge import events, key_files, session
+from edge import client, events, key_files, session
 from edge.catch_up import WAIT_MS
 from edge.client import (
     Arrived,
@@ -26,6 +26,7 @@ from edge.client import (
 from edge.errors import GoldlineError
 from edge.events import Event
 from edge.keys import ClientKeys
+from edge.sync_desk import CONSUMERS_OF_ONE_KEY
 from tests.publish_line import PATIENCE_S, until
 from tests.sync_line import SyncLine, keyed, sync_lines
 
@@ -282,6 +283,24 @@ def test_with_keys_a_consumer_has_its_keys_name_and_a_refused_key_is_tried_again
             assert numbers(hear(subscriber, 3)) == [1, 2, 3]
 
 
+def test_one_key_names_a_few_consumers_and_leaves_room_for_the_others(tmp_path):
+    with keyed(tmp_path) as line:
+        mes, scada = line.admit("mes"), line.admit("scada")
+        line.listen_with(mes)
+        line.fill(1)
+        line.start_both()
+        names = ["mes", *(f"mes.{number}" for number in range(CONSUMERS_OF_ONE_KEY - 1))]
+        for name in names:
+            with line.subscriber_of(after=0, keys=mes, consumer=name) as subscriber:
+                assert numbers(hear(subscriber, 1)) == [1]
+        refused = pytest.raises(GoldlineError, match="the key of mes has named 8 consumers already")
+        with line.subscriber_of(after=0, keys=mes, consumer="mes.more") as subscriber, refused:
+            next(subscriber)
+        for keys, name in ((mes, names[-1]), (scada, "scada")):
+            with line.subscriber_of(after=0, keys=keys, consumer=name) as subscriber:
+                assert numbers(hear(subscriber, 1)) == [1]
+
+
 def is_refused(line: SyncLine, keys: ClientKeys) -> bool:
     with line.subscriber_of(after=0, keys=keys) as subscriber:
         return not subscriber.take(0.5)
@@ -294,3 +313,28 @@ def test_a_silent_station_is_an_error_that_names_the_address(tmp_path):
         next(subscriber)
     with pytest.raises(GoldlineError, match=f"{address}: no answer within 0.05 s"):
         ask(address, {"verb": "state"}, timeout_s=0.05)
+
+
+def test_who_waits_for_a_station_is_told_so_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(client, "TELL_SILENCE_S", 0.05)
+    with Subscriber(sync=f"ipc://{tmp_path}/nobody") as subscriber:
+        for _ in range(3):
+            assert subscriber.take(0.1) == []
+    (told,) = caplog.messages
+    assert f"ipc://{tmp_path}/nobody: nothing heard for" in told
+
+
+def test_what_a_subscriber_cannot_be_is_said_at_once(tmp_path):
+    address = f"ipc://{tmp_path}/nobody"
+    with pytest.raises(GoldlineError, match="consumer 'two words': must be a letter or digit"):
+        Subscriber(sync=address, consumer="two words")
+    nameless = pytest.raises(GoldlineError, match="nothing is acknowledged without a name")
+    with Subscriber(sync=address) as subscriber, nameless:
+        subscriber.acknowledge(Cursor(1))
+
+
+def test_an_order_to_another_socket_is_one_line(line):
+    line.fill(1)
+    line.start_sync()
+    with pytest.raises(GoldlineError, match="what answers there takes no orders"):
+        ask(line.addresses["sync"], {"verb": "state"}, timeout_s=PATIENCE_S)

@@ -17,7 +17,7 @@ from edge.messages import Ids, WantIds
 from edge.publish import outbox_path
 from edge.records import Reason
 from tests.publish_line import PATIENCE_S, Line, lines, until
-from tests.small_disk import SmallDisk, small_disk
+from tests.small_disk import Disk, SmallDisk, any_disk, small_disk
 
 # Longer than any deadline here, and than the outbox waits for a lock.
 HELD_S = 5.0
@@ -35,6 +35,12 @@ def disk(tmp_path) -> Iterator[SmallDisk]:
         yield made
 
 
+@pytest.fixture
+def room(tmp_path) -> Iterator[Disk]:
+    with any_disk(tmp_path, 24) as made:
+        yield made
+
+
 def started(line: Line) -> Line:
     line.start()
     line.link("inspection")
@@ -42,7 +48,7 @@ def started(line: Line) -> Line:
     return line
 
 
-def on_disk(make_line: Callable[..., Line], disk: SmallDisk, **outbox: object) -> Line:
+def on_disk(make_line: Callable[..., Line], disk: Disk, **outbox: object) -> Line:
     return started(make_line(state_dir=disk.path / "state", outbox={"reserve_bytes": 1 << 20, **outbox}))
 
 
@@ -124,11 +130,11 @@ def test_a_disk_that_hangs_delays_events_and_nothing_else(make_line, disk):
     assert named(line.stored()) == []
 
 
-def test_a_full_disk_keeps_what_is_in_flight_and_takes_no_more_until_there_is_room(make_line, disk):
-    line = on_disk(make_line, disk)
+def test_a_full_disk_keeps_what_is_in_flight_and_takes_no_more_until_there_is_room(make_line, room):
+    line = on_disk(make_line, room)
     judged = judge_some(line, 3)
     in_flight = line.open()
-    disk.fill()
+    room.fill()
     # The last that fits, and what comes after it: into the reserve.
     line.wait_until(lambda: (judged.extend(judge_some(line, 20)), alarm(line, "disk_full")())[1], "the disk is full")
     assert line.wait_until(lambda: is_refused(line), "refused")
@@ -138,7 +144,7 @@ def test_a_full_disk_keeps_what_is_in_flight_and_takes_no_more_until_there_is_ro
     judged.append(in_flight.trigger_id)
     written = lambda: line.metric("goldline_events_written_total") >= len(judged)  # noqa: E731
     line.wait_until(written, "what was in flight is on disk")
-    disk.empty()
+    room.empty()
     line.wait_until(lambda: is_accepted(line), "it goes on by itself")
     assert not alarm(line, "disk_full")()
     judged += judge_some(line, 3)
@@ -147,10 +153,10 @@ def test_a_full_disk_keeps_what_is_in_flight_and_takes_no_more_until_there_is_ro
     assert named(line.stored()) == []
 
 
-def test_a_full_disk_under_policy_lanes_answers_on_and_names_what_it_could_not_keep(make_line, disk):
-    line = on_disk(make_line, disk, when_disk_full="lanes")
+def test_a_full_disk_under_policy_lanes_answers_on_and_names_what_it_could_not_keep(make_line, room):
+    line = on_disk(make_line, room, when_disk_full="lanes")
     judged = judge_some(line, 3)
-    disk.fill()
+    room.fill()
     unkept_total = lambda: line.metric("goldline_outbox_unkept_total")  # noqa: E731
     line.wait_until(lambda: (judged.extend(judge_some(line, 100)), unkept_total() > 0)[1], "nothing can be kept")
     judged += judge_some(line, 1100)
@@ -162,7 +168,7 @@ def test_a_full_disk_under_policy_lanes_answers_on_and_names_what_it_could_not_k
     # The death of publish takes none of the knowledge what is missing.
     line.wait_until(lambda: unkept_total() + line.metric("goldline_events_written_total") > len(judged), "all let go")
     line.kill()
-    disk.empty()
+    room.empty()
     started(line)
     line.wait_until(lambda: not alarm(line, "disk_full")(), "there is room")
     judged += judge_some(line, 3)
@@ -172,19 +178,19 @@ def test_a_full_disk_under_policy_lanes_answers_on_and_names_what_it_could_not_k
     assert_each_kept_or_named(line, judged)
 
 
-def test_publish_comes_up_on_a_full_disk_by_the_room_of_the_reserve(make_line, disk):
-    line = on_disk(make_line, disk)
+def test_publish_comes_up_on_a_full_disk_by_the_room_of_the_reserve(make_line, room):
+    line = on_disk(make_line, room)
     judged = judge_some(line, 3)
     line.subscriber.wait(3)
     line.kill()
     # What SQLite needs to open its files is gone with them.
     Path(f"{outbox_path(line.station)}-shm").unlink()
-    disk.fill()
-    assert disk.free_bytes < 4096 * 4
+    room.fill()
+    assert room.free_bytes < 4096 * 4
     started(line)
     assert line.wait_until(lambda: is_refused(line), "refused")
     assert alarm(line, "disk_full")()
-    disk.empty()
+    room.empty()
     line.wait_until(lambda: is_accepted(line), "it goes on by itself")
     judged += judge_some(line, 3)
     assert line.stop() == 0

@@ -19,6 +19,7 @@ from edge.figures import PixelCurve, area_difference, area_interval, images_to_s
 from edge.images import read_image
 from edge.inspector import Inspector
 from edge.labelled import samples
+from edge.references import Store
 from edge.summary import report
 from edge.teach import teach
 from tests import lid
@@ -41,12 +42,12 @@ LATER_KEYS = {
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
     """With two sets: one taught foreign bodies as good, and the active one, which was not."""
     directory = tmp_path_factory.mktemp("station")
-    made = lid.station(directory)
+    made = lid.taught(directory)
     mixed = lid.goods(directory / "mixed", 6)
     lids = lid.Lids(41)
     lid.write(mixed, {f"foreign-{index}.png": lids.bad() for index in range(6)})
     (directory / "tolerant").write_text(teach(made, lid.PRODUCT, mixed, lid.quiet).reference_set)
-    teach(made, lid.PRODUCT, lid.goods(directory / "good", 10), lid.quiet)
+    Store(made.state_dir, lid.PRODUCT).undo()
     return made
 
 

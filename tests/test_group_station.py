@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(300)
 
 VIEWS = ("top", "side")
 TRIGGER = {"mode": "software", "deadline_ms": 2000.0, "queue_depth": 8}
-PATIENCE_S = 60
+# A station comes back in seconds; on a busy machine, ten times that.
+PATIENCE_S = 120
 CAMERAS = {
     name: {
         "source": "simulated", "role": name, "width": SIZE[0], "height": SIZE[1], "rate_hz": 25.0, "prerendered": 40,
@@ -129,15 +130,15 @@ def test_every_part_has_one_verdict_over_both_views(taught_box: Path, tmp_path: 
     assert_each_answered_once(config, listener)
 
 
-@pytest.mark.parametrize("victim", ["capture@side", "inspection", "publish"])
-def test_a_killed_worker_loses_no_part_and_passes_none_unseen(victim: str, taught_box: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_loses_no_part_and_passes_none_unseen(taught_box: Path, tmp_path: Path) -> None:
     config = box(taught_box, tmp_path)
     with running(config) as (daemon, listener):
-        accepted = trigger(config, PARTS, daemon.workers()[victim])
-        wait_until_answered(daemon, listener, accepted)
-        assert_balanced(daemon)
-        assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 1
-        wait_until_judged_again(config, daemon, listener)
+        for victim in ("capture@side", "inspection", "publish"):
+            accepted = trigger(config, PARTS, daemon.workers()[victim])
+            wait_until_answered(daemon, listener, accepted)
+            assert_balanced(daemon)
+            assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 1
+            wait_until_judged_again(config, daemon, listener)
     verdicts = assert_parts_are_right(config)
     assert verdicts["PASS"] > 0, verdicts
     reasons = {str(event.data.reason) for event in record(config) if event.data.verdict == "ERROR"}

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.backbone import BUNDLED, feature_graph
+from edge.batch_sizes import BATCH_SIZES, WORTHWHILE, choose_batch
 from edge.engine_cache import engine_cache_key
 from edge.errors import GoldlineError
-from edge.inference import BATCH_SIZES, WORTHWHILE, Session, choose_batch
+from edge.inference import Session
 from tests import compiled
 from tests.small_backbone import CHANNELS, GRID, SIZE_WH, pictures, small_backbone
 
@@ -42,7 +43,7 @@ class TestRun:
         real = session._session
 
         class Watched:
-            def run(self, names, feeds):
+            def run(self, names, feeds, _options=None):
                 seen.append(len(feeds["image"]))
                 return real.run(names, feeds)
 

@@ -18,7 +18,6 @@ from edge.inspector import Inspector, Scores
 from edge.recipe import load_recipe
 from edge.records import Limits, Outcome, Reason, Verdict
 from edge.references import Store, refuse_other_recipe
-from edge.teach import teach
 from tests import lid
 
 # The documented keys of one line of `inspect --json`, and `detail`, which says more about a reason.
@@ -30,10 +29,7 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
-    directory = tmp_path_factory.mktemp("station")
-    made = lid.station(directory)
-    teach(made, lid.PRODUCT, lid.goods(directory / "good", 10), lid.quiet)
-    return made
+    return lid.taught(tmp_path_factory.mktemp("station"))
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +115,7 @@ def test_an_expectation_is_not_answered_by_silence(inspector: Inspector, station
 
 
 def test_a_recipe_changed_since_teaching_is_refused(tmp_path: Path) -> None:
-    station = lid.station(tmp_path)
-    teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet)
+    station = lid.taught(tmp_path, count=2)
     path = station.pipelines_dir / lid.PRODUCT / "recipe.toml"
     path.write_text(lid.RECIPE.replace("128", "160"))
     with pytest.raises(GoldlineError, match="regions changed since the reference set was taught"):
@@ -138,9 +133,8 @@ def test_a_set_of_when_empty_views_were_noted_is_not_refused(station: Station) -
 
 
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
-    station = lid.station(tmp_path)
-    identity = teach(station, lid.PRODUCT, lid.goods(tmp_path / "good", 2), lid.quiet).reference_set
-    path = Store(station.state_dir, lid.PRODUCT).root / identity / "main" / "part.onnx"
+    station = lid.taught(tmp_path, count=2)
+    path = Store(station.state_dir, lid.PRODUCT).load().directory / "main" / "part.onnx"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(GoldlineError, match=r"part\.onnx: damaged"):
         Inspector.load(station, lid.PRODUCT)

@@ -1,18 +1,24 @@
 """Another product while frames come: what came before is judged by the one before, and what cannot be loaded is said."""
 
+import os
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge import judging
 from edge.channel import Channel
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.messages import Frame, Judged, Prepare, Prepared
+from edge.metrics import Page, page_size
 from edge.records import Provenance
 from tests import values
 from tests.capture_bench import Connect
@@ -28,6 +34,34 @@ class Named(ByBrightness):
 
     def provenance(self, generation: int) -> Provenance:
         return msgspec.structs.replace(values.PROVENANCE, product=self._product, configuration=generation)
+
+
+class Loads:
+    """Stands in for the threads that load: the test says when one ends."""
+
+    def __init__(self) -> None:
+        self._running: list[Any] = []
+        self.most_at_once = 0
+
+    def begin(self, _station: Station, prepare: Prepare, ordered_ns: int, _wake: int) -> Any:
+        self._running.append(SimpleNamespace(prepare=prepare, ordered_ns=ordered_ns, outcome=None))
+        self.most_at_once = max(self.most_at_once, len(self._running))
+        return self._running[-1]
+
+    def end(self, outcome: Any) -> None:
+        for one in self._running:
+            one.outcome = outcome
+        self._running.clear()
+
+
+def a_page() -> Page:
+    """Where inspection counts."""
+    memory = os.memfd_create("page")
+    os.posix_fallocate(memory, 0, page_size("inspection", ["left"]))
+    try:
+        return Page(memory, "inspection", ["left"])
+    finally:
+        os.close(memory)
 
 
 CAPTURES: list[Channel] = []
@@ -98,15 +132,18 @@ def test_frames_that_came_before_the_switch_are_judged_by_the_product_before(
         assert (after.provenance.product, after.provenance.configuration) == ("lid", 3)
 
 
-def test_frames_that_wait_at_the_switch_are_fed_to_the_product_before(bench: Bench) -> None:
+def test_frames_that_wait_at_the_switch_are_fed_to_the_product_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "load", lambda _station, product, _variant: Named(product))
     capture = channel_of(bench)
     inspection = bench.inspection
     inspection._hear_supervisor()
     for number in range(3):
         capture.send(Frame(frame=bench.frame(number, slot=number, brightness=90)))
     inspection._hear_capture("left")
-    asked = Prepare(product="lid", generation=2)
-    inspection._preparing._ready = judging.Ready(asked, Named("lid"))  # type: ignore[arg-type]
+    inspection._preparing.order(Prepare(product="lid", generation=2), 0)
+    assert select.select([inspection._preparing.wake], [], [], PATIENCE_S)[0]
     inspection._switch()
     said = hear(bench, bench.publish, 5)
     judged = {one.frame.trigger_id: one.provenance.product for one in said if isinstance(one, Judged)}
@@ -129,6 +166,76 @@ def test_what_cannot_be_loaded_is_said_in_one_line_and_the_next_order_is_taken(
     _, refused, switched = hear(bench, bench.publish, 3)
     assert (refused.generation, refused.problem) == (2, "first line; second line")
     assert (switched.product, switched.problem) == ("lid", None)
+
+
+def test_a_product_whose_loading_hangs_is_refused_in_time_and_what_it_comes_to_is_dropped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, left = threading.Event(), threading.Event()
+
+    def load(_station: Station, product: str, _variant: str | None) -> Any:
+        if product == "lid":
+            assert may_load.wait(PATIENCE_S)
+            left.set()
+        return Named(product)
+
+    monkeypatch.setattr(judging, "load", load)
+    monkeypatch.setattr(judging, "WITHIN_S", {"cpu": 0.3})
+    capture = channel_of(bench)
+    bench.run()
+    bench.publish.send(Prepare(product="lid", generation=2))
+    _, refused = hear(bench, bench.publish, 2)
+    assert (refused.generation, refused.problem) == (2, "product lid: it was not loaded within 0.3 s")
+    bench.publish.send(Prepare(product="box", generation=3))
+    (refused,) = hear(bench, bench.publish, 1)
+    assert (refused.generation, refused.problem) == (
+        3,
+        "product box: product lid hangs in being loaded: see to the disk, or restart the station",
+    )
+    capture.send(Frame(frame=bench.frame(1, slot=1, brightness=90)))
+    (judged,) = hear(bench, bench.publish, 1)
+    assert judged.provenance.product == "trunk"
+    may_load.set()
+    assert left.wait(PATIENCE_S)
+    said: list[Any] = []
+    for number in range(4, 4 + 100):
+        # Its thread ends some moment after it has left `load`.
+        bench.publish.send(Prepare(product="box", generation=number))
+        said += hear(bench, bench.publish, 1)
+        if said[-1].problem is None:
+            break
+    assert {one.product for one in said} == {"box"}
+    assert said[-1].provenance.product == "box"
+    refusals = {series.labels: values[0] for series, values in bench.page.read() if "refused" in series.metric.name}
+    assert refusals == {("problem",): 0, ("time-out",): 1 + len(said)}
+
+
+@given(
+    st.lists(
+        st.sampled_from(["order", "comes", "fails", "time", "look"]),
+        max_size=40,
+    )
+)
+@settings(deadline=None, max_examples=60)
+def test_every_order_to_prepare_comes_to_one_answer_or_makes_way_for_a_newer_one(steps: list[str]) -> None:
+    loads, answers, ordered, now_ns = Loads(), [], [], 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "Loading", loads.begin)
+        preparing = judging.Preparing(Station.model_validate({"cameras": {"left": CAMERA}}), a_page())
+        for step in [*steps, *["time", "look", "comes", "look"] * 3]:
+            if step == "order":
+                ordered.append(len(ordered) + 2)
+                preparing.order(Prepare(product="lid", generation=ordered[-1]), now_ns)
+            elif step == "time":
+                now_ns += 10**12
+            elif step in ("comes", "fails"):
+                loads.end(GoldlineError("no") if step == "fails" else Named("lid"))
+            elif (ready := preparing.take(now_ns)) is not None:
+                answers.append(ready.prepare.generation)
+        os.close(preparing.wake)
+    assert answers == sorted(set(answers))
+    assert answers[-1:] == ordered[-1:]
+    assert loads.most_at_once <= 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
@@ -11,13 +11,15 @@ from edge.border_config import OutboxConfig
 from edge.committer import Committer, Decided
 from edge.config import Station
 from edge.decided_log import DecidedLog, decided_path
-from edge.keeper import PRUNE_S, Keeper
+from edge.keeper import PRUNE_S, Keeper, now
+from edge.lived import Instant
 from edge.messages import Acknowledged
 from edge.metrics import Page, page_size
 from edge.outbox import Outbox
 from edge.outbox_health import UNACKNOWLEDGED
 from edge.publish import outbox_path
 from edge.records import Reason, error
+from edge.retention import DAY_NS
 from tests.publish_line import lines
 from tests.test_outbox import SOURCE, draft
 
@@ -40,10 +42,10 @@ def outbox(tmp_path) -> Iterator[Outbox]:
         yield made
 
 
-def keeper(outbox: Outbox, page: Page, **changes: object) -> Keeper:
+def keeper(outbox: Outbox, page: Page, clock: Callable[[], Instant] = now, **changes: object) -> Keeper:
     # Less than may be configured: filling 16 MiB takes its time.
     known = {"max_bytes": KEPT_BYTES, "max_days": 1e6, "reserve_bytes": 1 << 20}
-    return Keeper(outbox, OutboxConfig.model_construct(**(known | changes)), page)
+    return Keeper(outbox, OutboxConfig.model_construct(**(known | changes)), page, clock)
 
 
 def metric(page: Page, name: str) -> float:
@@ -100,12 +102,49 @@ def test_or_it_stays_and_no_trigger_is_accepted_until_it_is_fetched(outbox, page
     assert kept.health.alarms == ()
 
 
-def test_what_is_too_old_goes_to_the_event(outbox, page):
-    # The events are of 1970.
-    kept = keeper(outbox, page, max_bytes=1 << 30, max_days=90)
+class Clock:
+    """What a machine tells whose time of day may be set."""
+
+    def __init__(self) -> None:
+        self.lived_days, self.off_by_days, self.boots = 0.0, 0.0, 1
+
+    def __call__(self) -> Instant:
+        utc_ns = 1_800_000_000 * 10**9 + int((self.lived_days + self.off_by_days) * DAY_NS)
+        return Instant(utc_ns, int(self.lived_days * DAY_NS), str(self.boots))
+
+
+def test_what_is_too_old_goes(outbox, page):
+    clock = Clock()
+    kept = keeper(outbox, page, clock, max_bytes=1 << 30, max_days=90)
+    for clock.lived_days in range(90):
+        tend_through(kept)
+    assert (outbox.low, outbox.head) == (1, 600)
+    outbox.commit([draft(601)])
+    for clock.lived_days in (91, 92):
+        tend_through(kept)
+    assert (outbox.low, outbox.head) == (601, 601)
+    assert metric(page, "pruned_total") == 600
+
+
+@pytest.mark.parametrize("days", [1 / 24, 300, 3650, -3650])
+def test_a_clock_that_jumps_takes_nothing_and_calls_nobody_late(outbox, page, days):
+    clock = Clock()
+    outbox.commit([], {"mes": 10})
+    kept = keeper(outbox, page, clock, max_bytes=1 << 30, max_days=90)
+    for clock.lived_days in range(60):
+        tend_through(kept)
+    clock.off_by_days = days
     tend_through(kept)
-    assert (outbox.low, outbox.head) == (601, 600)
-    assert metric(page, "oldest_timestamp_seconds") == 0
+    assert outbox.low == 1
+    assert kept.health.alarms == ()
+    # Nor is what a restart finds, or a start of the machine.
+    for clock.boots in (1, 2, 3):
+        tend_through(keeper(outbox, page, clock, max_bytes=1 << 30, max_days=90))
+        assert outbox.low == 1
+    # And what is old by then goes in spite of it.
+    clock.lived_days, kept = 95, keeper(outbox, page, clock, max_bytes=1 << 30, max_days=90)
+    tend_through(kept)
+    assert outbox.low == 601
 
 
 def test_what_consumers_acknowledge_is_on_disk_and_of_another_stream_it_is_not(tmp_path):

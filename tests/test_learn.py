@@ -19,18 +19,15 @@ from edge.recipe import load_recipe
 from edge.records import Outcome, Verdict
 from edge.references import Store
 from edge.replay import judge
-from edge.teach import teach
 from tests import lid
 
-COUNT = 12
+COUNT = 10
 GLOBAL = lid.RECIPE.replace("working_px = 128", 'working_px = 128\nbank = "global"')
 TEMPLATED = '[[regions]]\nname = "part"\nanomaly = false\ntemplate = { mode = "on" }\n'
 
 
 def made(directory: Path, recipe: str = lid.RECIPE) -> Station:
-    station = lid.station(directory, recipe)
-    teach(station, lid.PRODUCT, lid.goods(directory / "good", COUNT), lid.quiet)
-    return station
+    return lid.taught(directory, recipe, COUNT)
 
 
 def verdict(station: Station, image: lid.Image) -> Verdict:

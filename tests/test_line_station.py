@@ -16,7 +16,7 @@ from edge.events import Event
 from edge.rehearsal import Daemon
 from tests.cameras.fake_bench import ToldCamera, told_camera
 from tests.cameras.gige_bench import OWN, SPECIAL, network
-from tests.stations import Listener, assert_balanced, assert_each_answered_once, record
+from tests.stations import Listener, assert_balanced, assert_each_answered_once, record, teach
 
 pytestmark = pytest.mark.timeout(300)
 PATIENCE_S = 60
@@ -60,7 +60,7 @@ def station(
     config = rehearsal.write_config(directory, {"left": CAMERA | {"trigger": trigger}}, product="part")
     if roles:
         config.write_text(config.read_text() + "".join(tables))
-    rehearsal.goldline("teach", "part", "--good", directory / ("good" if roles else "shown"), "--config", config)
+    teach(config, "part", directory / ("good" if roles else "shown"))
     with (
         network(),
         told_camera(shown, OWN, directory / "served", *options) as camera,
@@ -203,7 +203,7 @@ def test_a_signal_to_two_cameras_makes_one_part_of_their_pictures_whoever_dies(t
     }
     config = rehearsal.write_config(tmp_path, cameras, product="part")
     config.write_text(config.read_text() + '[groups.box]\ncameras = ["top", "side"]\n')
-    rehearsal.goldline("teach", "part", "--good", tmp_path / "good", "--config", config)
+    teach(config, "part", tmp_path / "good")
     with (
         network(),
         told_camera(tmp_path / "good" / "top", OWN, tmp_path / "top") as top,

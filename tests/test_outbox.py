@@ -16,9 +16,11 @@ from edge.errors import GoldlineError
 from edge.events import IdRange, Source
 from edge.header import Flag
 from edge.ledger import Decision, Late, View
-from edge.outbox import BLOCK_IDS, Draft, Outbox
+from edge.outbox import BLOCK_IDS, Draft, Outbox, OutboxError, Trouble
+from edge.outbox_file import MOST_ASIDE
 from edge.outbox_kept import MOST_CONSUMERS
 from edge.records import Outcome, Reason, Verdict, error
+from edge.unkept import Unkept
 from tests import values
 
 SOURCE = Source(site="-", line="-", station="s1")
@@ -226,6 +228,50 @@ def test_an_outbox_that_breaks_in_use_is_set_aside_and_its_blocks_stay_reserved(
         assert_set_aside(path, outbox)
 
 
+def test_a_disk_that_breaks_every_outbox_gets_no_more_than_a_few(tmp_path):
+    path = tmp_path / "outbox.sqlite3"
+    for _ in range(MOST_ASIDE):
+        path.write_bytes(b"not a database" * 100)
+        Outbox(path, "run").close()
+    path.write_bytes(b"not a database" * 100)
+    kept = sorted(tmp_path.iterdir())
+    for _ in range(3):
+        with pytest.raises(OutboxError, match="are 5 that were kept beside it: see to the disk") as raised:
+            Outbox(path, "run")
+        assert raised.value.trouble is Trouble.FAILED
+    assert sorted(tmp_path.iterdir()) == kept
+    for one in tmp_path.glob("*.corrupt-*"):
+        one.unlink()
+    with Outbox(path, "run") as outbox:
+        assert_set_aside(path, outbox)
+
+
+def test_what_was_let_go_is_named_once_whoever_dies_over_it_and_without_what_has_its_event(tmp_path):
+    note = tmp_path / "unkept.json"
+    drafts = [draft(number) for number in range(1, 6)]
+    with Outbox(tmp_path / "outbox", "run") as outbox:
+        # Killed between commit and mark: the next publish found no outbox, and let it go as well.
+        outbox.commit(drafts[2:3])
+        assert Unkept(note).add(drafts) == 5
+        dying = Unkept(note)
+        (stored,) = dying.name(outbox, SOURCE)
+        named = events.decode(stored.body).data.interrupted
+        assert named == (IdRange(camera="left", first=1, last=2), IdRange(camera="left", first=4, last=5))
+        # It is killed here.
+        following = Unkept(note)
+        assert following.ranges
+        assert following.name(outbox, SOURCE) == []
+        following.clear()
+        # What comes later is something else, even if it is the same.
+        assert Unkept(note).ranges == ()
+        following.add(drafts[:1])
+        assert len(Unkept(note).name(outbox, SOURCE)) == 1
+        following.clear()
+        following.add(drafts[2:3])
+        assert Unkept(note).name(outbox, SOURCE) == []
+        assert outbox.head == 3
+
+
 def test_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "outbox"
     Outbox(path, "run").close()
@@ -308,8 +354,8 @@ def test_acknowledgements_only_grow_and_only_up_to_what_there_is(tmp_path):
     with Outbox(tmp_path / "outbox", "run") as outbox:
         outbox.commit([draft(number) for number in range(1, 6)], {"mes": 3, "spc": 0})
         outbox.commit([], {"mes": 2, "spc": 1_000_000})
-        found = {one.name: (one.upto, one.waiting_utc_ns) for one in outbox.consumers()}
-        assert found == {"mes": (3, 1), "spc": (5, None)}
+        found = {one.name: one.upto for one in outbox.consumers()}
+        assert found == {"mes": 3, "spc": 5}
         assert outbox_kept.forget(outbox._db, "spc")
         assert not outbox_kept.forget(outbox._db, "spc")
         outbox.commit([], {f"c{number}": 1 for number in range(MOST_CONSUMERS + 10)})

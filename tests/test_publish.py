@@ -4,11 +4,13 @@ import json
 import random
 import select
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ import zmq
 from edge.channel import ChannelClosed
 from edge.client import ask
 from edge.header import Flag
-from edge.messages import Failed, Fire, Opened, Unjudged
+from edge.messages import Failed, Fire, Ids, Opened, Unjudged, WantIds
 from edge.outbox import Outbox
 from edge.publish import outbox_path
 from edge.records import Outcome, Reason
@@ -136,6 +138,25 @@ def test_a_restarted_capture_goes_on_with_its_ids(line):
     line.judge(second.trigger_id)
     heard = line.subscriber.wait(2)
     assert verdicts_of(heard) == {first.trigger_id: ("ERROR", "worker_crash"), second.trigger_id: ("PASS", None)}
+
+
+def test_ids_that_a_capture_has_no_room_for_are_given_when_it_has(line):
+    right = line.link("capture@right")
+    # It reads nothing, until no more fits into its socket.
+    while not line.metric("goldline_errors_total", camera="right", reason="overrun"):
+        assert ask(line.station.events.command, {"verb": "trigger", "camera": "right"}, PATIENCE_S)["accepted"]
+    right.send(WantIds())
+    until(lambda: "right" in reserved(line), "its ids are reserved")
+    # Said after them: they were tried.
+    assert ask(line.station.events.command, {"verb": "state"}, PATIENCE_S)["cameras"]["right"]["is_linked"]
+    time.sleep(0.1)
+    line.wait_until(lambda: any(isinstance(said, Ids) for said in right.drain()), "its ids")
+
+
+def reserved(line: Line) -> set[str]:
+    """Who has a block of ids."""
+    with closing(sqlite3.connect(f"file:{outbox_path(line.station)}?mode=ro", uri=True)) as database:
+        return {holder for (holder,) in database.execute("SELECT holder FROM reservations")}
 
 
 def test_a_command_is_fired_and_judged(line):
@@ -348,12 +369,6 @@ def test_a_corrupt_outbox_is_set_aside_and_the_station_runs(make_line):
     state = ask(line.station.events.command, {"verb": "state"}, PATIENCE_S)
     assert [one["name"] for one in state["alarms"]] == ["outbox_set_aside"]
     assert len(list(outbox_path(line.station).parent.glob("*.corrupt-*"))) == 1
-
-
-def test_an_outbox_that_cannot_be_made_is_named(make_line):
-    line = make_line()
-    line.station.state_dir.write_text("a file")
-    assert "the outbox cannot be used" in _problem(line)
 
 
 def test_the_documented_subscriber_works(line):

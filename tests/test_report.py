@@ -25,7 +25,6 @@ from edge.markup import page, tag
 from edge.records import Limits, Outcome, Reason, Verdict, error
 from edge.report import Content, render
 from edge.summary import report
-from edge.teach import teach
 from tests import lid
 
 # Names that a page must show and never obey.
@@ -307,10 +306,7 @@ def test_text_between_tags_stays_where_it_was() -> None:
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
-    directory = tmp_path_factory.mktemp("station")
-    made = lid.station(directory)
-    teach(made, lid.PRODUCT, lid.goods(directory / "good", 10), lid.quiet)
-    return made
+    return lid.taught(tmp_path_factory.mktemp("station"))
 
 
 def written(station: Station, data: Path) -> str:

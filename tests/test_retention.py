@@ -5,29 +5,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import retention
+from edge.ages import Ages
 from edge.border_config import OutboxConfig
+from edge.lived import Instant, Lived
 from edge.outbox_kept import Consumer, Extent
 from edge.retention import DAY_NS, STEP_EVENTS
 
 MIB = 1 << 20
-NOW_NS = 1_000 * DAY_NS
+# What the outbox has lived.
+LIVED_NS = 1_000 * DAY_NS
 
 
 def settings(**changes: object) -> OutboxConfig:
     return OutboxConfig.model_validate({"max_bytes": 16 * MIB, "max_days": 10, **changes})
 
 
-def extent(low: int = 1, head: int = 10_000, used_mib: float = 20, age_days: float = 1) -> Extent:
-    return Extent(low=low, head=head, used_bytes=int(used_mib * MIB), oldest_utc_ns=NOW_NS - int(age_days * DAY_NS))
+def extent(low: int = 1, head: int = 10_000, used_mib: float = 20) -> Extent:
+    return Extent(low=low, head=head, used_bytes=int(used_mib * MIB), oldest_utc_ns=0)
 
 
-def consumer(upto: int, name: str = "mes", waiting_days: float | None = None) -> Consumer:
-    waiting_ns = None if waiting_days is None else NOW_NS - int(waiting_days * DAY_NS)
-    return Consumer(name=name, upto=upto, seen_utc="2026-01-01T00:00:00+00:00", waiting_utc_ns=waiting_ns)
+def consumer(upto: int, name: str = "mes") -> Consumer:
+    return Consumer(name=name, upto=upto, seen_utc="2026-01-01T00:00:00+00:00")
+
+
+def ages(**days: float) -> Ages:
+    """By marks: `e500=3` says that the events up to number 500 are three days old."""
+    marks = sorted((int(name[1:]), LIVED_NS - int(one * DAY_NS)) for name, one in days.items())
+    return Ages(Lived(LIVED_NS, Instant(0, 0, "boot")), tuple(marks))
 
 
 def plan(kept: Extent, *consumers: Consumer, expired: int = 0, **changes: object) -> retention.Plan:
-    return retention.plan(kept, expired, consumers, settings(**changes), NOW_NS)
+    """`expired`: the last event that is too old."""
+    return retention.plan(kept, ages(**{f"e{expired}": 10.1}), consumers, settings(**changes))
 
 
 def test_nothing_goes_while_there_is_room_and_time():
@@ -66,7 +75,9 @@ def test_under_policy_stop_nothing_unacknowledged_goes_and_the_station_stops_whe
     ("upto", "days", "is_reported"), [(3_000, 1, False), (2_000, 1, True), (9_999, 7.9, False), (9_999, 8.1, True)]
 )
 def test_a_consumer_is_reported_at_80_percent_of_room_or_time(upto, days, is_reported):
-    assert bool(plan(extent(used_mib=16), consumer(upto, waiting_days=days)).alarms) is is_reported
+    waiting = {f"e{upto + 1}": days}
+    found = retention.plan(extent(used_mib=16), ages(**waiting), [consumer(upto)], settings())
+    assert bool(found.alarms) is is_reported
 
 
 def test_an_alarm_says_the_same_while_nothing_but_numbers_change():
@@ -86,7 +97,7 @@ def test_a_plan_never_reaches_beyond_what_it_may(low, count, used_mib, expired, 
     kept = extent(low=low, head=head, used_mib=used_mib)
     consumers = [consumer(min(one, head), str(place)) for place, one in enumerate(upto)]
     last_expired = low + expired - 1 if expired <= count and expired else 0
-    found = retention.plan(kept, last_expired, consumers, settings(when_unacknowledged=policy), NOW_NS)
+    found = plan(kept, *consumers, expired=last_expired, when_unacknowledged=policy)
     assert found.upto == 0 or low <= found.upto <= min(head, low + STEP_EVENTS - 1)
     slowest = min((one.upto for one in consumers), default=head)
     if policy == "stop":

@@ -48,24 +48,22 @@ def test_frames_become_events_and_a_stop_is_clean(taught: Path, tmp_path: Path) 
     assert leftovers() == before
 
 
-@pytest.mark.parametrize("victim", ["inspection", "publish", "capture@left"])
-def test_a_killed_worker_loses_no_answer(victim: str, taught: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_loses_no_answer(taught: Path, tmp_path: Path) -> None:
     config = station(taught, tmp_path, {"left": CAMERA, "right": CAMERA})
     with running(config) as (daemon, listener):
         listener.wait_for(20)
-        for _ in range(3):
-            os.kill(daemon.workers()[victim], signal.SIGKILL)
-            listener.wait_for(30)
-        assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 3
-        assert_balanced(daemon)
-        lent = daemon.total("goldline_ring_slots", state="lent")
-        free = daemon.total("goldline_ring_slots", state="free")
-        assert lent + free >= 14 and lent <= 4, "a slot leaked"
+        for victim in ("inspection", "publish", "capture@left"):
+            for _ in range(3):
+                os.kill(daemon.workers()[victim], signal.SIGKILL)
+                listener.wait_for(30)
+            assert daemon.total("goldline_worker_restarts_total", worker=victim, cause="signal") == 3
+            assert_balanced(daemon)
+            lent = daemon.total("goldline_ring_slots", state="lent")
+            free = daemon.total("goldline_ring_slots", state="free")
+            assert lent + free >= 14 and lent <= 4, "a slot leaked"
         descriptors = daemon.total("goldline_worker_open_fds", worker="inspection")
         assert descriptors < 60
     assert_each_answered_once(config, listener)
-    if victim != "publish":
-        assert not listener.lost
     errors = Counter(str(event.data.reason) for event in record(config) if event.data.verdict == "ERROR")
     assert set(errors) <= {"worker_crash", "deadline"}, errors
 

@@ -52,13 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _own_arguments(name: str, action: argparse.ArgumentParser) -> None:
     if name == "list":
         action.add_argument(
-            "--count", type=int, default=LISTED, metavar="N", help=f"at most so many (default: {LISTED})"
+            "--count", type=at_least_one, default=LISTED, metavar="N", help=f"at most so many (default: {LISTED})"
         )
     if name == "export":
         action.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
         action.add_argument(
             "--only-kept", action="store_true", help="the kept pixels alone, not in their place in a black frame"
         )
+
+
+def at_least_one(text: str) -> int:
+    """A number of pictures."""
+    if not text.isdecimal() or not 0 < int(text) <= LAST_NS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pictures: 1 or more")
+    return int(text)
 
 
 def since(text: str) -> datetime:
@@ -157,5 +164,6 @@ def _report(arguments: argparse.Namespace, word: str, done: list[str] | int, pro
     if arguments.json:
         print(json.dumps({word: done, "problems": problems}))
     else:
-        print("\n".join([*(done if isinstance(done, list) else []), *problems]))
+        for line in (*(done if isinstance(done, list) else []), *problems):
+            print(line)
     return 1 if problems else 0

@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         from edge.lanes import opcua_certificate
     except ModuleNotFoundError as missing:
         raise GoldlineError(f"needs {missing.name}, which is not installed: pip install 'goldline[opcua]'") from missing
-    made = opcua_certificate.make(lane.certificates, station.station_id, host_and_port(lane.listen)[0])
+    host = host_and_port(lane.listen)[0]
+    made = opcua_certificate.make(lane.certificates, station.station_id, host, station.state_dir)
     facts = {
         "certificate": str(lane.certificates / "own" / "cert.der"),
         "trusted": str(lane.certificates / "trusted"),
