@@ -33,7 +33,7 @@ import chaos_station
 import msgspec
 from chaos_consumer import line_of
 from chaos_joined import Logs
-from command_line import Parser, above_zero, at_least, cannot, run
+from command_line import Parser, above_zero, at_least, cannot, need, run, without_module
 
 from edge import events
 
@@ -174,6 +174,8 @@ def main():
     parser.add_argument("--record", type=Path, help="keep the logs and the station's state in this new folder")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    needed = {"modbus": "pyModbusTCP", "opcua": "asyncua"}
+    need(*(without_module(needed[lane], lane) for lane in arguments.lanes))
     with tempfile.TemporaryDirectory(prefix="goldline-chaos-") as name:
         directory = arguments.record or Path(name)
         try:

@@ -1,6 +1,7 @@
 """What the benchmarks' command lines have in common: bad words, or a machine that lacks something, are one line and exit code 2."""
 
 import argparse
+import importlib.util
 import math
 import os
 import shutil
@@ -56,12 +57,17 @@ def without(program, package):
     return None if is_there else f"{Path(program).name} (apt-get install {package})"
 
 
+def without_module(name, extra):
+    """The same of a Python module that one of the project's extras brings."""
+    return None if importlib.util.find_spec(name) else f'{name} (pip install "goldline[{extra}]")'
+
+
 def without_root():
     return None if os.geteuid() == 0 else "root"
 
 
 def need(*lacking):
-    """End here, where anything is missing: `without` and `without_root`."""
+    """End here, where anything is missing: `without` and its like."""
     if missing := [one for one in lacking if one]:
         cannot(f"needs {', '.join(missing)}")
 

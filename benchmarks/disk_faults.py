@@ -30,7 +30,7 @@ from pathlib import Path
 import chaos
 import chaos_station
 import pytest
-from command_line import Parser, above_zero, cannot, need, run, without, without_root
+from command_line import Parser, above_zero, cannot, need, run, without, without_module, without_root
 from plc_program import Program
 
 from edge import events, rehearsal
@@ -251,7 +251,7 @@ def main():
     chosen = [row for row in FAULTS if not arguments.only or row[0].startswith(tuple(arguments.only))]
     if not chosen:
         cannot(f"no fault begins so; there are: {', '.join(row[0] for row in FAULTS)}")
-    need(without_root(), without("mke2fs", "e2fsprogs"))
+    need(without_root(), without("mke2fs", "e2fsprogs"), without_module("pyModbusTCP", "modbus"))
     rows = []
     with tempfile.TemporaryDirectory(prefix="goldline-disk-") as name:
         taught = Path(name, "taught")

@@ -5,7 +5,8 @@
 Real processes: publish, SYNC and the lanes; the decisions are the tests'. OPC UA is heard by asyncua's client at a
 publishing interval of 10 ms, MQTT by mosquitto_sub. From an event's `decided` to the client having it, one machine.
 
-Needs Debian's mosquitto and mosquitto-clients for MQTT: without them its row says what is missing.
+A lane whose extra (`opcua`, `mqtt`), or for MQTT Debian's mosquitto and mosquitto-clients, is not there has a row that says
+what is missing.
 """
 
 import asyncio
@@ -21,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import structlog
 import zmq
-from asyncua import Client
-from command_line import Parser, at_least, run, without
+from command_line import Parser, at_least, cannot, run, without, without_module
 
 from edge.rehearsal import free_ports
 from tests.lanes.mqtt_bench import Listener, Mosquitto, MqttLane, killed_at_the_end, wait_for
@@ -53,6 +53,8 @@ def opcua(folder, count):
 
 
 async def _hear(url, publish, count):
+    from asyncua import Client  # noqa: PLC0415 - an extra that may not be there
+
     delays, everything = [], asyncio.Event()
 
     class Handler:
@@ -111,9 +113,10 @@ def main():
     parser.add_argument("--count", type=at_least(1), default=300)
     arguments = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    missing = without("mosquitto", "mosquitto") or without("mosquitto_sub", "mosquitto-clients")
+    broker = without("mosquitto", "mosquitto") or without("mosquitto_sub", "mosquitto-clients")
+    missing = {opcua: without_module("asyncua", "opcua"), mqtt: broker or without_module("paho", "mqtt")}
     rows = []
-    for measure, lacking in ((opcua, None), (mqtt, missing)):
+    for measure, lacking in missing.items():
         if lacking:
             rows.append({"lane": measure.__name__, "missing": lacking})
             print(f"{measure.__name__}: not measured, needs {lacking}", file=sys.stderr)
@@ -122,7 +125,10 @@ def main():
             rows.append(measure(Path(folder), arguments.count))
     if arguments.json:
         print(json.dumps({"lanes": rows}))
-    for row in () if arguments.json else (one for one in rows if "missing" not in one):
+    measured = [row for row in rows if "missing" not in row]
+    if not measured:
+        cannot("nothing could be measured")
+    for row in () if arguments.json else measured:
         print("{lane:6} {events} events: p50 {p50_ms} ms, p99 {p99_ms} ms".format(**row))
 
 

@@ -25,7 +25,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from command_line import Parser, above_zero, at_least, run
+from command_line import Parser, above_zero, at_least, need, run, without_module
 
 from edge import events, rehearsal
 from edge.lanes import modbus_map as layout
@@ -167,6 +167,7 @@ def main():
     parser.add_argument("--stops", type=at_least(1), default=20)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    need(without_module("pyModbusTCP", "modbus"))
     with tempfile.TemporaryDirectory(prefix="goldline-plc-") as name:
         directory = Path(name)
         rehearsal.draw_good_parts(directory / "good", REFERENCES, SIZE)

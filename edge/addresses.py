@@ -58,7 +58,8 @@ def _host_port(address: str) -> str:
 
 
 def _is_port(port: str) -> bool:
-    return port.isdecimal() and 1 <= int(port) <= LAST_PORT
+    # Other scripts' digits are numbers to Python, and where they begin the number ends to ZeroMQ.
+    return port.isascii() and port.isdecimal() and 1 <= int(port) <= LAST_PORT
 
 
 def _is_ip(host: str) -> bool:

@@ -9,7 +9,7 @@ announcement is kept here, to be said again to a new incarnation.
 from collections.abc import Mapping
 
 from edge.messages import Announce
-from edge.orders import OrderError
+from edge.orders import AnnounceOrder, OrderError
 
 # What the detail of its trigger says.
 NEVER_TRIGGERED = "announced, and never triggered"
@@ -26,7 +26,9 @@ class Announcements:
         self.newest = newest
 
     def make(self, unit_identifier: str | None, expect: Mapping[str, str]) -> Announce:
-        """One more, numbered; not put yet."""
+        """One more, numbered; not put yet. Raises OrderError: an expectation of no unit, which would be lost with a process."""
+        if unit_identifier is None and expect:
+            raise OrderError("what is expected is announced with its unit: null takes a unit back")
         return Announce(unit_identifier=unit_identifier, expect=dict(expect), number=self.newest + 1)
 
     def put(self, name: str, announced: Announce) -> None:
@@ -42,6 +44,11 @@ class Announcements:
     def of(self, name: str) -> tuple[Announce, ...]:
         """Those that wait for a trigger of this camera or group."""
         return self._waiting.get(name, ())
+
+    def is_newest(self, name: str, order: AnnounceOrder) -> bool:
+        """Whether this is what was announced last and waits still: an order is given again where its answer was lost."""
+        newest = self.of(name)[-1:]
+        return [(one.unit_identifier, one.expect) for one in newest] == [(order.unit_identifier, order.expect)]
 
     def again(self, name: str) -> tuple[Announce, ...]:
         """What is said to a process that links: that what is not among these was borne or taken back, and these."""

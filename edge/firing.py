@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Container, Iterable
+from typing import Self
 
 import structlog
 
@@ -9,7 +10,7 @@ from edge.books import COMMANDS, Books
 from edge.committer import Committer, Reserve
 from edge.config import Station
 from edge.links import CAPTURE
-from edge.messages import AnyMessage, Fire, Unjudged
+from edge.messages import Announce, AnyMessage, Fire, Unjudged
 from edge.metronome import Metronome
 from edge.orders import OrderError
 from edge.records import Reason, Record, Trigger, TriggerSource
@@ -25,6 +26,11 @@ class Unit(Record, frozen=True):
     expect: dict[str, str] = {}
     announced: int = 0
     lane: str | None = None
+
+    @classmethod
+    def of(cls, announced: Announce) -> Self:
+        """As it was announced."""
+        return cls(identifier=announced.unit_identifier, expect=announced.expect, announced=announced.number)
 
 
 class Firing:

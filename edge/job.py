@@ -15,6 +15,7 @@ Triggers are taken in the two execution states alone. What was accepted before i
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -54,10 +55,11 @@ class Command(StrEnum):
 
 
 class Single(Record, frozen=True):
-    """The one trigger of a single execution: whose it is to be, and whether it was opened."""
+    """The one trigger of a single execution: whose it is to be, whether it was opened, and what is expected of the part."""
 
     name: str
     is_taken: bool = False
+    expect: dict[str, str] = {}
 
 
 class Job(Record, frozen=True):
@@ -130,8 +132,10 @@ def check(job: Job, command: Command) -> None:
     raise OrderError(f"{command} is not possible in {job.state.value}; it is in {needed}")
 
 
-def ordered(job: Job, command: Command, *, autostart: bool, name: str = "") -> Job:
-    """What the command makes of it. `name`: whose trigger a single execution takes. Raises OrderError."""
+def ordered(
+    job: Job, command: Command, *, autostart: bool, name: str = "", expect: Mapping[str, str] = MappingProxyType({})
+) -> Job:
+    """What the command makes of it. `name`, `expect`: of the trigger that a single execution takes. Raises OrderError."""
     check(job, command)
     if command is Command.PREPARE:
         return job
@@ -142,7 +146,7 @@ def ordered(job: Job, command: Command, *, autostart: bool, name: str = "") -> J
         Command.HALT: Mode.HALTED,
         Command.RESET: first_mode(autostart=autostart),
     }[command]
-    single = Single(name=name) if mode is Mode.SINGLE else None
+    single = Single(name=name, expect=dict(expect)) if mode is Mode.SINGLE else None
     return msgspec.structs.replace(job, mode=mode, single=single)
 
 

@@ -21,7 +21,7 @@ from edge.announcements import NEVER_TRIGGERED, Announcements
 from edge.books import Books
 from edge.config import Station
 from edge.firing import Firing, Unit
-from edge.job import Command, Job, Mode
+from edge.job import Command, Job
 from edge.job_file import InForce, Kept
 from edge.links import CAPTURE, INSPECTION, Links
 from edge.messages import Announce, Prepare, Prepared, Run, Unjudged
@@ -147,12 +147,12 @@ class JobDesk:
     def start_single(self, order: StartSingleOrder, lane: str | None) -> Trigger | None:
         """Take one trigger: opened here for cameras that are triggered by software, else with the next part. Raises OrderError."""
         before = self.job
-        self.job = job.ordered(before, Command.START_SINGLE, autostart=False, name=order.camera)
+        self.job = job.ordered(before, Command.START_SINGLE, autostart=False, name=order.camera, expect=order.expect)
         trigger = None
         try:
             if self._is_fired(order.camera):
                 trigger = self.trigger(order.camera, order.unit_identifier, order.expect, lane)
-            elif order.unit_identifier is not None or order.expect:
+            elif order.unit_identifier is not None:
                 self._announce(order.camera, self._announcements.make(order.unit_identifier, order.expect))
         except OrderError:
             self.job = before
@@ -162,6 +162,11 @@ class JobDesk:
 
     def announce(self, order: AnnounceOrder) -> None:
         """The unit of the next trigger. Raises OrderError."""
+        if self._announcements.is_newest(order.camera, order):
+            return
+        is_owed = order.unit_identifier is not None and bool(self._announcements.of(order.camera))
+        if is_owed and self.job.fault is not None:  # the one before would be given a trigger
+            raise OrderError(self.job.fault)
         self._announce(order.camera, self._announcements.make(order.unit_identifier, order.expect))
         self._settle()
 
@@ -169,7 +174,7 @@ class JobDesk:
         if self._is_fired(name):
             waiting = self._announcements.of(name) if announced.unit_identifier is not None else ()
             for one in waiting:
-                self._firing.open_unseen(name, _unit(one))
+                self._firing.open_unseen(name, Unit.of(one))
             self._announcements.put(name, announced)
             return
         self._announcements.put(name, announced)
@@ -185,7 +190,7 @@ class JobDesk:
         if not self.job.takes(name):
             raise OrderError(self.job.refusal(name))
         announced = self._announcements.of(name) if unit_identifier is None else ()
-        unit = _unit(announced[0]) if announced else Unit(identifier=unit_identifier)
+        unit = Unit.of(announced[0]) if announced else Unit(identifier=unit_identifier)
         unit = msgspec.structs.replace(unit, expect={**self._expected, **unit.expect, **expect}, lane=lane)
         return self._firing.open(name, unit, self.opened)
 
@@ -256,9 +261,9 @@ class JobDesk:
                 self._told[camera] = run
 
     def _run_of(self, camera: str) -> Run:
-        name = self._station.group_of(camera) or camera
-        at_most = 1 if self.job.mode is Mode.SINGLE else None
-        return Run(is_on=self.job.takes(name), at_most=at_most, expect=self._expected)
+        name, single = self._station.group_of(camera) or camera, self.job.single
+        expect = self._expected if single is None else {**self._expected, **single.expect}
+        return Run(is_on=self.job.takes(name), at_most=None if single is None else 1, expect=expect)
 
     def _save(self) -> None:
         kept = Kept(
@@ -289,10 +294,6 @@ def _open_triggers(station: Station, books: Books) -> list[Trigger]:
     """Those in flight, in the order they were opened for each camera."""
     found = {trigger.trigger_id: trigger for camera in station.cameras for trigger, _ in books.ledger.missing(camera)}
     return list(found.values())
-
-
-def _unit(announced: Announce) -> Unit:
-    return Unit(identifier=announced.unit_identifier, expect=announced.expect, announced=announced.number)
 
 
 def _prepare(wanted: InForce) -> Prepare:

@@ -172,15 +172,23 @@ class Keeper:
             self._say()
             return
         try:
-            self._outbox.reopen()
-            self._outbox.probe()
-            self._outbox.adopt_reserved()
+            self._come_back()
         except OutboxError as problem:
             self._failure = problem
         else:
             self._failure = None
             self._log.warning("events can be written again")
         self._say()
+
+    def _come_back(self) -> None:
+        try:
+            self._outbox.reopen()
+            self._outbox.adopt_reserved()
+        except OutboxError as problem:
+            if problem.trouble is not Trouble.CORRUPT:
+                raise
+            self._outbox.set_aside(time.time_ns(), str(problem))
+        self._outbox.probe()
 
     def _prune(self) -> bool:
         until_s = time.monotonic() + PRUNE_S

@@ -81,7 +81,8 @@ class Outbox:
         self._open_or_replace()
 
     def set_aside(self, now_utc_ns: int, why: str) -> None:
-        """This database is broken: keep the file under another name, and begin a new stream in a new one."""
+        """Keep this broken database under another name, and begin a new stream in a new one. Or OutboxError: it is as it was."""
+        outbox_file.refuse_another(self.path)
         with suppress(sqlite3.Error):
             self._db.close()
         self._replace(now_utc_ns, why)

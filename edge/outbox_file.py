@@ -184,14 +184,18 @@ def _look_over(database: sqlite3.Connection, path: Path) -> None:
         raise OutboxError(f"{path}: the outbox cannot be used: {problem}", Trouble.CORRUPT) from problem
 
 
-def set_aside(path: Path, now_utc_ns: int) -> Path:
-    """Rename the file and the two beside it. Nothing of it is read again; it is kept for whoever can.
-
-    Raises OutboxError: so many lie there already that the disk must be at fault.
-    """
-    if len(list(path.parent.glob(f"{path.name}.corrupt-*Z"))) >= MOST_ASIDE:
+def refuse_another(path: Path) -> None:
+    """Raises OutboxError: so many lie set aside already that the disk must be at fault."""
+    with naming(path):
+        kept = list(path.parent.glob(f"{path.name}.corrupt-*Z"))
+    if len(kept) >= MOST_ASIDE:
         why = f"it is broken, as are {MOST_ASIDE} that were kept beside it: see to the disk, then move those away"
         raise OutboxError(f"{path}: the outbox cannot be used: {why}", Trouble.FAILED)
+
+
+def set_aside(path: Path, now_utc_ns: int) -> Path:
+    """Rename the file and the two beside it. Nothing of it is read again; it is kept for whoever can. Raises OutboxError."""
+    refuse_another(path)
     when = datetime.fromtimestamp(now_utc_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = path.with_name(f"{path.name}.corrupt-{when}")
     with naming(path):

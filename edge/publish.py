@@ -79,7 +79,9 @@ def run(context: WorkerContext) -> None:
         publisher = Publisher(context, books, committer, outbox, command)
         while not publisher.is_done:
             publisher.turn()
-        if publisher.is_stopping:
+        if publisher.begins_anew:
+            committer.finish()
+        else:
             resume.end(books, outbox, decided, committer)
         books.close()
         decided.close()
@@ -126,9 +128,14 @@ class Publisher:
     def is_done(self) -> bool:
         """Told to stop, and nobody is left to wait for; or to be started again, for the outbox can be opened now."""
         if self._stop_by_ns is None:
-            return isinstance(self._outbox, Unopened) and self._outbox.can_be_opened
+            return self.begins_anew
         has_upstream = any(peer == INSPECTION or peer.startswith(CAPTURE) for peer in self._links)
         return not has_upstream or time.monotonic_ns() >= self._stop_by_ns
+
+    @property
+    def begins_anew(self) -> bool:
+        """Not told to stop: publish is to be started again, for what could not be opened at its start can be now."""
+        return self._stop_by_ns is None and isinstance(self._outbox, Unopened) and self._outbox.can_be_opened
 
     @property
     def is_stopping(self) -> bool:

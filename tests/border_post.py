@@ -15,7 +15,7 @@ from edge.guard import Guard, client_name, tend
 from edge.keys import ClientKeys, Zone, load_station_key, new_pair
 
 # Nothing here takes as long; the machine may be busy.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 # A refused peer's message would have come by then: what is let in takes some milliseconds.
 NOTHING_MS = 600
 LOOPBACK = "tcp://127.0.0.1:*"

@@ -31,7 +31,7 @@ INFO = CameraInfo(
     vendor="v", model="m", serial="s", width=10, height=10, pixel_format="Mono8", frame_bytes=FRAME_BYTES, period_s=None
 )
 # Nothing here takes as long; the machine may be busy.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 DEADLINE_MS = 400.0
 
 

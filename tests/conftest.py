@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from edge import rehearsal
 from edge.channel import Channel, pair
 from tests.needs import DATA_VARIABLE
-from tests.stations import CAMERA, SIZE, teach
+from tests.stations import CAMERA, RECIPE, SIZE, write_recipe
 
 # Examples are not timed: the machine may be busy with something else. CI draws the same ones each time, so that what
 # it says is about the change; a developer's run draws new ones.
@@ -65,8 +65,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state directory with the demo product taught from a dozen pictures."""
     directory = tmp_path_factory.mktemp("taught")
     rehearsal.draw_good_parts(directory / "good", 12, SIZE)
+    write_recipe(directory, RECIPE)
     config = rehearsal.write_config(directory, {"left": CAMERA})
-    teach(config, rehearsal.PRODUCT, directory / "good")
+    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
     return directory
 
 

@@ -25,7 +25,7 @@ from edge.trigger_log import OpenedLog, opened_path
 from tests import values
 
 # Nothing here takes as long; the machine may be busy.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

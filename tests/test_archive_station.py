@@ -20,21 +20,29 @@ from edge.archive_store import FOLDER
 from edge.events import Event
 from edge.rehearsal import Daemon
 from tests.needs import needs_root
-from tests.stations import SIZE, TRIGGERED, Listener, assert_each_answered_once, record, running, station
+from tests.stations import (
+    CHECKS,
+    SIZE,
+    TRIGGERED,
+    Listener,
+    assert_each_answered_once,
+    record,
+    running,
+    station,
+    write_recipe,
+)
 
 pytestmark = pytest.mark.timeout(300)
 # In px of the golden picture.
 REGION = (60, 50, 180, 120)
-RECIPE = f'[[regions]]\nname = "part"\nbox = {list(REGION)}\n'
+RECIPE = f'[[regions]]\nname = "part"\nbox = {list(REGION)}\n{CHECKS}'
 
 
 @pytest.fixture(scope="module")
 def framed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo product, of which only a part of the picture is inspected."""
     directory = tmp_path_factory.mktemp("framed")
-    recipe = directory / "pipelines" / rehearsal.PRODUCT / "recipe.toml"
-    recipe.parent.mkdir(parents=True)
-    recipe.write_text(RECIPE)
+    write_recipe(directory, RECIPE)
     rehearsal.draw_good_parts(directory / "good", 12, SIZE)
     config = rehearsal.write_config(directory, {"left": TRIGGERED})
     rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)

@@ -45,6 +45,12 @@ def test_what_is_no_time_is_refused_in_words(text):
         images.since(text)
 
 
+@pytest.mark.parametrize("text", ["0", "-5", "1.5", "many", "9" * 30])
+def test_what_is_no_number_of_pictures_is_refused_in_words(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no number of pictures"):
+        images.at_least_one(text)
+
+
 def test_a_time_far_off_finds_nothing(tmp_path):
     (tmp_path / FOLDER).mkdir()
     Index.create_or_open(tmp_path / FOLDER).close()

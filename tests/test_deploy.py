@@ -18,7 +18,7 @@ from tests.stations import CAMERA, station
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 def test_the_scrape_configuration_is_valid() -> None:
@@ -153,7 +153,7 @@ def test_a_real_prometheus_counts_what_the_station_counts(taught: Path, tmp_path
     with rehearsal.running(config) as daemon, (tmp_path / "log").open("wb") as log:
         scraping = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            until = time.monotonic() + 40
+            until = time.monotonic() + 100
             while not query(address, "goldline_verdicts_total{verdict='PASS'}") > 10:
                 assert time.monotonic() < until, (tmp_path / "log").read_text()[-500:]
                 time.sleep(0.2)

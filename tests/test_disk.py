@@ -270,13 +270,7 @@ def test_an_outbox_whose_reserved_ids_cannot_be_read_is_set_aside_at_start(make_
     line.subscriber.wait(3)
     assert line.stop() == 0
     line.child.reap(time.monotonic())
-    with sqlite3.connect(outbox_path(line.station)) as database:
-        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'reservations'").fetchone()
-        (size,) = database.execute("PRAGMA page_size").fetchone()
-    database.close()
-    with outbox_path(line.station).open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xa5" * size)
+    spoil_table(outbox_path(line.station), "reservations")
     line.start()
     line.wait_until(alarm(line, "outbox_set_aside"), "set aside")
 
@@ -285,3 +279,14 @@ def spoil(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(8192)
         file.write(b"\x5a" * (path.stat().st_size - 8192))
+
+
+def spoil_table(path: Path, table: str) -> None:
+    """Its root page; what is read of the file when it is opened stays whole."""
+    with sqlite3.connect(path) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)

@@ -16,11 +16,10 @@ from edge.images import as_bgr, list_images, read_image
 from tests.cameras.fake_bench import told_camera
 from tests.cameras.gige_bench import OWN, network, own_camera
 from tests.needs import needs_data
-from tests.stations import Listener, assert_balanced, assert_each_answered_once, teach
+from tests.stations import RECIPE, Listener, assert_balanced, assert_each_answered_once, teach, write_recipe
 
 pytestmark = pytest.mark.timeout(300)
-# The demo product's pictures by its own name: what other tests taught.
-PRODUCT = rehearsal.PRODUCT
+PRODUCT = "part"
 CAMERA = {
     "source": "gige",
     "address": OWN,
@@ -94,6 +93,7 @@ def test_pixels_of_another_kind_are_judged_as_the_pictures_they_become(pixel_for
             rehearsal.write_picture(become / folder.name / path.name, seen)
     camera = CAMERA | {"features": {"PixelFormat": pixel_format}}
     config = rehearsal.write_config(tmp_path, {"left": camera}, product=PRODUCT)
+    write_recipe(tmp_path, RECIPE, PRODUCT)
     teach(config, PRODUCT, become / good.name)
     files = list_images(become / shown.name)
     inspected = rehearsal.goldline("inspect", PRODUCT, "--json", "--config", config, *files)

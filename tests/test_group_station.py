@@ -10,7 +10,17 @@ import pytest
 
 from edge import client, rehearsal
 from edge.rehearsal import Daemon
-from tests.stations import SIZE, Listener, assert_balanced, assert_each_answered_once, record, running, station
+from tests.stations import (
+    CHECKS,
+    SIZE,
+    Listener,
+    assert_balanced,
+    assert_each_answered_once,
+    record,
+    running,
+    station,
+    write_recipe,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,7 +35,7 @@ CAMERAS = {
     }
     for seed, name in enumerate(VIEWS)
 }  # fmt: skip
-RECIPE = "".join(f'[[regions]]\nname = "{name}-part"\ncamera = "{name}"\n' for name in VIEWS)
+RECIPE = "".join(f'[[regions]]\nname = "{name}-part"\ncamera = "{name}"\n{CHECKS}' for name in VIEWS)
 PARTS = 40
 
 
@@ -35,9 +45,7 @@ def taught_box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("taught-box")
     for seed, name in enumerate(VIEWS, start=1):
         rehearsal.draw_good_parts(directory / "good" / name, 12, SIZE, seed)
-    recipe = directory / "pipelines" / rehearsal.PRODUCT / "recipe.toml"
-    recipe.parent.mkdir(parents=True)
-    recipe.write_text(RECIPE)
+    write_recipe(directory, RECIPE)
     config = rehearsal.write_config(directory, CAMERAS)
     rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
     return directory

@@ -33,7 +33,7 @@ Connect = Callable[[], tuple[Channel, Channel]]
 SLOTS, SIZE = 4, (10, 8)
 FRAME_BYTES = SIZE[0] * SIZE[1]
 # Nothing here takes as long; the machine may be busy.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class ByBrightness:

@@ -18,6 +18,7 @@ from edge.client import ask
 from edge.events import Event
 from edge.rehearsal import Daemon
 from tests.stations import (
+    RECIPE,
     SIZE,
     TRIGGERED,
     Listener,
@@ -26,6 +27,7 @@ from tests.stations import (
     record,
     running,
     station,
+    write_recipe,
 )
 
 # Loading a product takes seconds; a busy machine, ten times that.
@@ -41,6 +43,7 @@ def two(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(taught / name, folder / name, symlinks=True)
     config = rehearsal.write_config(folder, {"left": TRIGGERED})
     rehearsal.draw_good_parts(folder / "good", 12, SIZE, seed=5)
+    write_recipe(folder, RECIPE, "lid")
     rehearsal.goldline("teach", "lid", "--good", folder / "good", "--config", config)
     return folder
 

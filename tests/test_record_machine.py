@@ -22,10 +22,11 @@ from edge.decided_log import DecidedLog, decided_path
 from edge.ledger import Late
 from edge.messages import Unjudged
 from edge.metrics import Page, page_size
-from edge.outbox import Outbox
+from edge.outbox import Outbox, OutboxError, Trouble
 from edge.records import Outcome, Reason, Trigger
 from edge.tally import Tally
 from edge.trigger_log import OpenedLog, opened_path
+from edge.unopened import Unopened, opened
 from tests import values
 from tests.publish_line import camera
 
@@ -35,6 +36,10 @@ CUTS = ("before the decided log", "behind the decided log", "behind the opened l
 
 class Killed(BaseException):
     """Between two writes."""
+
+
+def unusable(path: Path, _run: str) -> Outbox:
+    raise OutboxError(f"{path}: a disk that is away", Trouble.FAILED)
 
 
 class CutLog(DecidedLog):
@@ -72,8 +77,8 @@ class Record(RuleBasedStateMachine):
 
     # --- a life of publish
 
-    def start(self) -> None:
-        self.outbox = Outbox(self.directory / "state" / "outbox.sqlite3", "run")
+    def start(self, way=Outbox) -> None:
+        self.outbox = opened(self.directory / "state" / "outbox.sqlite3", "run", way)
         self.decided = CutLog.create_or_resume(decided_path(self.runtime), "station", slots=256)
         self.books = Books(self.station, self.runtime, self.decided, Tally(self.page, self.station.triggered))
         self.queue: deque[Work] = deque(self.books.recover(self.outbox))
@@ -97,11 +102,20 @@ class Record(RuleBasedStateMachine):
             assert self.first.setdefault(result.trigger_id, result.verdict) is result.verdict, "a second decision"
 
     @rule()
-    def kill(self) -> None:
+    def kill(self, way=Outbox) -> None:
         self.outbox.close()
         self.books.close()
         self.decided.close()
-        self.start()
+        self.start(way)
+
+    @rule()
+    def kill_and_find_no_outbox(self) -> None:
+        """Until the next death nothing is on disk, and what was there is not known."""
+        self.kill(unusable)
+
+    @property
+    def has_outbox(self) -> bool:
+        return not isinstance(self.outbox, Unopened)
 
     @rule()
     def power_cut(self) -> None:
@@ -124,12 +138,16 @@ class Record(RuleBasedStateMachine):
             self.capture = OpenedLog.create_or_resume(opened_path(self.runtime, "left"), "left")
             self.books.attach("left")
         if self.capture.next_id() is None:
+            if not self.has_outbox:
+                return
             self.capture.add_ids(*self.outbox.reserve("left", self.decided.identity))
         self.accept(self.capture.next_id(), "left", self.capture.append)
 
     @rule()
     def an_order_opens(self) -> None:
         if self.books.commands.next_id() is None:
+            if not self.has_outbox:
+                return
             self.books.take_ids(*self.outbox.reserve(COMMANDS, self.decided.identity))
         self.accept(self.books.commands.next_id(), "right", self.books.accept)
 
@@ -179,6 +197,7 @@ class Record(RuleBasedStateMachine):
 
     # --- the outbox thread
 
+    @precondition(lambda self: self.has_outbox)
     @rule(count=st.integers(1, 5), is_cut=st.booleans())
     def commit(self, count, is_cut) -> None:
         batch = [self.queue.popleft() for _ in range(min(count, len(self.queue)))]
@@ -194,6 +213,7 @@ class Record(RuleBasedStateMachine):
             for work in decided:
                 self.decided.mark_committed(work.record)
 
+    @precondition(lambda self: self.has_outbox)
     @rule(count=st.integers(1, 10))
     def prune(self, count) -> None:
         gone = self.outbox.read(1, count)
@@ -214,6 +234,7 @@ class Record(RuleBasedStateMachine):
             assert ledger.triggers(name) == verdicts + ledger.in_flight(name)
 
     def teardown(self) -> None:
+        self.kill()
         if self.capture is not None:
             self.books.attach("left")
         self.books.expire(time.monotonic_ns() + 2 * HOUR_NS)

@@ -10,12 +10,22 @@ import pytest
 from edge.client import ask
 from edge.keeper import open_outbox
 from edge.outbox import Outbox, OutboxError
-from edge.outbox_file import Trouble
+from edge.outbox_file import MOST_ASIDE, Trouble
+from edge.publish import outbox_path
 from edge.records import Reason
 from edge.unopened import NO_STREAM, Unopened, opened
 from tests.publish_line import PATIENCE_S, Line, lines, until
 from tests.small_disk import Disk, any_disk, read_only, small_disk
-from tests.test_disk import answer, assert_each_kept_or_named, decided_ids, is_accepted, judge_some, named, started
+from tests.test_disk import (
+    answer,
+    assert_each_kept_or_named,
+    decided_ids,
+    is_accepted,
+    judge_some,
+    named,
+    spoil_table,
+    started,
+)
 from tests.test_outbox import RUNTIME, draft
 
 
@@ -138,6 +148,25 @@ def test_what_cannot_be_a_folder_is_named(make_line, tmp_path):
     assert_in_error(line, "disk_failed", str(tmp_path / "state"), "exists")
     (tmp_path / "state").unlink()
     recovers(line)
+
+
+@pytest.mark.parametrize("table", ["reservations", "counts"])
+def test_one_that_breaks_where_it_is_met_and_may_not_be_set_aside_again(make_line, table):
+    line = started(make_line())
+    judge_some(line, 3)
+    line.subscriber.wait(3)
+    assert line.stop() == 0
+    line.child.reap(time.monotonic())
+    path = outbox_path(line.station)
+    spoil_table(path, table)
+    for number in range(MOST_ASIDE):
+        path.with_name(f"{path.name}.corrupt-{number}Z").write_bytes(b"")
+    come_up(line)
+    assert_in_error(line, "disk_failed", str(path), "see to the disk, then move those away")
+    for one in path.parent.glob("*.corrupt-*"):
+        one.unlink()
+    recovers(line)
+    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
 
 
 def test_a_disk_that_hangs_at_the_start_keeps_no_order_waiting(make_line, tmp_path):

@@ -124,11 +124,9 @@ class Channels:
     def command(self, name: str, controls: Controls, unit_identifier: str | None, written: bytes) -> None:
         """The PLC's bits of this channel are now these; `written` is the identifier as it came."""
         channel, now_ns = self._by_name[name], time.monotonic_ns()
-        missed = channel.lane.missed
         told = channel.lane.but(written=written)
         lane, orders = told.command(controls, unit_identifier, self._hindrance(name, now_ns))
-        self._missed.inc(lane.missed - missed)
-        channel.change(lane)
+        self._change(channel, lane)
         self._order(channel, orders, unit_identifier or None)
 
     def _order(self, channel: Channel, orders: Orders, unit_identifier: str | None) -> None:
@@ -167,7 +165,15 @@ class Channels:
         is_settled = self._settling.look(now_ns, is_fresh=is_all_read and self._link.is_fresh(now_ns))
         for channel in self._by_name.values():
             deadline_ns = int(self._station.deadline_ms(channel.name) * 1e6)
-            channel.change(channel.lane.expire(now_ns, deadline_ns, is_settled=is_settled))
+            self._change(channel, channel.lane.expire(now_ns, deadline_ns, is_settled=is_settled))
+
+    def _change(self, channel: Channel, lane: ResultLane) -> None:
+        """Keep it, and count what is new in it."""
+        before = channel.lane
+        channel.change(lane)
+        self._results.inc(lane.completed - before.completed)
+        self._overruns.inc(lane.overruns - before.overruns)
+        self._missed.inc(lane.missed - before.missed)
 
     def _read(self, link: StationLink) -> bool:
         """Whether that was all."""
@@ -178,8 +184,7 @@ class Channels:
         if link.gaps != self._gaps:
             self._gaps = link.gaps
             for channel in self._by_name.values():
-                self._overruns.inc()
-                channel.change(channel.lane.overrun())
+                self._change(channel, channel.lane.overrun())
         if link.place is not None and (link.place is not before or before != self.since):
             # Behind the channels: after a death between the two, a channel knows what it has taken in.
             self.since = link.place
@@ -191,11 +196,8 @@ class Channels:
         channel = self._by_name.get(data.camera)
         if channel is None or data.trigger_id is None or channel.has_seen(decision.behind):
             return
-        overruns = channel.lane.overruns
         shown = Shown.of(decision.event, time.time_ns(), self._lane)
-        channel.change(channel.lane.take(shown, decision.behind))
-        self._results.inc()
-        self._overruns.inc(channel.lane.overruns - overruns)
+        self._change(channel, channel.lane.take(shown, decision.behind))
 
     def _answered(self, reply: Reply) -> None:
         take = self._orders.pop(reply.token, None)
@@ -204,23 +206,22 @@ class Channels:
 
     def _triggered(self, channel: Channel, answer: _Answer | None) -> None:
         if answer is None:
-            channel.change(channel.lane.doubt())
+            self._change(channel, channel.lane.doubt())
         elif answer.accepted and answer.trigger_id is not None:
             by_ns = time.monotonic_ns() + int(self._station.deadline_ms(channel.name) * 1e6) + result_lane.GRACE_NS
-            channel.change(channel.lane.accept(answer.trigger_id, by_ns))
+            self._change(channel, channel.lane.accept(answer.trigger_id, by_ns))
         else:
             self._refused(channel, answer, "a trigger")
-            self._missed.inc()
-            channel.change(channel.lane.refuse(Refusal.STALE if answer.error is None else Refusal.REFUSED))
+            self._change(channel, channel.lane.refuse(Refusal.STALE if answer.error is None else Refusal.REFUSED))
 
     def _announced(self, channel: Channel, answer: _Answer | None) -> None:
         if answer is None:
-            channel.change(channel.lane.announced(Refusal.LOST))
+            self._change(channel, channel.lane.announced(Refusal.LOST))
         elif answer.accepted:
-            channel.change(channel.lane.announced())
+            self._change(channel, channel.lane.announced())
         else:
             self._refused(channel, answer, "an announcement")
-            channel.change(channel.lane.announced(Refusal.STALE if answer.error is None else Refusal.REFUSED))
+            self._change(channel, channel.lane.announced(Refusal.STALE if answer.error is None else Refusal.REFUSED))
 
     def _refused(self, channel: Channel, answer: _Answer, what: str) -> None:
         self._log.warning(f"{what} is refused", channel=channel.name, problem=answer.error or "publish is away")

@@ -65,7 +65,7 @@ class Refusal(IntEnum):
     BUSY = 5
     # The station said no: its log says why.
     REFUSED = 6
-    # The station was restarted over it, and it is sure by now that it was not accepted.
+    # The station was restarted over it. Of a trigger it is sure by now that it was not accepted.
     LOST = 7
     # The unit identifier is not printable ASCII.
     BAD_IDENTIFIER = 8
@@ -79,7 +79,7 @@ REFUSAL_TEXTS = {
     Refusal.NO_BUFFER: "results that are not acknowledged, and triggers in flight, take every buffer",
     Refusal.BUSY: "the trigger before has no answer yet",
     Refusal.REFUSED: "the station said no: its log says why",
-    Refusal.LOST: "the station was restarted over it, and has not accepted it",
+    Refusal.LOST: "the station was restarted over it: a trigger was not accepted, an announcement may have been",
     Refusal.BAD_IDENTIFIER: "the unit identifier is not printable ASCII",
 }
 

@@ -65,15 +65,19 @@ CHANNEL_CONTROLS = (
     Bit(3, "announce", "rising: the unit identifier is that of the next part that the line triggers"),
 )
 CHANNEL_STATUS = (
-    Bit(0, "ready", "a trigger would be accepted now"),
+    Bit(0, "ready", "a trigger would be accepted now: this PLC's, or the line's where that triggers"),
     Bit(1, "trigger_ack", "the trigger is accepted; falls with `trigger`"),
-    Bit(2, "busy", "a trigger has no result yet"),
+    Bit(2, "busy", "a trigger of this PLC has no result yet"),
     Bit(3, "completed", "toggles with each result, those that were let go included"),
     Bit(4, "valid", "the registers show a result that is not acknowledged"),
     Bit(5, "good", "`valid`, and it is a PASS that came in time: the only bit that lets a part go on"),
     Bit(6, "overrun", "a result found every buffer taken and was let go; until `clear`"),
     Bit(7, "missed", "the trigger is not accepted, and gets no result: see the refusal code; falls with `trigger`"),
-    Bit(8, "error", "the refusal code is not 0; until the next trigger is accepted, or `clear`"),
+    Bit(
+        8,
+        "error",
+        "the refusal code is not 0; until the next trigger is accepted, the next announcement asked for, or `clear`",
+    ),
     Bit(9, "announce_ack", "the announcement is taken; falls with `announce`"),
     Bit(10, "late", "the result that is shown came after its deadline"),
     Bit(11, "review", "the result that is shown is a FAIL between its two limits: worth a second look"),
@@ -89,11 +93,21 @@ CHANNEL_INPUTS = (
     Field(7, "settings", "u16", "checksum of the recipe, reference set and configuration that judged; 0 for none"),
     Field(8, "score", "i32", f"the part's score times {SCORE_SCALE}; {NO_SCORE} for none"),
     Field(10, "buffers_left", "u16", "triggers that may come now and find a place for their results, 0 to 8"),
-    Field(11, "refusal", "u16", "why the newest trigger was missed, from the table of refusals; else 0"),
+    Field(
+        11,
+        "refusal",
+        "u16",
+        "why the newest trigger was missed, or announcement not taken, from the table of refusals; else 0",
+    ),
     Field(12, "accepted_trigger_id", "u32", "the newest trigger of this PLC that was accepted"),
     Field(14, "overruns", "u16", "results let go since the start; counts round"),
     Field(15, "missed_triggers", "u16", "triggers not accepted since the start; counts round"),
-    Field(16, "unit_identifier", "text", "that the result's trigger carried"),
+    Field(
+        16,
+        "unit_identifier",
+        "text",
+        "that the result's trigger carried; what is longer is cut, what is no ASCII is `?`",
+    ),
 )
 CHANNEL_HOLDING = (
     Field(CONTROL_AT, "control", "u16", "the bits of the coils, the first the lowest"),

@@ -179,7 +179,9 @@ class ResultLane(msgspec.Struct, frozen=True, kw_only=True):
             return self.but(refusal=Refusal.BUSY), False
         if unit_identifier is None:
             return self.but(is_announced=False, refusal=Refusal.BAD_IDENTIFIER), False
-        return self.but(is_announced=False, is_announcing=True), True
+        # An `error` from here on is about this one, unless a trigger is `missed` at this moment.
+        refusal = self.refusal if self.is_missed else Refusal.NONE
+        return self.but(is_announced=False, is_announcing=True, refusal=refusal), True
 
     # --- the station's answers
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge.cameras import gvcp
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class ToldCamera:

@@ -96,6 +96,10 @@ class LaneLine:
         self.unlink()
         self.log.close()
 
+    def metric(self, name: str) -> float:
+        """Of the lane's own page."""
+        return sum(values[0] for series, values in self.child.page.read() if series.metric.name == name)
+
     # --- publish
 
     def hang(self) -> None:

@@ -35,6 +35,10 @@ CONTINUOUS = {
 }
 
 
+def accepted(_order: dict[str, Any]) -> dict[str, Any]:
+    return {"accepted": True, "trigger_id": 7}
+
+
 def until(condition: Callable[[], Any], what: str) -> Any:
     end_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < end_s:
@@ -91,7 +95,7 @@ class Publish:
         self.child = Child(process, self.station, 1)
         self.log = DecidedLog.create_or_resume(decided_path(tmp_path / "run"), "cell")
         self.orders: list[dict[str, Any]] = []
-        self.answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: {"accepted": True, "trigger_id": 7}
+        self.answer: Callable[[dict[str, Any]], dict[str, Any]] = accepted
         self.beats = True
         self._channel: Channel | None = None
         self._ended = threading.Event()

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from edge.lanes.codes import Refusal
+from edge.lanes.modbus_map import HOLDING
 from edge.lanes.result_lane import DEPTH
 from tests.lanes.lane_line import Make
 from tests.lanes.plc import Plc, hung_up, until
@@ -100,6 +101,34 @@ def test_a_killed_lane_shows_the_same_result_with_the_same_number(make: Make) ->
         line.child.reap(time.monotonic())
         line.start()
         assert [plc.take().trigger_id for _ in range(2)] == [3, 4]
+
+
+def test_a_plc_that_lost_its_power_goes_on_with_what_the_page_says(make: Make) -> None:
+    line = make()
+    with Plc(line.port) as before:
+        before.wait("ready")
+        before.set("trigger", True)
+        line.accept(7)
+        before.wait("trigger_ack")
+        line.decide(7)
+        before.wait("valid")
+    with Plc(line.port) as plc:
+        # As it was: the bit stands, and so does a result that nobody waits for any more.
+        seen = plc.inputs()
+        assert (seen.trigger_ack, seen.good, seen.trigger_id) == (True, True, 7)
+        assert not plc._client.write_register(HOLDING, 0).isError()
+        assert not plc.inputs().trigger_ack
+        assert plc.take().trigger_id == 7
+        assert not plc.inputs().valid
+        plc.set("trigger", True)
+        line.accept(8)
+        assert plc.wait("trigger_ack").accepted_trigger_id == 8
+        # A new connection, and what was written last once more: no second trigger.
+        with Plc(line.port) as again:
+            again.set("trigger", True)
+            assert again.inputs().buffers_left == DEPTH - 1
+        line.decide(8)
+        assert plc.take().trigger_id == 8
 
 
 def test_what_publish_does_not_beat_is_not_ready(make: Make) -> None:

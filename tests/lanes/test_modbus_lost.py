@@ -9,7 +9,7 @@ from edge.lanes.channels import DECISIONS_A_TURN
 from edge.lanes.codes import Refusal
 from edge.lanes.result_lane import DEPTH, GRACE_NS
 from tests.lanes.lane_line import DEADLINE_S, LaneLine, Make, event_of
-from tests.lanes.plc import Plc
+from tests.lanes.plc import Plc, until
 
 
 def fill_round(line: LaneLine) -> None:
@@ -70,6 +70,7 @@ def test_a_trigger_that_publish_dies_over_is_told_once_it_is_known(make: Make) -
         line.asked()
         line.relink()
         assert plc.wait("missed").refusal == Refusal.LOST
+        until(lambda: line.metric("goldline_lane_missed_triggers_total") == 1, "it to be counted")
         plc.wait("ready")
 
 

@@ -165,7 +165,9 @@ def test_a_plc_is_not_told_of_the_trigger_that_another_lane_asked_for(taught: Pa
     other = Peer(f"opc.tcp://127.0.0.1:{other_port}/goldline", tmp_path / "pki")
     with running(config) as (daemon, _), Plc(port) as plc:
         ask_over_a_standstill(plc, daemon)
+        plc.wait_for(lambda seen: not seen.camera_up, "publish to be missed")
         os.kill(daemon.workers()["publish"], signal.SIGKILL)
+        plc.wait("camera_up")
         asked = until(lambda: trigger_id_of(other), "a publish that takes triggers")
         # Both without an identifier; what this PLC asked for died with the publish that had not read it.
         told = plc.wait_for(lambda seen: seen.trigger_ack or seen.missed, "the trigger's fate")

@@ -41,6 +41,9 @@ def visited() -> Iterator[Serving]:
         yield served
 
 
+# --- requests
+
+
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 125)), max_size=20), st.integers(1, 50))
 def test_requests_are_answered_in_order_however_they_are_cut(
     visited: Serving, asked: list[tuple[int, int]], step: int
@@ -124,6 +127,9 @@ def test_what_cannot_be_read_or_is_no_state_changes_nothing() -> None:
         assert served.bank.words["holding_registers"][0] == 0
 
 
+# --- the library
+
+
 def test_a_lane_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyModbusTCP", None)
     for name in ("modbus", "modbus_server", "modbus_tables"):
@@ -131,6 +137,9 @@ def test_a_lane_without_its_library_says_what_to_install(monkeypatch: pytest.Mon
     context = SimpleNamespace(name="lane@modbus")
     with pytest.raises(GoldlineError, match=r"\[lanes.modbus\] needs pyModbusTCP, .* 'goldline\[modbus\]'"):
         lane.run(cast("WorkerContext", context))
+
+
+# --- threads
 
 
 class TwoAlike(Memory):

@@ -15,7 +15,18 @@ from edge.lanes.station_link import Place
 from edge.metrics import State
 from edge.record_log import RecordLog
 from edge.records import Outcome, Reason
-from tests.lanes.opcua_bench import CONTINUOUS, Peer, Publish, counted, decided, free_port, publishing, results, until
+from tests.lanes.opcua_bench import (
+    CONTINUOUS,
+    Peer,
+    Publish,
+    accepted,
+    counted,
+    decided,
+    free_port,
+    publishing,
+    results,
+    until,
+)
 from tests.needs import needs_module, needs_node, needs_root
 
 # What decides in a result's content, by place (docs/opcua.md).
@@ -35,6 +46,26 @@ def lane(needed, tmp_path):
         publish.start()
         publish.wait_until_up()
         yield publish, Peer(f"opc.tcp://127.0.0.1:{port}/goldline", tmp_path / "pki")
+
+
+@pytest.fixture(scope="module")
+def kept_lane(needed, tmp_path_factory):
+    """One for the tests that need nothing but answers of it: a start takes seconds."""
+    port, folder = free_port(), tmp_path_factory.mktemp("lane")
+    with publishing(folder, {"opcua": {"listen": f"127.0.0.1:{port}"}}) as publish:
+        publish.start()
+        publish.wait_until_up()
+        yield publish, Peer(f"opc.tcp://127.0.0.1:{port}/goldline", folder / "pki")
+
+
+@pytest.fixture
+def answering(kept_lane):
+    """That one, with nothing ordered yet."""
+    publish, _ = kept_lane
+    publish.orders.clear()
+    publish.answer = accepted
+    publish.stand(CONTINUOUS)
+    return kept_lane
 
 
 def value_of(peer: Peer, path: str) -> object:
@@ -73,8 +104,8 @@ def test_what_is_told_after_its_deadline_is_not_good(lane):
     assert value_of(peer, "Channels.left.Good") is False
 
 
-def test_methods_are_orders(lane):
-    publish, peer = lane
+def test_methods_are_orders(answering):
+    publish, peer = answering
     machine = "VisionStateMachine.AutomaticModeStateMachine"
     part, recipe = {"PartIdDataType": {"id": "A17"}}, {"RecipeIdExternalDataType": {"id": "lid/oak"}}
     started = peer.call(f"{machine}.StartSingleJob", None, part, None, None, ["channel=left", "code=4711"])
@@ -96,8 +127,8 @@ def test_methods_are_orders(lane):
     ]
 
 
-def test_results_can_be_asked_for(lane):
-    publish, peer = lane
+def test_results_can_be_asked_for(answering):
+    publish, peer = answering
     publish.decide(*(decided(number) for number in range(1, 8)))
     until(lambda: value_of(peer, "Channels.left.TriggerId") == [0, 7], "the newest")
     one = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "3"}}, 0)
@@ -113,8 +144,8 @@ def test_results_can_be_asked_for(lane):
     assert peer.call("ResultManagement.GetResultListFiltered", -1, *ids, 2, 0, 0)["status"] == "BadInvalidArgument"
 
 
-def test_a_job_is_started_with_what_is_prepared(lane):
-    publish, peer = lane
+def test_a_job_is_started_with_what_is_prepared(answering):
+    publish, peer = answering
     start, part = "VisionStateMachine.AutomaticModeStateMachine.StartSingleJob", {"PartIdDataType": {"id": "A17"}}
     publish.stand(CONTINUOUS | {"job": {"product": "lid", "variant": "oak", "configuration": 1}})
     until(lambda: value_of(peer, "Variant") == "oak", "the variant")

@@ -1,11 +1,15 @@
 """Connections to the OPC UA lane: they break, they are held by strangers, and they wait for what takes long."""
 
+import asyncio
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +85,17 @@ def test_strangers_keep_no_client_out(lane):
         assert held[0][0] <= MOST_CONNECTIONS
 
 
+def test_a_message_without_end_is_not_held(lane):
+    """Anybody may open a channel, and a message comes in parts: asyncua alone keeps 50 MiB of these."""
+    _, port, _ = lane
+    probe = Path(__file__).with_name("opcua_intruder.py")
+    done = subprocess.run(
+        [sys.executable, str(probe), str(port), "hoard"], capture_output=True, text=True, timeout=60, check=False
+    )
+    what, _, size = done.stdout.strip().partition(":")
+    assert what == "hoard" and 8 <= int(size) < 40, done
+
+
 @dataclass(eq=False)
 class Caller:
     """A connection as the door sees it."""
@@ -134,3 +149,51 @@ def test_the_one_that_is_longest_without_a_session_gives_way_and_no_client_does(
     assert all(one.is_open for one in clients)
     door.leave(clients[0])
     assert door.admit(Caller("192.0.2.5"), 200)
+
+
+class End:
+    """A client's end of a connection, as subscriptions see it."""
+
+    def __init__(self, client: str) -> None:
+        self.session = SimpleNamespace(user=SimpleNamespace(name=client))
+        self.is_gone = False
+
+    async def forward(self, result: object, request: object) -> None:
+        """Where messages would go to."""
+
+    def get_publish_request(self, number: int) -> None:
+        """There is none."""
+
+
+def test_only_the_same_client_takes_a_subscription_over_and_those_left_make_room() -> None:
+    from asyncua import ua
+    from asyncua.common.utils import ServiceError
+
+    from edge.lanes.opcua_guard import MAX_SUBSCRIPTIONS, Clients, GuardedServer
+
+    async def tried() -> None:
+        service = GuardedServer(Clients(None), Door(*counted())).subscription_service
+
+        async def made(end: End) -> int:
+            wanted = ua.CreateSubscriptionParameters(RequestedPublishingInterval=60_000)
+            created = await service.create_subscription(wanted, end.forward, ua.NodeId(1), end.get_publish_request)
+            return created.SubscriptionId
+
+        owner, again, other = End("a"), End("a"), End("b")
+        number = await made(owner)
+        move = ua.TransferSubscriptionsParameters(SubscriptionIds=[number, 1])
+        codes = ua.StatusCodes
+        for end, code in ((other, codes.BadUserAccessDenied), (again, codes.Good)):
+            moved = await service.transfer_subscriptions(move, ua.NodeId(2), end.forward)
+            assert [one.StatusCode.value for one in moved] == [code, codes.BadSubscriptionIdInvalid]
+        owner.is_gone = True
+        others = [await made(other) for _ in range(MAX_SUBSCRIPTIONS - 1)]
+        with pytest.raises(ServiceError):
+            await made(owner)
+        again.is_gone = True
+        await made(owner)
+        assert number not in service.subscriptions and set(others) < set(service.subscriptions)
+        await service.delete_subscriptions(list(service.subscriptions))
+
+    needs_module("asyncua", "opcua")
+    asyncio.run(tried())

@@ -139,6 +139,14 @@ def test_an_announcement_rises_and_falls_with_its_bit() -> None:
     ].refusal is (Refusal.BAD_IDENTIFIER)
 
 
+def test_an_error_after_an_announcement_is_about_it() -> None:
+    lane = command(ResultLane(), trigger=True).refuse(Refusal.REFUSED)
+    assert command(lane, announce=True).refusal is Refusal.REFUSED, "the trigger is still missed"
+    lane = command(command(lane, trigger=False), announce=True)
+    assert lane.refusal is Refusal.NONE
+    assert lane.announced(Refusal.LOST).refusal is Refusal.LOST
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_second_part_is_not_told_of_the_first_ones_trigger(is_lost: bool) -> None:
     lane = command(command(ResultLane(), trigger=True), trigger=False)
