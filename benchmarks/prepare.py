@@ -5,7 +5,8 @@
 A station with one simulated camera is triggered by orders at a steady pace, and told in turn to judge by one of two
 products. Of each switch: from the order `prepare` to its answer, and of the parts that were triggered meanwhile, how
 many were answered late or not judged, and how long they took from the frame to the verdict; beside those that were
-triggered while nothing was prepared. Both products are taught from as many drawn good parts.
+triggered while nothing was prepared. Both products are taught from as many drawn good parts. `resident_mib`: inspection's
+memory before the first switch, and the most and the least of those after each.
 """
 
 import json
@@ -90,18 +91,24 @@ def measure(references: int, switches: int, period_s: float) -> dict[str, object
         for seed, product in enumerate(PRODUCTS, start=1):
             rehearsal.draw_good_parts(directory / product, references, SIZE, seed)
             rehearsal.goldline("teach", product, "--good", directory / product, "--config", config, timeout_s=3600)
-        with rehearsal.running(config):
-            return switch_to_and_fro(Station(config), switches, period_s) | {"references": references}
+        with rehearsal.running(config) as daemon:
+            return switch_to_and_fro(Station(config), daemon, switches, period_s) | {"references": references}
 
 
-def switch_to_and_fro(station: Station, switches: int, period_s: float) -> dict[str, object]:
-    socket, pace, spans = station.socket(), Pace(station, period_s), []
+def resident_mib(daemon: rehearsal.Daemon) -> float:
+    return round(daemon.total("goldline_worker_resident_memory_bytes", worker="inspection") / 2**20, 1)
+
+
+def switch_to_and_fro(station: Station, daemon: rehearsal.Daemon, switches: int, period_s: float) -> dict[str, object]:
+    socket, pace, spans, held_mib = station.socket(), Pace(station, period_s), [], []
     for number in range(switches):
         time.sleep(2.0)
+        held_mib.append(resident_mib(daemon))
         began_s = time.monotonic()
         ask(socket, verb="prepare", product=PRODUCTS[(number + 1) % 2])
         spans.append((began_s, time.monotonic()))
     time.sleep(2.0)
+    held_mib.append(resident_mib(daemon))
     pace.end()
     time.sleep(2 * DEADLINE_MS / 1000)
     during = [one for at_s, one in pace.asked if any(first <= at_s <= last for first, last in spans)]
@@ -109,6 +116,7 @@ def switch_to_and_fro(station: Station, switches: int, period_s: float) -> dict[
     said = station.said()
     seconds = [last - first for first, last in spans]
     return {
+        "resident_mib": {"before": held_mib[0], "least": min(held_mib[1:]), "most": max(held_mib[1:])},
         "prepare_s": {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)},
         "meanwhile": figures(said, during),
         "otherwise": figures(said, beside),
@@ -150,7 +158,7 @@ def main() -> None:
         print(
             f"{references} references: prepare to answer {times['median']:.2f} s ({times['least']:.2f} to {times['most']:.2f})"
         )
-        for when in ("meanwhile", "otherwise"):
+        for when in ("meanwhile", "otherwise", "resident_mib"):
             print(f"  {when}: {found[when]}", flush=True)
     if arguments.json:
         print(json.dumps({"prepare": rows}))

@@ -23,7 +23,8 @@ TELL_CLOSED_S = 2.0
 # What peers may make this process hold: several times what 10,000 unread events and the answers of some readers take.
 MOST_HELD_BYTES = 512 << 20
 # How often memory is looked at, which costs some 10 µs; and how long closed connections may take to let go of theirs.
-LOOK_S, LET_GO_S = 0.05, 2.0
+# Who comes back at once takes up to 1 GB a second.
+LOOK_S, LET_GO_S = 0.05, 0.25
 
 
 @dataclass
@@ -113,7 +114,8 @@ class Held:
             self._is_letting_go = False
             # What was freed in small pieces stays the process's own otherwise, and would count as held.
             ctypes.CDLL(None).malloc_trim(0)
-            self._first = max(self._first, private_bytes())
+            # What is there still is not the peers': to send them off for it over and over would help nobody.
+            self._first = max(self._first, private_bytes() - MOST_HELD_BYTES // 2)
         self.bytes = private_bytes() - self._first
         if self.bytes <= MOST_HELD_BYTES:
             return False

@@ -1,7 +1,7 @@
 """Memory that nothing uses any more goes back to the system.
 
 glibc keeps what was freed for the next time, in pieces between what is still used: a process that has loaded one product
-after the other holds several times what one takes (`benchmarks/memory.py`).
+after the other holds several times what one takes (`benchmarks/prepare.py`).
 """
 
 import ctypes

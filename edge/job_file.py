@@ -45,7 +45,7 @@ def read(runtime: Path) -> Kept | None:
     """What stands there, if it is of this boot; None also for a file that cannot be read."""
     try:
         kept = msgspec.json.decode((runtime / "job.json").read_bytes(), type=Kept)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):  # of msgspec: DecodeError, and UnicodeDecodeError
         return None
     return kept if kept.boot == boot_identity().hex() else None
 

@@ -76,10 +76,9 @@ class OrderDesk:
 
         `lane`: the name of the lane that gave it; the trigger that the order may open is then a PLC's.
         """
-        asked_id = None
+        asked_id = orders.id_of(body)
         try:
             order = orders.parse(body)
-            asked_id = order.id
             answer = self._carry_out(order, reply, lane)
         except OrderError as problem:
             answer = Refused(error=str(problem), id=asked_id)

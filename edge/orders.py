@@ -191,6 +191,21 @@ _decode = msgspec.json.Decoder(AnyOrder).decode
 encode = msgspec.json.Encoder().encode
 
 
+class _Named(msgspec.Struct):
+    id: Number | str | None = None
+
+
+_decode_name = msgspec.json.Decoder(_Named).decode
+
+
+def id_of(data: bytes) -> int | str | None:
+    """What the answer is to bear, also where this is no order; None where it names nothing that could be borne."""
+    try:
+        return _decode_name(data).id if len(data) <= MAX_ORDER_BYTES else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def parse(data: bytes) -> AnyOrder:
     """Raises OrderError saying what is wrong with it."""
     if len(data) > MAX_ORDER_BYTES:

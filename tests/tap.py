@@ -3,12 +3,13 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
 PATIENCE_S = 20.0
 # What is answered at all is answered in a millisecond; and most of what was recorded has no answer of its own.
-WORD_S = 0.1
+WAITS_S = (0.1, 0.5, 3.0)
 
 
 class Tap:
@@ -39,7 +40,8 @@ class Tap:
 
     def _run(self) -> None:
         client, _ = self._server.accept()
-        with client, socket.create_connection(("127.0.0.1", self._to)) as station:
+        with client, connected(self._to) as station:
+            station.settimeout(None)
             back = threading.Thread(target=self._pass, args=(station, client, self.answered, bytes))
             back.start()
             self._pass(client, station, self.sent, self._alter)
@@ -56,6 +58,18 @@ class Tap:
             return
 
 
+def connected(port: int) -> socket.socket:
+    """To a process that may be starting still."""
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        except ConnectionRefusedError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.02)
+
+
 def received(raw: socket.socket) -> bytes:
     """What is here next; b"" at the end, however that comes."""
     try:
@@ -64,20 +78,28 @@ def received(raw: socket.socket) -> bytes:
         return b""
 
 
-def played_again(port: int, chunks: Iterable[bytes], *, is_patient: bool = True) -> bytes:
+def played_again(port: int, chunks: Iterable[bytes], expected: bytes | None = None) -> bytes:
     """What the station says to a recorded client, until it hangs up or says no more.
 
-    A peer says nothing before the other's part of the handshake, so that each chunk waits for a word; a patient one is not
-    content with a second of silence.
+    A peer says nothing before the other's part of the handshake is there, so that each chunk waits for a word; where the
+    `expected` one does not come because the machine is busy, all is said again with more patience.
     """
+    heard = b""
+    for wait_s in WAITS_S if expected is not None else WAITS_S[:1]:
+        heard = _said(port, chunks, wait_s)
+        if expected is not None and expected in heard:
+            break
+    return heard
+
+
+def _said(port: int, chunks: Iterable[bytes], wait_s: float) -> bytes:
     heard = bytearray()
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as raw, contextlib.suppress(TimeoutError, OSError):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as raw, contextlib.suppress(OSError):
+        raw.settimeout(wait_s)
         for chunk in chunks:
             raw.sendall(chunk)
-            raw.settimeout(WORD_S)
             with contextlib.suppress(TimeoutError):
                 heard += received(raw)
-        raw.settimeout(1.0 if is_patient else WORD_S)
         while word := received(raw):
             heard += word
     return bytes(heard)

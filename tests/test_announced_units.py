@@ -108,8 +108,8 @@ def test_the_process_of_a_camera_triggered_by_software_hears_of_no_unit(line: Li
     assert fired.trigger.unit_identifier == "A1"
 
 
-def test_a_unit_that_has_its_trigger_is_written_before_that_can_close(tmp_path: Path) -> None:
-    """Killed between the two, a successor would give it to the next part as well."""
+def desk(tmp_path: Path, send: Callable[..., Reason]) -> tuple[Station, Books, JobDesk]:
+    """In this process, judging by a product. `send`: what becomes of everything that is said to other processes."""
     cameras = {"left": camera("free"), "right": camera("software")}
     station = Station.model_validate({"state_dir": tmp_path, "runtime_dir": tmp_path / "run", "cameras": cameras})
     page = os.memfd_create("page")
@@ -118,18 +118,38 @@ def test_a_unit_that_has_its_trigger_is_written_before_that_can_close(tmp_path: 
     tally = Tally(Page(page, "publish", station.triggered), station.triggered)
     books = Books(station, station.runtime_dir, decided, tally)
     books.take_ids(1, 100)
+    firing = Firing(station, books, Committer.__new__(Committer), send)
+    jobs = JobDesk(station, station.runtime_dir, "run", 1, books, firing, Links(send, send))
+    books.tell(jobs.opened)
+    jobs.prepared(Prepared(product="part", generation=1, provenance=values.PROVENANCE))
+    return station, books, jobs
+
+
+def test_where_nothing_may_be_accepted_no_unit_is_given_a_trigger(tmp_path: Path) -> None:
+    _, books, jobs = desk(tmp_path, lambda *_: Reason.CAMERA_DOWN)
+    jobs.turn("the disk is full")
+    jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier="A1"))
+    with pytest.raises(orders.OrderError, match="the disk is full"):
+        jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier="A2"))
+    assert books.ledger.triggers("right") == 0
+    jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier=None))
+    jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier="A2"))
+    jobs.turn(None)
+    jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier="A3"))
+    assert books.ledger.triggers("right") == 1
+
+
+def test_a_unit_that_has_its_trigger_is_written_before_that_can_close(tmp_path: Path) -> None:
+    """Killed between the two, a successor would give it to the next part as well."""
     waiting: list[dict[str, Any]] = []
 
     def close(*_: object) -> Reason:
-        kept = job_file.read(station.runtime_dir)
+        kept = job_file.read(tmp_path / "run")
         waiting.append({} if kept is None else kept.announced)
         return Reason.CAMERA_DOWN
 
-    firing = Firing(station, books, Committer.__new__(Committer), close)
-    jobs = JobDesk(station, station.runtime_dir, "run", 1, books, firing, Links(close, close))
-    books.tell(jobs.opened)
+    _, books, jobs = desk(tmp_path, close)
     books.fail = close
-    jobs.prepared(Prepared(product="part", generation=1, provenance=values.PROVENANCE))
     for number in (1, 2):
         jobs.announce(orders.AnnounceOrder(camera="right", unit_identifier=f"A{number}"))
     jobs.announce(orders.AnnounceOrder(camera="left", unit_identifier="A3"))

@@ -14,9 +14,10 @@ import pytest
 import zmq
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from zmq.utils import z85
 
-from edge import border, key_files, session
+from edge import border, doors, key_files, session
 from edge.errors import GoldlineError
 from edge.guard import ADMITTED, OWN, REFUSED, ZAP_VERSION, Guard, client_name, tend
 from edge.keys import CLIENTS_FILE, ClientKeys, load_station_key, new_pair, own_keys
@@ -281,6 +282,31 @@ def test_a_listener_whose_interface_is_away_is_opened_again_when_it_is_back(tmp_
         assert one.is_refused(left)
 
 
+def test_a_listener_whose_port_another_program_has_taken_is_said_and_opened_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(doors, "TELL_CLOSED_S", 0.05)
+    with (
+        zmq.Context() as context,
+        Guard(context, station(tmp_path, "auto")) as guard,
+        border.bind(context, zmq.ROUTER, "k", LOOPBACK, security=guard, zone="orders") as door,
+        capture_logs() as said,
+    ):
+        bound = guard._doors._bound[door]
+        door.unbind(bound.address)
+        bound.is_open = False
+        taken = until(lambda: _listening(bound.address), "the port is free")
+        with taken:
+            until(lambda: tend(door) or said, "somebody is told")
+        assert [one["event"] for one in said] == ["nobody is let in: cannot listen again"]
+        until(lambda: tend(door) or bound.is_open, "it listens again")
+
+
+def _listening(address: str) -> sockets.socket | None:
+    try:
+        return sockets.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
+    except OSError:
+        return None
+
+
 def test_in_the_file_system_never_even_where_always(tmp_path):
     address = f"ipc://{tmp_path}/socket"
     one = station(tmp_path, "always", command=address)
@@ -339,7 +365,7 @@ def test_a_recorded_conversation_played_again_is_refused(tmp_path):
                 assert asked(socket) == "mes"
         assert sum(map(len, tap.sent)) > 200
         for _ in range(3):
-            heard = played_again(one.port, tap.sent)
+            heard = played_again(one.port, tap.sent, b"WELCOME")
             assert b"mes" not in heard
             # The greeting and the WELCOME of any handshake, and the end: no READY, no answer.
             assert b"WELCOME" in heard

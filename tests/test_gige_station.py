@@ -49,6 +49,7 @@ def photographs(directory: Path) -> tuple[Path, Path]:
         folder.mkdir()
         for path in sorted(paths)[::3]:
             shutil.copy(path, folder / f"{path.parent.name}-{path.name}")
+    write_recipe(directory, RECIPE, PRODUCT)
     return good, shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import job
+from edge import job, job_file
 from edge.job import ALLOWED, Command, Job, Mode, Single, State
 from edge.orders import OrderError
 
@@ -73,6 +73,12 @@ def test_commands_lead_where_they_should(command, leads_to):
         before = a_job(mode)
         if before.state in leads_to:
             assert job.ordered(before, command, autostart=False, name="left").state is leads_to[before.state]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"boot":"\xff"}', b"[" * 100_000, b'{"boot":1}'])
+def test_a_file_of_the_job_that_cannot_be_read_counts_as_none(tmp_path, content):
+    (tmp_path / "job.json").write_bytes(content)
+    assert job_file.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("autostart", [True, False])

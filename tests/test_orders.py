@@ -68,6 +68,13 @@ def test_every_order_is_answered_once_and_its_id_comes_back(line: Line, verb: st
     assert verb == "state" or isinstance(answer["accepted"], bool)
 
 
+def test_the_refusal_of_what_is_no_order_bears_its_id_too(line: Line) -> None:
+    """Several may be under way over one socket."""
+    assert order(line, "dance", id="x-9") | {"error": ""} == {"accepted": False, "error": "", "id": "x-9"}
+    assert order(line, "start", camera="left", id=7)["id"] == 7
+    assert order(line, "start", id=[7])["id"] is None
+
+
 # --- the job
 
 

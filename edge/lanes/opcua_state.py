@@ -7,6 +7,7 @@ the station stands: that is shown as Error with an alarm of its own, so that no 
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from edge.lanes.standing import Alarm, Job, Standing
 
@@ -15,6 +16,15 @@ ERROR = "Error"
 OUTER = ("Preoperational", "Halted", ERROR)
 INNER = ("Initialized", "Ready", "SingleExecution", "ContinuousExecution")
 SILENCE = Alarm(name="publish", text="the station's heart has stopped: nothing is decided and no order is taken")
+
+# Where the specification has no step from one state to another, the way it has: its Reset ends in Preoperational, which
+# the station leaves at once. Two quick orders are seen as one change.
+_BY_WAY_OF = {
+    ("Halted", OPERATIONAL): "Preoperational",
+    ("Halted", ERROR): "Preoperational",
+    ("SingleExecution", "ContinuousExecution"): "Ready",
+    ("ContinuousExecution", "SingleExecution"): "Ready",
+}
 
 
 class SystemState(IntEnum):
@@ -78,19 +88,32 @@ def shown(standing: Standing | None, *, is_fresh: bool) -> Shown:
 
 
 def moves(before: Shown, after: Shown) -> tuple[Move, ...]:
-    """The transitions between the two, the outer machine's first."""
+    """The transitions between the two, the outer machine's first; each is one that the specification has."""
     found: list[Move] = []
     if before.outer != after.outer:
-        found.append(Move("outer", before.outer, after.outer))
+        found += _steps("outer", before.outer, after.outer)
     if before.inner != after.inner and before.inner is not None and after.inner is not None:
-        found.append(Move("inner", before.inner, after.inner))
+        found += _steps("inner", before.inner, after.inner)
     return tuple(found)
 
 
+def _steps(machine: str, before: str, after: str) -> list[Move]:
+    ways = [before, *([_BY_WAY_OF[before, after]] if (before, after) in _BY_WAY_OF else []), after]
+    return [Move(machine, one, other) for one, other in pairwise(ways)]
+
+
 def transition(move: Move, known: frozenset[str]) -> str | None:
-    """The name of this move among the transitions of the specification; None: it knows no such step."""
+    """The name of this move among the transitions of the specification; None: it knows no such step.
+
+    It tells what was ordered from what comes by itself (`Auto`). Here nothing leads into or out of Halted but an order,
+    out of Ready but one, nor out of ContinuousExecution but `stop`.
+    """
     plain = f"{move.before}To{move.after}"
-    return next((name for name in (plain, f"{plain}Auto", f"{plain}Stop") if name in known), None)
+    is_ordered = "Halted" in (move.before, move.after) or move.before == "Ready"
+    names = (plain, f"{plain}Auto") if is_ordered else (f"{plain}Stop", f"{plain}Auto", plain)
+    if move.before == "SingleExecution":
+        names = (f"{plain}Auto",)
+    return next((name for name in names if name in known), None)
 
 
 def _outer(state: str, alarms: tuple[Alarm, ...], job: Job) -> Shown:

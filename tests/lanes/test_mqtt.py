@@ -120,6 +120,7 @@ def test_a_cursor_that_is_none_is_one_line(tmp_path):
 
     file = tmp_path / "lanes" / "mqtt.cursor"
     assert Progress(file).cursor == Cursor(0)
+    file.parent.mkdir(exist_ok=True)
     for content in (b"\xff\xfe", b"what", b""):
         file.write_bytes(content)
         with pytest.raises(GoldlineError):
