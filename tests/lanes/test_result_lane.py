@@ -1,6 +1,5 @@
 """The handshake: whatever PLC, station and death do, each result is shown once, in order, or counted as let go."""
 
-
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
