@@ -16,6 +16,7 @@ not there (fsfreeze, faketime) has a row that says what is missing.
 """
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -117,6 +118,8 @@ class Bench:
         (disk.path / "state").mkdir()
         (directory / "state").symlink_to(disk.path / "state")
         shutil.copytree(taught / "state" / "references", directory / "state" / "references", symlinks=True)
+        # `goldline teach` flushes what it writes; a mere copy would go with the disk that breaks.
+        os.sync()
         (directory / "pipelines").symlink_to(taught / "pipelines")
         self.port = rehearsal.free_ports(1)[0]
         config = rehearsal.write_config(directory, chaos_station.tables(2, 1000.0))

@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Self
 
@@ -12,6 +14,7 @@ import pytest
 import zmq
 
 from edge import border, doors
+from edge.committer import TEND_S
 from edge.guard import Guard, tend
 from edge.inbox import FRAMES_AT_ONCE, MOST_FRAMES, Inbox
 from edge.live import SUBSCRIPTIONS_A_TURN
@@ -99,6 +102,21 @@ def held_bytes() -> int:
     return doors.private_bytes()
 
 
+def test_what_peers_took_once_and_gave_back_leaves_them_no_more_room_the_next_time(monkeypatch):
+    monkeypatch.setattr(doors, "MOST_HELD_BYTES", 64 << 20)
+    held = doors.Held()
+    try:
+        taken = b"x" * (160 << 20)
+        assert held.is_too_much(1.0)
+        assert not held.is_too_much(2.0)  # it could not be let go: it counts as the process's own
+        del taken
+        assert not held.is_too_much(3.0)
+        taken = b"x" * (96 << 20)
+        assert held.is_too_much(4.0)
+    finally:
+        held.close()
+
+
 def test_a_message_of_many_frames_is_read_a_little_at_a_time():
     many = 10 * FRAMES_AT_ONCE
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
@@ -141,6 +159,22 @@ def test_subscriptions_without_end_are_hung_up_on_and_no_event_waits_for_them(li
     line.wait_until(lambda: line.subscriber.hear(5) or line.subscriber.head is not None, "the other hears again")
     line.judge(line.open().trigger_id)
     line.wait_until(lambda: line.subscriber.hear(5) or line.subscriber.head == 2, "and of what was said since")
+
+
+def test_with_every_descriptor_taken_publish_goes_on(line):
+    """Connections take them: what is looked at on every turn is open already."""
+    line.start()
+    line.capture("left")
+    line.link("inspection")
+    line.judge(line.open().trigger_id)
+    line.wait_until(lambda: len(line.stored_now()) == 1, "the event is on disk")
+    _, hard = resource.prlimit(line.child.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(line.child.pid, resource.RLIMIT_NOFILE, (0, hard))
+    # Longer than between two looks at memory, and at what the outbox keeps.
+    later_ns = time.monotonic_ns() + int(3 * TEND_S * 1e9)
+    line.wait_until(lambda: line.child.page.beat_ns > later_ns, "its loop comes round")
+    line.judge(line.open().trigger_id)
+    line.wait_until(lambda: len(line.stored_now()) == 2, "the next is, too")
 
 
 def test_an_order_in_too_many_frames_is_refused_and_the_next_carried_out(line):

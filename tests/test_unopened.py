@@ -1,5 +1,6 @@
 """Publish comes up whatever is wrong with its state directory: it says why, answers what is in flight, and recovers."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -184,6 +185,49 @@ def test_a_disk_that_hangs_at_the_start_keeps_no_order_waiting(make_line, tmp_pa
         recovers(line)
         assert line.stop() == 0
         assert_each_kept_or_named(line, [*judged, in_flight])
+
+
+def looked_for(path: Path, problem: OutboxError) -> Unopened:
+    """In place of one of which a start could not read whether trigger 1 has its event."""
+    with Outbox(path, "run") as outbox:
+        outbox.commit([draft(1)])
+        found = Unopened.instead_of(outbox, problem)
+    assert not found.has_event(1)
+    return found
+
+
+@pytest.mark.parametrize("table", ["answered", "counts"])
+def test_what_opens_and_cannot_be_read_does_not_end_publish_over_and_over(tmp_path, table):
+    found = looked_for(tmp_path / "outbox", OutboxError("a test", Trouble.FAILED))
+    with sqlite3.connect(found.path) as database:
+        database.execute(f"ALTER TABLE {table} RENAME TO away")
+    with pytest.raises(OutboxError, match=f"no such table: {table}"):
+        found.reopen()
+    assert not found.can_be_opened
+    with sqlite3.connect(found.path) as database:
+        database.execute(f"ALTER TABLE away RENAME TO {table}")
+    database.close()
+    with pytest.raises(OutboxError):
+        found.reopen()
+    assert found.can_be_opened
+
+
+def test_what_turns_out_broken_ends_publish_only_where_a_start_may_set_it_aside(tmp_path):
+    found = looked_for(tmp_path / "outbox", OutboxError("a test", Trouble.CORRUPT))
+    spoil_table(found.path, "counts")
+    with pytest.raises(OutboxError) as broken:
+        found.reopen()
+    assert broken.value.trouble is Trouble.CORRUPT
+    aside = [found.path.with_name(f"{found.path.name}.corrupt-{number}Z") for number in range(MOST_ASIDE)]
+    for one in aside:
+        one.write_bytes(b"")
+    with pytest.raises(OutboxError, match="see to the disk, then move those away"):
+        found.set_aside(0, "a test")
+    assert not found.can_be_opened
+    aside[0].unlink()
+    with pytest.raises(OutboxError, match="malformed"):
+        found.set_aside(0, "a test")
+    assert found.can_be_opened
 
 
 def test_one_that_comes_too_late_is_closed_and_publish_ends_for_it(tmp_path):
