@@ -11,7 +11,6 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import zmq
@@ -46,6 +45,10 @@ class Doors:
         self._bound: dict[zmq.Socket[bytes], Bound] = {}
         self._times = Counter[str]()
         self._held = Held()
+
+    def close(self) -> None:
+        """Nothing is looked at any more. The sockets are their owners'."""
+        self._held.close()
 
     def keep(self, door: zmq.Socket[bytes], zone: str) -> None:
         """After `bind`: `tend` looks after it from now on."""
@@ -100,10 +103,16 @@ class Held:
     """
 
     def __init__(self) -> None:
+        # Kept open: where peers have taken every descriptor that there is, none can be.
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self.bytes = 0
-        self._first = private_bytes()
+        self._first = private_bytes(self._statm)
         self._next_s = 0.0
         self._is_letting_go = False
+
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        os.close(self._statm)
 
     def is_too_much(self, now_s: float) -> bool:
         """True once, then not before that was let go which can be."""
@@ -115,15 +124,19 @@ class Held:
             # What was freed in small pieces stays the process's own otherwise, and would count as held.
             ctypes.CDLL(None).malloc_trim(0)
             # What is there still is not the peers': to send them off for it over and over would help nobody.
-            self._first = max(self._first, private_bytes() - MOST_HELD_BYTES // 2)
-        self.bytes = private_bytes() - self._first
+            self._first = max(self._first, private_bytes(self._statm) - MOST_HELD_BYTES // 2)
+        held = private_bytes(self._statm)
+        # What was let go late is nobody's: each time would leave more room for the next.
+        self._first = min(self._first, held)
+        self.bytes = held - self._first
         if self.bytes <= MOST_HELD_BYTES:
             return False
         self._is_letting_go, self._next_s = True, now_s + LET_GO_S
         return True
 
 
-def private_bytes() -> int:
-    """Resident memory that is not shared with other processes, nor of a file."""
-    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
+def private_bytes(statm: int) -> int:
+    """Resident memory that is not shared with other processes, nor of a file. `statm`: /proc/self/statm, open."""
+    # Seven numbers of 20 digits at most; read from the beginning, they are those of now.
+    resident, shared = os.pread(statm, 160, 0).split()[1:3]
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")

@@ -78,6 +78,7 @@ class Guard:
         """End the thread."""
         os.eventfd_write(self._over, 1)
         self._thread.shutdown()
+        self._doors.close()
         os.close(self._over)
 
     def secures(self, address: str) -> bool:

@@ -87,7 +87,8 @@ _SERVED = (
     _counter("lane_connections_refused_total", "Clients that were not let in.", lane=None),
 )
 
-# By the role that feeds them; a lane has besides the role's what stands under its own name. A metric fed by two roles has the same kind, help and label names in both.
+# By the role that feeds them; a lane has besides the role's what stands under its own name. A metric fed by two roles
+# has the same kind, help and label names in both.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "publish": (
         _counter("triggers_total", "Triggers accepted, of a camera or of a group that sees one part.", camera=None),

@@ -21,6 +21,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 from zlib import crc32
@@ -53,6 +54,7 @@ class Located(NamedTuple):
     body: bytes
 
 
+@cache  # No process outlives its boot; and who asks on every turn may have no descriptor left to open a file with.
 def boot_identity() -> bytes:
     """The kernel's id of this boot: 16 bytes. Monotonic times of another boot mean nothing."""
     return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()).bytes

@@ -3,7 +3,8 @@
 1. The outbox is opened on a thread of its own, for a disk may hang. Where that fails or takes too long, this stands in.
 2. The station is in Error and takes no triggers; under `when_disk_full = "lanes"` it takes them, as on a full disk.
    What is decided waits in its log, or is let go and named later. Nothing is sent as an event, and no heartbeat.
-3. Once the outbox can be opened, publish ends and is started again: what an earlier publish left is taken up at a start.
+3. Once the outbox can be opened and read, publish ends and is started again: what an earlier publish left is taken up at
+   a start.
 """
 
 import sqlite3
@@ -17,6 +18,7 @@ from uuid import UUID
 
 import structlog
 
+from edge import outbox_file
 from edge.errors import GoldlineError
 from edge.events import IdRange
 from edge.ledger import Closing
@@ -67,6 +69,8 @@ class Unopened(Outbox):
         self._begin(path, run)
         self._problem, self._opening = problem, opening
         self.stream, self.head, self.low, self.aside_name = NO_STREAM, 0, 0, None
+        # What a start asks: it must be able to, or publish would end over and over.
+        self._asked: list[int] = []
         # Set by the thread that owns the outbox; from then on it is publish's turn to end.
         self.can_be_opened = False
 
@@ -86,21 +90,38 @@ class Unopened(Outbox):
         """There is nothing to close."""
 
     def reopen(self) -> None:
-        """Look whether it can be opened now: `can_be_opened`. It is not opened here. Raises OutboxError: it is not."""
+        """Look whether a start could use it now: `can_be_opened`. It is not opened here. Raises OutboxError: it is not."""
         if not self._opening.done():
             raise self.problem
         if not self.can_be_opened:
             try:
-                Outbox(self.path, self.run).close()
+                self._look()
             except OutboxError as problem:
                 self._problem = problem
                 raise
-            structlog.get_logger().warning("the outbox can be opened: publish is started again", file=str(self.path))
-            self.can_be_opened = True
+            self._give_way()
         raise self.problem
+
+    def set_aside(self, now_utc_ns: int, why: str) -> NoReturn:
+        """A start does that, where it may: `can_be_opened`. Raises OutboxError: it is as it was."""
+        outbox_file.refuse_another(self.path)
+        self._give_way()
+        raise self.problem
+
+    def _look(self) -> None:
+        """Open it and read what a start reads (`Books.recover`)."""
+        with Outbox(self.path, self.run) as found:
+            found.counts()
+            for trigger_id in self._asked:
+                found.has_event(trigger_id)
+
+    def _give_way(self) -> None:
+        structlog.get_logger().warning("the outbox can be opened: publish is started again", file=str(self.path))
+        self.can_be_opened = True
 
     def has_event(self, trigger_id: int) -> bool:
         """Nobody knows: what is decided is queued again, and the outbox passes over what it has."""
+        self._asked.append(trigger_id)
         return False
 
     def counts(self) -> dict[Closing, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.client import ask
-from edge.keeper import open_outbox
+from edge.keeper import RETRY_S, open_outbox
 from edge.outbox import Outbox, OutboxError
 from edge.outbox_file import MOST_ASIDE, Trouble
 from edge.publish import outbox_path
@@ -164,6 +164,9 @@ def test_one_that_breaks_where_it_is_met_and_may_not_be_set_aside_again(make_lin
         path.with_name(f"{path.name}.corrupt-{number}Z").write_bytes(b"")
     come_up(line)
     assert_in_error(line, "disk_failed", str(path), "see to the disk, then move those away")
+    # It has looked again by then, and does not end for what the next start could not read either.
+    later_ns = time.monotonic_ns() + int(2 * RETRY_S * 1e9)
+    line.wait_until(lambda: line.child.page.beat_ns > later_ns, "it stays")
     for one in path.parent.glob("*.corrupt-*"):
         one.unlink()
     recovers(line)

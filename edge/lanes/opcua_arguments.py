@@ -50,13 +50,13 @@ def checked(kind: Any, **values: Any) -> Any:
         raise Refusal(words.StatusCodes.BadInvalidArgument, str(problem)) from problem
 
 
-def number(given: ua.Variant, otherwise: int = 0) -> int:
-    """A count or a time, not negative; `otherwise` where there is none. Raises Refusal."""
+def number(given: ua.Variant, least: int = 0) -> int:
+    """A count or a time; 0 where there is none. Raises Refusal: it is no number, or below `least`."""
     value = given.Value
     if value is None:
-        return otherwise
-    if not isinstance(value, int | float) or not 0 <= value < 2**32:
-        raise Refusal(words.StatusCodes.BadInvalidArgument, f"{value!r}: expected a number from 0 on")
+        return 0
+    if not isinstance(value, int | float) or not least <= value < 2**32:
+        raise Refusal(words.StatusCodes.BadInvalidArgument, f"{value!r}: expected a number from {least} on")
     return int(value)
 
 

@@ -30,6 +30,8 @@ MOST_RESULTS = 100
 # A client that waits for a result holds one of the calls that it may have under way.
 LONGEST_WAIT_S = 5.0
 WAIT_STEP_S = 0.01
+# OPC 40100-1, 7.10.2.1: a time-out below 0 is that of a client which cannot say how long it needs a result.
+LEAST_TIMEOUT_MS = -(2**31)
 # What a recipe and its variant are parted by in one id.
 VARIANT_MARK = "/"
 AUTOMATIC = "VisionStateMachine.AutomaticModeStateMachine"
@@ -158,12 +160,12 @@ class Methods:
 
     def _check_recipe(self, *given: ua.Variant) -> None:
         """A job is started with what is prepared. Naming something else does not prepare it."""
-        prepared = self._lane.job.partition("/")[0]
-        variant = f"{prepared}{VARIANT_MARK}{self._lane.variant}"
+        product = self._lane.job.partition("/")[0]
+        prepared = f"{product}{VARIANT_MARK}{self._lane.variant}".removesuffix(VARIANT_MARK)
         for argument in given:
             name = opcua_types.id_of(argument)
-            if name not in (None, prepared, variant):
-                raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name} is not prepared: {variant} is")
+            if name is not None and name.removesuffix(VARIANT_MARK) not in (product, prepared):
+                raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name} is not prepared: {prepared} is")
 
     # --- recipes
 
@@ -239,7 +241,7 @@ class Methods:
         name = opcua_types.id_of(result_id) or ""
         if not name.isdecimal():
             raise Refusal(words.StatusCodes.BadInvalidArgument, f"{name!r} is no result's id")
-        patience_s = min(LONGEST_WAIT_S, arguments.number(wait_ms) / 1000)
+        patience_s = min(LONGEST_WAIT_S, max(0, arguments.number(wait_ms, LEAST_TIMEOUT_MS)) / 1000)
         until = asyncio.get_running_loop().time() + patience_s
         while (event := self._lane.find(int(name))) is None:
             if asyncio.get_running_loop().time() >= until:

@@ -57,7 +57,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """One result. Durations are in ms. `is_good`: a PASS that is told in time, and nothing else."""
+    """One result. Durations are in ms. `is_good`: a PASS that is told in time, and nothing else; `due`: until then it is."""
 
     channel: str
     trigger_id: int
@@ -77,6 +77,7 @@ class Described:
     is_review: bool
     is_good: bool
     is_on_time: bool
+    due: datetime
     score: float
     json: str
 
@@ -85,7 +86,8 @@ def describe(event: Event, now: datetime) -> Described:
     """The result of a trigger's event as it is told at this time: what is told after its deadline is not on time."""
     result = event.data
     started = result.triggered or result.decided
-    is_on_time = result.on_time and now <= started + timedelta(milliseconds=result.deadline_ms or 0)
+    due = started + timedelta(milliseconds=result.deadline_ms or 0)
+    is_on_time = result.on_time and now <= due
     return Described(
         channel=result.camera,
         trigger_id=result.trigger_id or 0,
@@ -105,6 +107,7 @@ def describe(event: Event, now: datetime) -> Described:
         is_review=result.review,
         is_good=result.verdict is Outcome.PASS and is_on_time,
         is_on_time=is_on_time,
+        due=due,
         # A PLC compares numbers; what has no score is as bad as can be.
         score=result.score if result.score is not None else float("inf"),
         json=events.encode(event.data).decode(),

@@ -4,7 +4,7 @@ A client whose connection breaks comes back with another, and then
 1. opens a session there, for it cannot have the one before (`opcua_guard.py`);
 2. takes its subscriptions over (TransferSubscriptions): of asyncua alone, they would go on asking the connection that is
    gone for something to answer. What it has not acknowledged is said again, before what came meanwhile: it may have
-   gone into the connection when that was broken already;
+   gone into the connection when that was broken already. What is past its deadline by then is not good any more;
 3. asks for messages that it may have missed (Republish), one number after the other, until it is told that there is no
    such message: asyncua gives it an empty one for ever, and the client never gets to listening again. Clients differ in
    which number they begin with, so nothing is left to this;
@@ -12,6 +12,7 @@ A client whose connection breaks comes back with another, and then
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from asyncua import ua
@@ -20,7 +21,7 @@ from asyncua.server import subscription_service
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.subscription_service import SubscriptionService
 
-from edge.lanes.opcua_types import words
+from edge.lanes.opcua_types import Content, words
 
 # A shorter interval is a loop that takes the whole processor.
 SHORTEST_PUBLISHING_MS = 5.0
@@ -106,6 +107,15 @@ class Subscription(InternalSubscription):
         self._not_acknowledged_results.clear()
         self._triggered_events = _before(events, self._triggered_events)
         self._triggered_datachanges = _before(changes, self._triggered_datachanges)
+        _lapse(self._triggered_events, datetime.now(UTC))
+
+
+def _lapse(waiting: Mapping[int, list[Any]], now: datetime) -> None:
+    """Results that are told only now. Each event has its own copy of its fields."""
+    for event in (one for events in waiting.values() for one in events):
+        for field in event.EventFields:
+            if isinstance(field.Value, Content):
+                field.Value.lapse(now)
 
 
 def _before(again: list[Any], waiting: dict[int, list[Any]]) -> dict[int, list[Any]]:

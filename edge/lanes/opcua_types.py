@@ -3,6 +3,7 @@
 They are attributes of `asyncua.ua` only from then on, so nothing here may be called before (`Space.build` loads them).
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ RESULT_FIELDS = (
     "ProcessingTimes",
     "ResultContent",
 )
+# Places in ResultContent.
+GOOD, ON_TIME = 3, 5
 # Structures that add nothing to the one they are derived from. asyncua takes them for that one, and would neither know
 # nor name them on the wire: number of the type, and of its binary encoding.
 SAME_AS_BASE = {
@@ -87,9 +90,22 @@ def times(described: Described) -> Any:
     return made
 
 
-def content(described: Described) -> list[ua.Variant]:
-    """ResultContent: what a PLC can use without reading JSON, at fixed places, and the JSON."""
-    return [
+class Content(list[ua.Variant]):
+    """ResultContent: what a PLC can use without reading JSON, at fixed places, and the JSON. In time until `due`."""
+
+    def __init__(self, places: Iterable[ua.Variant], due: datetime) -> None:
+        super().__init__(places)
+        self.due = due
+
+    def lapse(self, now: datetime) -> None:
+        """It is told at this time, and was put into words at another."""
+        if now > self.due:
+            self[GOOD] = self[ON_TIME] = ua.Variant(False, ua.VariantType.Boolean)
+
+
+def content(described: Described) -> Content:
+    """What stands at each place."""
+    places = (
         ua.Variant(described.verdict, ua.VariantType.String),
         ua.Variant(int(described.evaluation), ua.VariantType.Int32),
         ua.Variant(described.reason, ua.VariantType.String),
@@ -99,7 +115,8 @@ def content(described: Described) -> list[ua.Variant]:
         ua.Variant(described.score, ua.VariantType.Double),
         ua.Variant(described.channel, ua.VariantType.String),
         ua.Variant(described.json, ua.VariantType.String),
-    ]
+    )
+    return Content(places, described.due)
 
 
 def variant_of(value: Any) -> ua.Variant:

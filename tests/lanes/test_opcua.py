@@ -135,9 +135,10 @@ def test_results_can_be_asked_for(answering):
     assert one["outputs"][1]["partId"]["id"] == "U3" and one["outputs"][2] == 0
     none = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "99"}}, 0)
     assert none["status"] == "BadNotFound"
-    for wait_ms in (-1, "soon"):
-        asked = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": "99"}}, wait_ms)
-        assert asked["status"] == "BadInvalidArgument"
+    # The specification has less than 0 for a client that cannot say how long.
+    for name, wait_ms, status in (("3", -1, "Good"), ("99", -1, "BadNotFound"), ("3", "soon", "BadInvalidArgument")):
+        asked = peer.call("ResultManagement.GetResultById", {"ResultIdDataType": {"id": name}}, wait_ms)
+        assert asked["status"] == status
     ids = (None,) * 8
     listed = peer.call("ResultManagement.GetResultListFiltered", 1, *ids, 2, 1, 0)
     assert [one["partId"]["id"] for one in listed["outputs"][3]] == ["U6", "U5"]
@@ -147,6 +148,9 @@ def test_results_can_be_asked_for(answering):
 def test_a_job_is_started_with_what_is_prepared(answering):
     publish, peer = answering
     start, part = "VisionStateMachine.AutomaticModeStateMachine.StartSingleJob", {"PartIdDataType": {"id": "A17"}}
+    box = {"RecipeIdExternalDataType": {"id": "box"}}
+    assert peer.call(start, None, part, box, None, ["channel=left"])["status"] == "BadInvalidArgument"
+    assert value_of(peer, "LastRefusal") == "box is not prepared: lid is"
     publish.stand(CONTINUOUS | {"job": {"product": "lid", "variant": "oak", "configuration": 1}})
     until(lambda: value_of(peer, "Variant") == "oak", "the variant")
     answers = {
