@@ -2,7 +2,8 @@
 
 1. A peer of a secured socket proves its key in the CURVE handshake; libzmq then asks here (ZAP, RFC 27), by zone.
 2. The answer is the client's name, which goes with every message of that connection (`client_name`), or a refusal.
-3. The list is read again when it has changed. One that is wrong is refused in one line, and the one before counts.
+3. The list is read again when it has changed. One that is wrong is refused in one line, and the one before counts until
+   it is well.
 4. A connection is asked about only once. Who was taken off the list is sent off with everybody of the zone (`doors.py`).
 5. A thread that dies ends its process, at the next `tend`: nobody new would be let in, and nobody would notice.
 """
@@ -59,6 +60,7 @@ class Guard:
         self._own: StationKey | None = None
         self._clients = Clients()
         self._stamp: object = None
+        self._problem = ""
         self._doors = Doors()
         self._thread = ThreadPoolExecutor(1, "guard")
         self._running: Future[None] | None = None
@@ -137,22 +139,28 @@ class Guard:
                 self._tell_refusals(time.monotonic())
 
     def _look(self) -> None:
-        """Read the list again if it is another."""
+        """Read the list again if it is another. What cannot be read now may be in a moment: for want of a descriptor, say."""
         stamp = _stamp(self._folder / CLIENTS_FILE)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             clients = load_clients(self._folder)
         except GoldlineError as problem:
-            structlog.get_logger().error("the list of clients is refused; the one before counts", problem=str(problem))
+            self._refuse(str(problem))
             return
+        self._stamp, self._problem = stamp, ""
         before, self._clients = self._clients, clients
         if self._running is not None:
             structlog.get_logger().info("the list of clients has changed", clients=len(clients.clients))
         for zone in ZONES:
             if before.admitted(zone) - clients.admitted(zone):
                 self._doors.send_off(zone)
+
+    def _refuse(self, problem: str) -> None:
+        """Said once, however often it is met."""
+        if problem != self._problem:
+            self._problem = problem
+            structlog.get_logger().error("the list of clients is refused; the one before counts", problem=problem)
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
         """ZAP's reply to ZAP's request."""

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import random
+import resource
 import socket as sockets
 import subprocess
 import time
@@ -19,7 +20,7 @@ from zmq.utils import z85
 
 from edge import border, doors, key_files, session
 from edge.errors import GoldlineError
-from edge.guard import ADMITTED, OWN, REFUSED, ZAP_VERSION, Guard, client_name, tend
+from edge.guard import ADMITTED, LOOK_MS, OWN, REFUSED, ZAP_VERSION, Guard, client_name, tend
 from edge.keys import CLIENTS_FILE, ClientKeys, load_station_key, new_pair, own_keys
 from tests.border_post import LOOPBACK, NOTHING_MS, PATIENCE_S, Post, asked, post, station, until
 from tests.needs import in_ci, needs_program, needs_root
@@ -140,6 +141,41 @@ def test_a_list_that_is_wrong_changes_nothing_and_one_that_is_gone_lets_nobody_i
             path.unlink()
             until(lambda: asked(socket, 100) is None, "the client is sent off")
             assert one.is_refused(keys)
+
+
+def test_who_is_denied_while_no_file_can_be_opened_is_sent_off_when_one_can_be(tmp_path):
+    """As where peers hold every descriptor that there is: the one that is denied for it, too."""
+    with post(tmp_path) as one:
+        kept, path = one.admit("kept"), one.keys_dir / CLIENTS_FILE
+        without = one.keys_dir / "without"
+        without.write_text(path.read_text())
+        without.chmod(0o600)
+        with one.client(kept) as good, one.client(one.admit("denied")) as bad:
+            assert asked(good) == "kept"
+            assert asked(bad) == "denied"
+            with no_descriptor_left():
+                os.replace(without, path)
+                time.sleep(3 * LOOK_MS / 1000)
+                assert asked(bad) == "denied", "the list before counts"
+            until(lambda: asked(bad, 100) is None, "the denied client is sent off")
+            until(lambda: asked(good, 200) == "kept", "the other is back by itself")
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """In this process: some more than any poll of the border's looks at are taken, and there are no others."""
+    most = 16
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < most:
+        taken.append(os.dup(taken[0]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
 
 
 def test_with_nobody_to_ask_nobody_is_let_in(tmp_path):
