@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -15,6 +16,9 @@ from edge import rehearsal
 from edge.channel import Channel, pair
 from tests.needs import DATA_VARIABLE
 from tests.stations import CAMERA, RECIPE, SIZE, write_recipe
+
+if TYPE_CHECKING:
+    from tests.publish_line import Line
 
 # Examples are not timed: the machine may be busy with something else. CI draws the same ones each time, so that what
 # it says is about the change; a developer's run draws new ones.
@@ -43,6 +47,16 @@ def restored_logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def make_line(tmp_path: Path) -> "Iterator[Callable[..., Line]]":
+    """Makes stations of which only publish is real."""
+    # Tests in a virtual machine do without: there a file that is read for nothing takes its time.
+    from tests.publish_line import lines
+
+    with lines(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Announced units, asked of a real publish: each is on one event, whoever is killed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,9 @@ from edge.records import Reason
 from edge.tally import Tally
 from tests import values
 from tests.order_line import is_on, order, state
-from tests.publish_line import Line, camera, lines
+from tests.publish_line import Line, camera
 
 NEVER = "announced, and never triggered"
-
-
-@pytest.fixture
-def make_line(tmp_path: Path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture

@@ -16,17 +16,11 @@ from edge.events import Event
 from edge.messages import Ids, WantIds
 from edge.publish import outbox_path
 from edge.records import Reason
-from tests.publish_line import PATIENCE_S, Line, lines, until
+from tests.publish_line import PATIENCE_S, Line, until
 from tests.small_disk import Disk, SmallDisk, any_disk, small_disk
 
 # Longer than any deadline here, and than the outbox waits for a lock.
 HELD_S = 5.0
-
-
-@pytest.fixture
-def make_line(tmp_path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture

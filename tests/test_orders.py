@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,7 @@ from edge.orders import OrderError
 from edge.records import Outcome
 from tests import values
 from tests.order_line import is_on, order, prepared, state
-from tests.publish_line import PATIENCE_S, Line, camera, lines, verdicts_of
-
-
-@pytest.fixture
-def make_line(tmp_path: Path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
+from tests.publish_line import PATIENCE_S, Line, camera, verdicts_of
 
 
 @pytest.fixture

@@ -1,20 +1,13 @@
 """Another product by order, asked of a real publish: in force with the answer, or refused, whoever dies meanwhile."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from edge.messages import Prepare
 from tests import values
 from tests.order_line import Asking, order, prepared, state
-from tests.publish_line import Line, lines, verdicts_of
-
-
-@pytest.fixture
-def make_line(tmp_path: Path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
+from tests.publish_line import Line, verdicts_of
 
 
 @pytest.fixture

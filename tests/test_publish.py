@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,13 +24,7 @@ from edge.publish import outbox_path
 from edge.records import Outcome, Reason
 from edge.trigger_log import OpenedLog, opened_path
 from tests import values
-from tests.publish_line import PATIENCE_S, Line, camera, lines, until, verdicts_of
-
-
-@pytest.fixture
-def make_line(tmp_path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
+from tests.publish_line import PATIENCE_S, Line, camera, until, verdicts_of
 
 
 @pytest.fixture

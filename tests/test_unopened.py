@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from edge.outbox_file import MOST_ASIDE, Trouble
 from edge.publish import outbox_path
 from edge.records import Reason
 from edge.unopened import NO_STREAM, Unopened, opened
-from tests.publish_line import PATIENCE_S, Line, lines, until
+from tests.publish_line import PATIENCE_S, Line, until
 from tests.small_disk import Disk, any_disk, read_only, small_disk
 from tests.test_disk import (
     answer,
@@ -28,12 +28,6 @@ from tests.test_disk import (
     started,
 )
 from tests.test_outbox import RUNTIME, draft
-
-
-@pytest.fixture
-def make_line(tmp_path) -> Iterator[Callable[..., Line]]:
-    with lines(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture
