@@ -1,6 +1,6 @@
 """A running station whose processes are killed and stopped at random: every accepted trigger gets exactly one answer.
 
-    python benchmarks/chaos.py [--seconds 600] [--rate 72] [--every 2.4] [--seed 1] [--record DIR] [--json]
+    python benchmarks/chaos.py [--seconds 600] [--rate 84] [--every 2.4] [--seed 1] [--record DIR] [--json]
 
 `goldline run` with four simulated cameras runs as under systemd: started again half a second after its end. Apart from
 it, a process gives orders (`chaos_triggers.py`), another takes every event (`chaos_consumer.py`), and a killer sends SIGKILL
@@ -165,7 +165,7 @@ def show(figures):
 def main():
     parser = Parser(__doc__)
     parser.add_argument("--seconds", type=above_zero, default=600.0)
-    parser.add_argument("--rate", type=above_zero, default=72.0, help="orders a second, of all cameras")
+    parser.add_argument("--rate", type=above_zero, default=84.0, help="orders a second, of all cameras")
     parser.add_argument("--every", type=above_zero, default=2.4, help="mean seconds between two signals")
     parser.add_argument("--cameras", type=at_least(1), default=4)
     parser.add_argument("--deadline-ms", type=above_zero, default=1500.0)

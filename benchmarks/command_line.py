@@ -62,6 +62,11 @@ def without_module(name, extra):
     return None if importlib.util.find_spec(name) else f'{name} (pip install "goldline[{extra}]")'
 
 
+def without_tests():
+    """The same for a script that shares parts with the tests."""
+    return None if importlib.util.find_spec("pytest") else "pytest (make test-environment)"
+
+
 def without_root():
     return None if os.geteuid() == 0 else "root"
 

@@ -30,13 +30,16 @@ from pathlib import Path
 
 import chaos
 import chaos_station
-import pytest
-from command_line import Parser, above_zero, cannot, need, run, without, without_module, without_root
+from command_line import Parser, above_zero, cannot, need, run, without, without_module, without_root, without_tests
 from plc_program import Program
 
 from edge import events, rehearsal
 
+if lacking := without_tests():
+    cannot(f"needs {lacking}")
 sys.path.insert(0, str(Path(__file__).parent.parent))
+import pytest
+
 from tests.small_disk import small_disk
 
 DISK_MIB = 40

@@ -22,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import structlog
 import zmq
-from command_line import Parser, at_least, cannot, run, without, without_module
+from command_line import Parser, at_least, cannot, run, without, without_module, without_tests
+
+if lacking := without_tests():
+    cannot(f"needs {lacking}")
 
 from edge.rehearsal import free_ports
 from tests.lanes.mqtt_bench import Listener, Mosquitto, MqttLane, killed_at_the_end, wait_for
