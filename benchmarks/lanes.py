@@ -91,9 +91,7 @@ def mqtt(folder, count):
     broker.start()
     listener, lane = Listener(port, "plant/left/result"), MqttLane(line.station)
     with killed_at_the_end(lane, listener, broker):
-        line.start_both()
-        lane.start()
-        lane.link(line.child)
+        lane.begin(line)
         line.say(1)
         wait_for(listener, "plant/left/result", 1)
         for _ in range(count):

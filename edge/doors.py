@@ -5,7 +5,6 @@ reconnect interval. The owner of each socket does so, in `tend`. There are two r
 more memory than peers may take.
 """
 
-import ctypes
 import errno
 import os
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 
 import structlog
 import zmq
+
+from edge import heap
 
 # Why a listener cannot be opened again at this moment, though it was open before.
 PASSING = (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -122,7 +123,7 @@ class Held:
         if self._is_letting_go:
             self._is_letting_go = False
             # What was freed in small pieces stays the process's own otherwise, and would count as held.
-            ctypes.CDLL(None).malloc_trim(0)
+            heap.trim()
             # What is there still is not the peers': to send them off for it over and over would help nobody.
             self._first = max(self._first, private_bytes(self._statm) - MOST_HELD_BYTES // 2)
         held = private_bytes(self._statm)

@@ -94,7 +94,7 @@ class Subscription(InternalSubscription):
         return None if kept is None else kept.NotificationMessage
 
     def move_to(self, session_id: ua.NodeId, callback: Callable[..., Any]) -> None:
-        """From now on it belongs to this session, and its connection is asked and answered."""
+        """From now on it is this OPC UA client's, and the connection of that one is asked and answered."""
         self.session_id = session_id
         self.pub_result_callback = callback
         self.pub_request_callback = _connection(callback).get_publish_request

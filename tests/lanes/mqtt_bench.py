@@ -16,6 +16,7 @@ from edge.config import Station
 from edge.messages import Link
 from tests.needs import needs_program
 from tests.publish_line import until
+from tests.sync_line import SyncLine
 
 
 class Mosquitto:
@@ -98,6 +99,12 @@ class MqttLane:
         self.child.tell(Link(peer="publish"), theirs.fileno())
         ours.close()
         theirs.close()
+
+    def begin(self, line: SyncLine) -> None:
+        """Start publish and SYNC, and the lane beside them."""
+        line.start_both()
+        self.start()
+        self.link(line.child)
 
     def kill(self) -> None:
         if self.child.popen is not None:

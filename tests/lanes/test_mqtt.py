@@ -63,9 +63,7 @@ def test_no_event_is_lost_when_broker_and_lane_are_killed(tmp_path):
         broker.start()
         listener, lane = Listener(port, "plant/#"), MqttLane(line.station)
         with killed_at_the_end(lane, listener, broker):
-            line.start_both()
-            lane.start()
-            lane.link(line.child)
+            lane.begin(line)
             line.say(40)
             wait_for(listener, TOPIC, 40)
             for total in (80, 120):
@@ -106,9 +104,7 @@ def test_a_lane_whose_messages_are_refused_does_not_stay_online(tmp_path):
     """A farewell with reason 0 would have the broker throw the will away, and `online` stand for ever."""
     broker = NarrowBroker(refusal=0x97)
     with sync_lines(tmp_path, lanes=mqtt(broker.port)) as line, killed_at_the_end(MqttLane(line.station)) as (lane,):
-        line.start_both()
-        lane.start()
-        lane.link(line.child)
+        lane.begin(line)
         until(lambda: broker.farewells, "the lane hangs up")
     assert broker.farewells[0] == WITH_WILL
     broker.close()

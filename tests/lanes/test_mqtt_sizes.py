@@ -79,9 +79,7 @@ def made(number: int):
 
 def started(line: SyncLine) -> MqttLane:
     lane = MqttLane(line.station)
-    line.start_both()
-    lane.start()
-    lane.link(line.child)
+    lane.begin(line)
     return lane
 
 
@@ -92,9 +90,7 @@ def test_a_large_event_is_named_and_what_is_behind_it_comes(tmp_path: Path) -> N
         broker.start()
         listener, lane = Listener(port, "plant/#"), MqttLane(line.station)
         with killed_at_the_end(lane, listener, broker):
-            line.start_both()
-            lane.start()
-            lane.link(line.child)
+            lane.begin(line)
             until(lambda: line.acknowledged().get("lane-mqtt") == EVENTS, "the station knows that all is said")
             until(lambda: EVENTS in sequences(listener, TOPIC), "the last one comes")
             heard = in_order_once(sequences(listener, TOPIC))
@@ -134,9 +130,7 @@ def test_a_state_that_is_too_large_does_not_stay_as_it_was(tmp_path: Path) -> No
         broker.start()
         listener, lane = Listener(port, "plant/#"), MqttLane(line.station)
         with killed_at_the_end(lane, listener, broker):
-            line.start_both()
-            lane.start()
-            lane.link(line.child)
+            lane.begin(line)
             until(lambda: any(head.split()[0] == "plant/state" for head, _ in listener.heard), "word of the state")
             assert {body for head, body in listener.heard if head.split()[0] == "plant/state"} == {""}
             assert any('"topic":"state"' in body for head, body in listener.heard if head.startswith("plant/notice"))
