@@ -20,6 +20,8 @@ COMMANDS = {
     "camera": "find cameras, see their features and pictures, mount them, or play one",
     "doctor": "what on this machine keeps cameras or the station from working well, and how to mend it",
     "run": "run the station",
+    "status": "how the station is: what needs attention, answers, cameras, processes, the record",
+    "top": "the same, live in the terminal",
     "tail": "print the station's events as they come",
     "outbox": "see what is kept of what the station said, and for whom",
     "images": "find, export and verify the pictures that are kept as evidence",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge import event_line
 from edge.commands import mirror, tail, trigger
 from edge.errors import GoldlineError
 from edge.events import Check, Defect, Event, IdRange, Latency, Limits, Offset, Result, View
@@ -134,7 +135,7 @@ def offset_mm(dx_mm: float, dy_mm: float) -> Offset:
     ],
 )
 def test_an_event_is_one_line_to_read(event, line):
-    assert tail.line(event) == line
+    assert event_line.line(event) == line
 
 
 def test_expectations_are_pairs():
