@@ -11,11 +11,13 @@ import time
 
 from edge.archive_writer import Picture, Writer
 from edge.channel import Channel, ChannelClosed
-from edge.messages import Grant, Keep, Link, Stop
+from edge.config import Station
+from edge.messages import Abandon, Commit, Grant, Keep, Link, Offer, Stop
 from edge.metrics import State
 from edge.poller import Poller
 from edge.record_log import boot_identity
 from edge.ring import Ring
+from edge.takeover import Takeover
 from edge.worker import WorkerContext
 
 POLL_S = 0.25
@@ -38,6 +40,7 @@ class Archive:
         self._inspection: Channel | None = None
         self._ring: Ring | None = None
         self._stopping = False
+        self._takeover = Takeover(context.control, self._take_over)
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
 
@@ -61,12 +64,18 @@ class Archive:
                 match heard:
                     case Stop(), _:
                         self._stopping = True
+                    case (Offer() | Commit() | Abandon()) as said, descriptor:
+                        self._takeover.hear(said, descriptor)
                     case Link(peer="inspection"), int(descriptor):
                         self._link(Channel(socket.socket(fileno=descriptor)))
                     case message, _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
             self._stopping = True
+
+    def _take_over(self, _number: int, station: Station, _generation: int) -> bool:
+        self._writer.take_over(station.archive)
+        return True
 
     def _link(self, channel: Channel) -> None:
         """Another inspection: what the one before lent can still be read, in the ring that it lies in."""

@@ -31,9 +31,10 @@ from edge.archive_index import Index
 from edge.archive_mending import Mending, path_of, remove
 from edge.archive_record import Sidecar
 from edge.archive_retention import STEP, Bounds, due
+from edge.border_config import ARCHIVE_FOLDER
 from edge.lived import Instant, Lived
 
-FOLDER, PART = "images", "part"
+FOLDER, PART = ARCHIVE_FOLDER, "part"
 # Written and removed to see whether the disk can be written.
 PROBE = "probe"
 # The record and the system need the disk before pictures do: with less than this left on it, pictures go.
@@ -68,7 +69,8 @@ class Store:
     def __init__(self, state_dir: Path, bounds: Bounds, now: Instant) -> None:
         """Open it, or begin one. What an earlier process left is mended by `tidy`, step by step."""
         self.directory = state_dir / FOLDER
-        self._bounds = bounds
+        # Replaced whole, also by another thread, where the configuration changes in flight.
+        self.bounds = bounds
         try:
             (self.directory / PART).mkdir(parents=True, exist_ok=True)
             # Only a whole file is worth something.
@@ -92,7 +94,7 @@ class Store:
         noted = self._index.noted()
         lived, is_whole = noted or (Lived(0, now), False)
         self._mending = Mending(self.directory, self._index, is_whole=is_whole)
-        self._lived = lived.until(now, self._bounds.most_off_ns)
+        self._lived = lived.until(now, self.bounds.most_off_ns)
         self._note(is_whole=is_whole)
         self._count()
 
@@ -101,7 +103,7 @@ class Store:
         self._index.note(self._lived, is_whole=is_whole)
 
     def _live(self, now: Instant) -> None:
-        self._lived = self._lived.until(now, self._bounds.most_off_ns)
+        self._lived = self._lived.until(now, self.bounds.most_off_ns)
         if self._lived.ns - self._noted_ns > NOTED_EVERY_NS:
             self._note(is_whole=self._mending.is_over)
 
@@ -177,7 +179,7 @@ class Store:
         """By how many bytes there is too much, with so many more."""
         disk = os.statvfs(self.directory)
         short = self._least_free_bytes + wanted_bytes - disk.f_bavail * disk.f_frsize
-        return max(self.total_bytes + wanted_bytes - self._bounds.max_bytes, short)
+        return max(self.total_bytes + wanted_bytes - self.bounds.max_bytes, short)
 
     def _prune(self, over_bytes: int) -> int:
         """One step; how many went."""
@@ -185,7 +187,7 @@ class Store:
         if self._mending.unknown_bytes:
             # An index begins to live at 0: what it has not found yet is older than what came since.
             oldest = [one for one in oldest if one.kept_ns < 0]
-        names = [one.name for one in due(oldest, over_bytes, self._bounds, self._lived.ns)]
+        names = [one.name for one in due(oldest, over_bytes, self.bounds, self._lived.ns)]
         if names:
             remove(self.directory, self._index, names)
             self._pruned += len(names)
@@ -205,7 +207,7 @@ class Store:
 
     def _mend_next(self) -> bool:
         """One folder more. False: every one is well."""
-        if not self._mending.step(lambda utc_ns: self._lived.when(utc_ns, self._bounds.most_off_ns)):
+        if not self._mending.step(lambda utc_ns: self._lived.when(utc_ns, self.bounds.most_off_ns)):
             return False
         self._count()
         if self._mending.is_over:

@@ -15,6 +15,7 @@ import structlog
 from edge import archive_record, picture_file
 from edge.archive_retention import Bounds
 from edge.archive_store import Files, NoRoom, Store, StoreFailed
+from edge.border_config import ArchiveConfig
 from edge.channel import Channel, ChannelClosed, ChannelFull
 from edge.config import Station
 from edge.cutout import Bytes
@@ -73,6 +74,12 @@ class Writer:
     def take(self, picture: Picture) -> None:
         """Write this one in its turn."""
         self._pictures.put(picture)
+
+    def take_over(self, config: ArchiveConfig) -> None:
+        """Other bounds, from the next picture or look on."""
+        self._bounds = Bounds(config.max_bytes, config.max_days)
+        if (store := self._store) is not None:
+            store.bounds = self._bounds
 
     def stop(self) -> None:
         """Finish what waits, as far as there is time."""

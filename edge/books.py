@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from edge import events, ledger
+from edge import events, ledger, told
 from edge.committer import Decided, Work
 from edge.config import Station
 from edge.decided_log import DecidedLog
@@ -207,10 +207,10 @@ class Books:
         try:
             outcome = self.ledger.decide(trigger_id, name, view, time.monotonic_ns())
         except UnknownTrigger:
-            self._log.error("verdict for an unknown trigger", view=name, trigger_id=trigger_id)
+            self._log.error("verdict for an unknown trigger", **told.about(name, trigger_id, view))
             return
         if isinstance(outcome, Late):
-            self._log.warning("late result", view=name, trigger_id=trigger_id, verdict=view.verdict.outcome)
+            self._log.warning("late result", **told.about(name, trigger_id, view), verdict=view.verdict.outcome)
             self._tally.late()
             self._submit(outcome)
         elif outcome is not None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edge.addresses import LAST_PORT, ListenAddress, TcpAddress, is_remote
 from edge.camera_config import Name, Section
-from edge.urls import broker
+from edge.urls import broker, own_nats
 
 PlaceName = Annotated[str, Field(pattern=r"^(-|[a-z0-9][a-z0-9_-]{0,62})$")]
 
@@ -63,6 +63,10 @@ class OrdersConfig(Section):
 
     # True: inspects from the start on. False: waits in Ready for `start`.
     autostart: bool = True
+
+
+# Where the archive is, below the state directory.
+ARCHIVE_FOLDER = "images"
 
 
 class ArchiveConfig(Section):
@@ -124,6 +128,16 @@ class MqttConfig(Section):
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+
+
+class FleetConfig(Section):
+    """The device's own NATS server, by which a hub has every event of the plant (`docs/fleet.md`)."""
+
+    server: Annotated[str, AfterValidator(own_nats)] = "nats://127.0.0.1:4222"
+    # What the server may hold for a hub that is away, on its disk; beyond that events wait in the outbox.
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    # A folder of public keys, *.pub: what they have signed is rolled out to this station. None: `keys/fleet` below the state.
+    trusted: Path | None = None
 
 
 class LanesConfig(Section):

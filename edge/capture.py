@@ -18,29 +18,26 @@ from edge.camera_tally import CameraTally
 from edge.cameras.camera import CameraInfo, CapturedFrame
 from edge.cameras.factory import make_camera
 from edge.channel import Channel
-from edge.config import runtime_directory
+from edge.config import Station, runtime_directory
 from edge.errors import GoldlineError
 from edge.exposures import Exposure, Exposures, shots_of
 from edge.follower import Follower
 from edge.grabber import Down, Grabber
 from edge.handover import Handover, Waiting
-from edge.messages import Grant, Link, Stop, WantRing
+from edge.leaving import Leaving
+from edge.messages import Abandon, Commit, Grant, Link, Offer, Stop, WantRing
 from edge.metrics import State
 from edge.poller import Poller
 from edge.promises import Promises
 from edge.records import Reason, Trigger
 from edge.ring import Ring
+from edge.takeover import Takeover
 from edge.trigger_log import OpenedLog, opened_path
 from edge.worker import WorkerContext
 
 # After a ring was granted, inspection's link follows at once if inspection is alive.
 LINK_GRACE_S = 0.2
 POLL_S = 0.2
-# Why a frame is answered without being judged.
-UNFIT = {
-    Reason.INCOMPLETE: "the camera's frame is incomplete",
-    Reason.FROZEN: "the camera's frame repeats the one before to the last bit",
-}
 
 
 def run(context: WorkerContext) -> None:
@@ -65,7 +62,8 @@ class Capture:
         self._grabber = Grabber(self._camera, self._config, lambda: make_camera(self._camera, self._config))
         self._handover: Handover | None = None
         self._inspection: Channel | None = None
-        self._asked_for_ring = self._stopping = self._is_streaming = False
+        self._asked_for_ring = self._is_streaming = False
+        self._leaving, self._takeover = Leaving(), Takeover(context.control, self._take_over)
         self._granted_s = 0.0
         # The camera is open and waits for buffers.
         self._opened: CameraInfo | None = None
@@ -83,7 +81,7 @@ class Capture:
     def loop(self) -> None:
         """Until told to stop."""
         self._grabber.start()
-        while not self._stopping:
+        while not self._leaving.is_due(self._exposures, time.monotonic()):
             lent = self._handover.lent if self._handover else 0
             self._page.beat(State.BUSY if lent else State.IDLE, time.monotonic_ns(), in_flight=lent)
             self._poller.turn(POLL_S)
@@ -109,8 +107,10 @@ class Capture:
     def _hear_supervisor(self) -> None:
         while (heard := self._control.receive_with_descriptor()) is not None:
             match heard:
-                case Stop(), _:
-                    self._stopping = True
+                case Stop() as stop, _:
+                    self._leaving.begin(stop, self._exposures, time.monotonic())
+                case (Offer() | Commit() | Abandon()) as said, descriptor:
+                    self._takeover.hear(said, descriptor)
                 case Grant() as grant, int(descriptor):
                     self._take_ring(grant, descriptor)
                 case Link(peer="inspection"), int(descriptor):
@@ -119,6 +119,12 @@ class Capture:
                     self._link_publish(Channel(socket.socket(fileno=descriptor)))
                 case message, _:
                     raise RuntimeError(f"unexpected {message}")
+
+    def _take_over(self, _number: int, station: Station, _generation: int) -> bool:
+        """What of another configuration needs no other camera."""
+        self._promises.promise_within(station.deadline_ms(station.opens(self._camera) or self._camera))
+        self._exposures.take_over(station.cameras[self._camera].trigger)
+        return True
 
     def _take_ring(self, grant: Grant, descriptor: int) -> None:
         ring = Ring(descriptor, grant.slots, grant.slot_bytes)
@@ -264,17 +270,7 @@ class Capture:
             if waiting.captured.complete and not waiting.captured.repeats:
                 handover.put(waiting)
             else:
-                self._refuse(handover, waiting)
-
-    def _refuse(self, handover: Handover, waiting: Waiting) -> None:
-        captured = waiting.captured
-        reason = Reason.FROZEN if captured.complete else Reason.INCOMPLETE
-        trigger = waiting.trigger
-        if trigger is None and (trigger := self._promises.open(captured)) is not None:
-            self._promises.opened(trigger)
-        if trigger is not None:
-            self._promises.unjudged(trigger.trigger_id, reason, UNFIT[reason], waiting.view)
-        handover.drop(waiting, reason)
+                handover.refuse(waiting)
 
     def _accept(self, trigger: Trigger) -> None:
         if self._follower is None or not self._is_streaming or self._handover is None:
@@ -291,8 +287,8 @@ class Capture:
         self._page.beat(State.STOPPING, time.monotonic_ns())
         if self._handover is not None:
             self._handover.hand_over()
-            self._handover.abandon(Reason.SHUTDOWN)
-        self._drop(Reason.SHUTDOWN)
+            self._handover.abandon(self._leaving.reason)
+        self._drop(self._leaving.reason)
         self._grabber.stop(timeout_s=1.5)
         if self._inspection is not None:
             self._unlink(self._inspection)

@@ -14,7 +14,7 @@ from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.config import Station
 from edge.messages import Grant, Link, Stop
 from edge.metrics import Page, State, page_size
-from edge.topology import Process, counted
+from edge.topology import Process, counted, deadlines_of
 
 # Restart at once after the first death, then ever slower; a second of work clears the record: what is wrong with a
 # worker itself shows while it starts, and a line that stands still costs more than a restart.
@@ -29,13 +29,15 @@ class Child:
     """A row of the table, alive or waiting to be started again. Its page outlives it, so counters never go back."""
 
     def __init__(self, process: Process, station: Station, generation: int) -> None:
-        names = counted(process.name, station)
+        # Of the station's start: a deadline that changes in flight has no bucket of its own before the next.
+        names, deadlines_s = counted(process.name, station), deadlines_of(station)
         self.process, self.name = process, process.name
         self._station, self._generation = station, generation
         self._log = structlog.get_logger().bind(child=process.name)
         self._page_descriptor = os.memfd_create(f"goldline-page-{process.name}", os.MFD_CLOEXEC)
-        os.posix_fallocate(self._page_descriptor, 0, page_size(process.name, names))
-        self.page = Page(self._page_descriptor, process.name, names)
+        os.posix_fallocate(self._page_descriptor, 0, page_size(process.name, names, deadlines_s))
+        self.page = Page(self._page_descriptor, process.name, names, deadlines_s)
+        self._layout = {"counted": names, "deadlines_s": deadlines_s}
         self.popen: subprocess.Popen[bytes] | None = None
         self.control: Channel | None = None
         self.pidfd = -1
@@ -61,7 +63,7 @@ class Child:
         station = self._station_descriptor()
         self.page.beat(State.STARTING, time.monotonic_ns())
         descriptors = {"station": station, "page": self._page_descriptor, "control": theirs.fileno()}
-        birth = json.dumps({**descriptors, "generation": self._generation, "supervisor": os.getpid()})
+        birth = json.dumps({**descriptors, **self._layout, "generation": self._generation, "supervisor": os.getpid()})
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "edge.worker", self.name, birth],
             pass_fds=tuple(descriptors.values()),
@@ -99,7 +101,7 @@ class Child:
         self.popen, self.pidfd = None, -1
         self.page.lapse()
         if self._told_to_stop:
-            self._log.info("stopped", code=code)
+            self._log.info("stopped", exit_code=code)
             return
         self.restarts[cause] += 1
         worked_s = 0.0 if self._works_since_s is None else now_s - self._works_since_s
@@ -107,7 +109,7 @@ class Child:
         pause_s = min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2.0 ** (self._failures - 1)) if self._failures > 1 else 0.0
         # Jitter, so that workers that fell together do not rise together.
         self._start_at_s = now_s + pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._log.warning("worker died", code=code, cause=cause, restart_in_s=round(pause_s, 2))
+        self._log.warning("worker died", exit_code=code, cause=cause, restart_in_s=round(pause_s, 2))
 
     def hang_up(self) -> None:
         """Close the control socket."""

@@ -14,13 +14,14 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import msgspec
 import zmq
 
+from edge import told
 from edge.config import Station, runtime_directory
 from edge.decided_log import DecidedLog
 from edge.events import Source
@@ -85,7 +86,7 @@ class Committer:
         station: Station,
     ) -> None:
         """Takes over `outbox` and `live` from the moment of `start` until `finish`."""
-        self._outbox, self._decided, self._source, self._page = outbox, decided, source, page
+        self._outbox, self._decided, self._source = outbox, decided, source
         self._live = Live(live, source, outbox, station.events.heartbeat_ms / 1000)
         self._keeper = Keeper(outbox, station.outbox, page)
         self._unkept = Unkept(runtime_directory(station) / "triggers" / "unkept.json")
@@ -102,6 +103,7 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, "commit")
         self._written = page.counter("goldline_events_written_total")
         self._commit_seconds = page.histogram("goldline_outbox_commit_seconds")
+        self._event_seconds = page.histogram("goldline_capture_to_event_seconds")
         self._head_gauge = page.gauge("goldline_outbox_head_sequence")
         self._unkept_total = page.counter("goldline_outbox_unkept_total")
         self._second = page.counter("goldline_invariant_violations_total", kind="second_decision")
@@ -265,15 +267,14 @@ class Committer:
         self._mark(batch)
         for work in batch:
             if work.captured_ns is not None:
-                camera = work.draft.event.data.camera
-                seconds = (time.monotonic_ns() - work.captured_ns) / 1e9
-                self._page.histogram("goldline_capture_to_event_seconds", camera=camera).observe(seconds)
+                self._event_seconds.observe((time.monotonic_ns() - work.captured_ns) / 1e9)
 
-    def _say(self, stored: Iterable[Stored]) -> None:
+    def _say(self, stored: Sequence[Stored]) -> None:
         for event in stored:
             self._live.send(event)
             self._written.inc()
         self._head_gauge.set(self._outbox.head)
+        told.tell(stored)
 
     def _mark(self, batch: Iterable[Decided]) -> None:
         for work in batch:

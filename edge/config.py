@@ -17,6 +17,7 @@ from edge import environment, schema, validation
 from edge.border_config import (
     ArchiveConfig,
     EventsConfig,
+    FleetConfig,
     LanesConfig,
     MetricsConfig,
     OrdersConfig,
@@ -64,10 +65,10 @@ class InferenceConfig(Section):
 
 
 class LogConfig(Section):
-    """`auto` is readable on a terminal and JSON elsewhere."""
+    """`auto` gives the journal its fields under systemd, is readable on a terminal, and JSON elsewhere (`docs/logs.md`)."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Literal["auto", "json", "console", "journal"] = "auto"
 
 
 class Station(BaseSettings):
@@ -90,6 +91,7 @@ class Station(BaseSettings):
     orders: OrdersConfig = OrdersConfig()
     archive: ArchiveConfig = ArchiveConfig()
     lanes: LanesConfig = LanesConfig()
+    fleet: FleetConfig | None = None
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 

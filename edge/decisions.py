@@ -26,10 +26,14 @@ class Decisions:
     def __init__(self, station: Station, decided: DecidedLog, source: Source) -> None:
         """Nothing is written yet."""
         self._decided, self._source = decided, source
-        self._simulated = {name for name, camera in station.cameras.items() if _shows_no_real_parts(camera)}
+        self.take_over(station)
         most_views = max((len(station.views_of(name)) for name in station.triggered), default=1)
         self._largest_event_bytes = LARGEST_VIEW_BYTES * most_views
         self._waiting: deque[tuple[Decision, Event, bytes]] = deque()
+
+    def take_over(self, station: Station) -> None:
+        """Cameras may be of another source from now on."""
+        self._simulated = {name for name, camera in station.cameras.items() if _shows_no_real_parts(camera)}
 
     @property
     def is_blocked(self) -> bool:

@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector as BaseCollector
 
 from edge.errors import GoldlineError
-from edge.metric_table import Metric
+from edge.metric_table import ROWS, Metric
 from edge.metrics import Page, Series
 
 # A client that sends no request for this long is cut off.
@@ -41,12 +41,37 @@ class Collector(BaseCollector):
         for page in tuple(self._pages.values()):
             for series, values in page.read():
                 metric = series.metric
-                family = families.setdefault(metric.name, _family(metric))
-                _add(family, series, values)
+                family = families.setdefault(metric.name, family_of(metric))
+                if values[0] or not metric.tells_why:
+                    _add(family, series, values)
         return families.values()
 
 
-def _family(metric: Metric) -> Family:
+class Samples:
+    """What the supervisor itself knows, by the rows of `metric_table.py`."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Family] = {}
+
+    def family(self, name: str) -> Family:
+        """The family of this metric, which is shown from now on, samples or none."""
+        return self._families.setdefault(name, family_of(ROWS[name]))
+
+    def add(self, name: str, value: float, *labels: str) -> None:
+        """One sample; labels in the order of its row. Raises KeyError for a metric that is not in the table."""
+        family = self.family(name)
+        assert not isinstance(family, HistogramMetricFamily)
+        if value or not ROWS[name].tells_why:
+            family.add_metric(list(labels), value)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """All that was added."""
+        return tuple(self._families.values())
+
+
+def family_of(metric: Metric) -> Family:
+    """The family of this row, empty."""
     labels = list(metric.labels)
     match metric.kind:
         case "counter":
@@ -62,7 +87,8 @@ def _add(family: Family, series: Series, values: tuple[float, ...]) -> None:
         family.add_metric(list(series.labels), values[0])
         return
     *counts, total = values
-    bounds = [*(f"{bound:g}" for bound in series.metric.buckets), "+Inf"]
+    # As many digits as a deadline may have.
+    bounds = [*(f"{bound:.12g}" for bound in series.metric.buckets), "+Inf"]
     family.add_metric(list(series.labels), list(zip(bounds, accumulate(counts), strict=True)), total)
 
 

@@ -60,17 +60,33 @@ class Exposures:
 
     def __init__(self, promises: Promises, config: TriggerConfig, shots: Sequence[Shot], shutter: Shutter) -> None:
         self._promises, self._shots, self._shutter = promises, shots, shutter
-        self._depth, self._within_ns = config.queue_depth, round(config.deadline_ms * 1e6)
+        self.take_over(config)
+        # Why triggers that come are not taken any more; None: they are.
+        self._closed: str | None = None
         self._waiting: deque[Exposure] = deque()
         self._outstanding: Exposure | None = None
         # Answered for, since the camera said that it took no picture; it may have taken one all the same.
         self._doubtful: Exposure | None = None
         self._fired_ns = 0
 
+    def take_over(self, config: TriggerConfig) -> None:
+        """How many triggers may wait, and how long for, from now on."""
+        self._depth, self._within_ns = config.queue_depth, round(config.deadline_ms * 1e6)
+
+    def close(self, why: str) -> None:
+        """What waits is still fired; what comes from now on is answered as camera_down at once."""
+        self._closed = why
+
+    @property
+    def are_waiting(self) -> bool:
+        """Pictures are still to be taken, or on their way."""
+        return bool(self._waiting) or self._outstanding is not None
+
     def accept(self, trigger: Trigger, *, is_streaming: bool) -> None:
         """Queue a trigger for the camera, or say at once why there will be no picture."""
-        if not is_streaming:
-            self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, "the camera is not streaming")
+        if not is_streaming or self._closed is not None:
+            why = self._closed or "the camera is not streaming"
+            self._promises.unjudged(trigger.trigger_id, Reason.CAMERA_DOWN, why)
         elif self._triggers_waiting() >= self._depth or not self._promises.write(trigger):
             detail = "triggers come faster than the camera takes pictures"
             self._promises.unjudged(trigger.trigger_id, Reason.OVERRUN, detail)

@@ -43,9 +43,13 @@ class Firing:
         self._station, self._books, self._committer, self._send = station, books, committer, send
         self._ids_asked = False
         self._takes_orders = any(camera.trigger.mode == "software" for camera in station.cameras.values())
-        periods_ms = {name: ms for name in station.triggered if (ms := station.period_ms(name)) is not None}
-        self._metronome = Metronome(periods_ms, time.monotonic_ns())
+        self._metronome = Metronome(_periods_ms(station), time.monotonic_ns())
         self._log = structlog.get_logger()
+
+    def take_over(self, station: Station) -> None:
+        """Other deadlines and periods. A clock whose period stays goes on as it beats."""
+        self._station = station
+        self._metronome.take_over(_periods_ms(station), time.monotonic_ns())
 
     # --- trigger ids
 
@@ -126,3 +130,8 @@ class Firing:
                     trigger(name)
                 except OrderError as problem:
                     self._log.warning("not triggered", camera=name, problem=str(problem))
+
+
+def _periods_ms(station: Station) -> dict[str, float]:
+    """What the station triggers by its own clock."""
+    return {name: ms for name in station.triggered if (ms := station.period_ms(name)) is not None}

@@ -22,6 +22,11 @@ from edge.ring import Ring
 
 # Frames of one free-running camera that inspection may hold: one in the graph, one being registered.
 FREE_RUNNING_LENT = 2
+# Why a frame is answered without being judged.
+UNFIT = {
+    Reason.INCOMPLETE: "the camera's frame is incomplete",
+    Reason.FROZEN: "the camera's frame repeats the one before to the last bit",
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,16 @@ class Handover:
         """Count it and give its slot back."""
         self._page.counter("goldline_frames_dropped_total", camera=self._camera, stage="capture", reason=reason).inc()
         self._give_back(waiting.captured.slot)
+
+    def refuse(self, waiting: Waiting) -> None:
+        """Answer for a frame that cannot be judged, whose trigger may have to be opened for that."""
+        captured, trigger = waiting.captured, waiting.trigger
+        reason = Reason.FROZEN if captured.complete else Reason.INCOMPLETE
+        if trigger is None and (trigger := self._promises.open(captured)) is not None:
+            self._promises.opened(trigger)
+        if trigger is not None:
+            self._promises.unjudged(trigger.trigger_id, reason, UNFIT[reason], waiting.view)
+        self.drop(waiting, reason)
 
     def abandon(self, reason: Reason) -> None:
         """Give up what waits, and answer for it."""

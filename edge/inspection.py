@@ -265,8 +265,7 @@ class Inspection:
         self._answer(self._judging, frame, error(reason, detail), NO_TIME)
 
     def _torn(self, frame: FrameRef, detail: str) -> None:
-        self._page.counter("goldline_frames_torn_total", camera=frame.view).inc()
-        self._answer(self._judging, frame, error(Reason.TORN, detail), NO_TIME)
+        self._refuse(frame, Reason.TORN, detail)
 
     # --- verdicts
 

@@ -103,6 +103,10 @@ class Keeper:
         if isinstance(outbox, Unopened):
             self._fail(outbox.problem)
 
+    def take_over(self, config: OutboxConfig) -> None:
+        """Other limits, from the next look on. By any thread: they are replaced whole."""
+        self._config = config
+
     # --- writing
 
     @property
@@ -177,7 +181,7 @@ class Keeper:
             self._failure = problem
         else:
             self._failure = None
-            self._log.warning("events can be written again")
+            self._log.info("events can be written again")
         self._say()
 
     def _come_back(self) -> None:
@@ -238,7 +242,7 @@ class Keeper:
         for alarm in set(alarms).difference(self.health.alarms):
             self._log.error("alarm", alarm=alarm.name, text=alarm.text)
         for alarm in set(self.health.alarms).difference(alarms):
-            self._log.warning("alarm is over", alarm=alarm.name)
+            self._log.info("alarm is over", alarm=alarm.name)
         self.health = health
         for name, gauge in self._alarms.items():
             gauge.set(any(alarm.name == name for alarm in alarms))

@@ -33,6 +33,10 @@ class Live:
         self._next_beat_s = 0.0
         self._full_turns = 0
 
+    def take_over(self, heartbeat_s: float) -> None:
+        """Another pace, from the next heartbeat on. By any thread."""
+        self._heartbeat_s = heartbeat_s
+
     def turn(self, now_s: float) -> float:
         """Send what is due, and greet who came; returns in how many seconds something is due again."""
         guard.tend(self.socket)

@@ -1,7 +1,8 @@
 """What the station's processes say to each other over SEQPACKET sockets, one message a packet.
 
 supervisor ─▶ worker     Grant, Link (each with a descriptor as ancillary data) · Stop
-worker     ─▶ supervisor WantRing (capture) · Failed
+worker     ─▶ supervisor WantRing (capture) · Failed · Offered · Taken
+supervisor ─▶ worker     Offer (with its descriptor) · Commit · Abandon
 capture    ─▶ inspection Frame              inspection ─▶ capture  Hello · Release
 capture    ─▶ publish    Opened · Unjudged · WantIds · Streams   publish ─▶ capture  Ids · Fire
 inspection ─▶ publish    Judged · Prepared              publish ─▶ inspection Prepare
@@ -35,7 +36,47 @@ class Grant(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """Finish what is in hand and leave."""
+    """Finish what is in hand and leave. `is_restart`: another incarnation follows; the station goes on."""
+
+    is_restart: bool = False
+
+
+class Offer(Message, frozen=True):
+    """Another configuration, in the packet's ancillary data: make ready to take it over, and say so, or why not."""
+
+    number: int
+
+
+class Offered(Message, frozen=True):
+    """The worker could take over the configuration of this number; or cannot, and why.
+
+    `generation`: publish's word, by what number events will name it. `loads`: inspection's, what it found changed beside
+    the configuration, each as its name, what it was and what it is.
+    """
+
+    number: int
+    problem: str | None = None
+    generation: int = 0
+    loads: tuple[tuple[str, str, str], ...] = ()
+
+
+class Commit(Message, frozen=True):
+    """Take over what was offered by this number, between two frames. Events name it by `generation` from then on."""
+
+    number: int
+    generation: int
+
+
+class Taken(Message, frozen=True):
+    """The worker goes by the configuration of this number; publish: and inspection judges by it."""
+
+    number: int
+
+
+class Abandon(Message, frozen=True):
+    """What was offered by this number is not taken over by anybody."""
+
+    number: int
 
 
 class WantRing(Message, frozen=True):
@@ -241,30 +282,7 @@ class Acknowledged(Message, frozen=True):
 
 
 AnyMessage = (
-    Link
-    | Grant
-    | Stop
-    | WantRing
-    | Failed
-    | Frame
-    | Hello
-    | Release
-    | Opened
-    | Unjudged
-    | WantIds
-    | Ids
-    | Fire
-    | Judged
-    | Streams
-    | Run
-    | Announce
-    | Prepare
-    | Prepared
-    | Keep
-    | Kept
-    | Asked
-    | Answered
-    | Standing
-    | News
-    | Acknowledged
-)
+    Link | Grant | Stop | Offer | Offered | Commit | Taken | Abandon | WantRing | Failed | Frame | Hello | Release
+    | Opened | Unjudged | WantIds | Ids | Fire | Judged | Streams | Run | Announce | Prepare | Prepared
+    | Keep | Kept | Asked | Answered | Standing | News | Acknowledged
+)  # fmt: skip

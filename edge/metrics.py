@@ -3,7 +3,7 @@
 A page is a memfd that the supervisor makes for a worker and keeps when the worker dies: the next incarnation goes on
 counting where the last stopped, so no counter goes backwards and no file is left behind. One worker writes it, each
 value from one thread at a time; the supervisor reads (`exposition.py`). Layout, the same for every incarnation because it
-follows from role and cameras:
+follows from role, cameras and deadlines as they were when the station started:
 
     8 int64      layout fingerprint, state, beat_ns, loop_count, in_flight, 3 spare
     n float64    1 a counter or gauge; buckets + 2 (overflow, sum) a histogram
@@ -42,13 +42,17 @@ class Series:
     offset: int
 
 
-def layout(worker: str, cameras: Sequence[str]) -> list[Series]:
-    """The series of a worker's page, in order. `worker` is a role or `role@camera`. Unknown role: KeyError."""
+def layout(worker: str, cameras: Sequence[str], deadlines_s: Sequence[float] = ()) -> list[Series]:
+    """The series of a worker's page, in order. `worker` is a role or `role@camera`. Unknown role: KeyError.
+
+    `deadlines_s` are the station's: histograms of what has a deadline have a bucket at each.
+    """
     role, _, own_camera = worker.partition("@")
     known = (own_camera,) if own_camera else tuple(cameras)
     series: list[Series] = []
     offset = 0
-    for metric in (*METRICS[role], *(METRICS.get(worker, ()) if own_camera else ())):
+    for row in (*METRICS[role], *(METRICS.get(worker, ()) if own_camera else ())):
+        metric = row.at(deadlines_s)
         for values in product(*(known if allowed is None else allowed for allowed in metric.labels.values())):
             series.append(Series(metric, values, offset))
             offset += metric.words
@@ -59,9 +63,9 @@ HEADER_WORDS, WORD_BYTES = 8, 8
 _FINGERPRINT, _STATE, _BEAT_NS, _LOOP_COUNT, _IN_FLIGHT = range(5)
 
 
-def page_size(worker: str, cameras: Sequence[str]) -> int:
+def page_size(worker: str, cameras: Sequence[str], deadlines_s: Sequence[float] = ()) -> int:
     """Bytes of the memfd that holds this worker's page."""
-    return (HEADER_WORDS + sum(series.metric.words for series in layout(worker, cameras))) * WORD_BYTES
+    return (HEADER_WORDS + sum(series.metric.words for series in layout(worker, cameras, deadlines_s))) * WORD_BYTES
 
 
 class Counter:
@@ -116,13 +120,15 @@ class Page:
     label value that is not in the table.
     """
 
-    def __init__(self, descriptor: int, worker: str, cameras: Sequence[str]) -> None:
-        self.series = layout(worker, cameras)
+    def __init__(
+        self, descriptor: int, worker: str, cameras: Sequence[str], deadlines_s: Sequence[float] = ()
+    ) -> None:
+        self.series = layout(worker, cameras, deadlines_s)
         self._index = {
             (series.metric.name, frozenset(zip(series.metric.labels, series.labels, strict=True))): series
             for series in self.series
         }
-        memory = memoryview(mmap.mmap(descriptor, page_size(worker, cameras)))
+        memory = memoryview(mmap.mmap(descriptor, page_size(worker, cameras, deadlines_s)))
         self._header = memory[: HEADER_WORDS * WORD_BYTES].cast("q")
         self._values: memoryview[float] = memory[HEADER_WORDS * WORD_BYTES :].cast("d")
         fingerprint = zlib.crc32(repr(self.series).encode())

@@ -9,6 +9,17 @@ class Metronome:
     def __init__(self, periods_ms: Mapping[str, float], now_ns: int) -> None:
         self._periods_ns = {name: int(period_ms * 1e6) for name, period_ms in periods_ms.items()}
         self._due_ns = dict.fromkeys(periods_ms, now_ns)
+        self._is_stopped = False
+
+    def take_over(self, periods_ms: Mapping[str, float], now_ns: int) -> None:
+        """Other periods. A name that is new, or whose period changed, beats at once and from there on. Not after `stop`."""
+        if self._is_stopped:
+            return
+        before, begun = (self._periods_ns, self._due_ns), Metronome(periods_ms, now_ns)
+        self._periods_ns, self._due_ns = begun._periods_ns, begun._due_ns  # noqa: SLF001 - of its own kind
+        for name, period_ns in self._periods_ns.items():
+            if before[0].get(name) == period_ns:
+                self._due_ns[name] = before[1][name]
 
     @property
     def next_ns(self) -> int | None:
@@ -25,3 +36,4 @@ class Metronome:
     def stop(self) -> None:
         """No beat comes any more."""
         self._due_ns.clear()
+        self._is_stopped = True

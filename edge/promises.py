@@ -32,7 +32,7 @@ class Promises:
         """Triggers opened here are the camera's, or those of the `group` that it opens them for; `views` are theirs."""
         self._log, self._camera, self._accept = log, camera, accept
         self._name = group or camera
-        self._deadline_ns = round(deadline_ms * 1e6)
+        self.promise_within(deadline_ms)
         self._publish: Channel | None = None
         self._asked_for_ids = False
         # What publish was told of the camera on this link.
@@ -54,6 +54,10 @@ class Promises:
     def is_linked(self) -> bool:
         """Whether there is a publish to talk to, as far as is known here."""
         return self._publish is not None
+
+    def promise_within(self, deadline_ms: float) -> None:
+        """Triggers that are opened here from now on are due after this long."""
+        self._deadline_ns = round(deadline_ms * 1e6)
 
     def hear(self) -> bool:
         """Take what publish said. Returns False when publish has gone."""

@@ -48,6 +48,7 @@ from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
 from edge.station_state import Describer, Teller
 from edge.tally import Tally
+from edge.topology import triggerable
 from edge.unopened import Unopened, opened
 from edge.worker import WorkerContext
 
@@ -70,7 +71,9 @@ def run(context: WorkerContext) -> None:
         command = stack.enter_context(guarded(zmq.ROUTER, "events.command", station.events.command, zone="orders"))
         outbox = stack.enter_context(opened(outbox_path(station), run_identity(), open_outbox))
         decided = DecidedLog.create_or_resume(decided_path(runtime), station.station_id)
-        books = Books(station, runtime, decided, Tally(page, station.triggered))
+        tally = Tally(page, triggerable(station))
+        tally.show_deadlines({name: station.deadline_ms(name) for name in triggerable(station)})
+        books = Books(station, runtime, decided, tally)
         outbox, pending = resume.recover(books, outbox)
         committer = Committer(outbox, decided, live, books.source, page, station)
         resume.begin(station, books, outbox, decided, committer, pending)

@@ -165,6 +165,14 @@ class Store:
         os.rename(partial, self.root / identity)
         _sync(self.root)
 
+    def adopt(self, source: Path) -> None:
+        """Take over a set that was unpacked on this disk, by its folder's name; one that is here already stays as it is."""
+        with self._locked():
+            if not self._is_sound(source.name):
+                shutil.rmtree(self.root / source.name, ignore_errors=True)
+                os.rename(source, self.root / source.name)
+                _sync(self.root)
+
     def _is_sound(self, identity: str) -> bool:
         try:
             self.load(identity)

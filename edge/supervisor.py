@@ -18,6 +18,7 @@ from edge.child import Child
 from edge.config import Station
 from edge.errors import GoldlineError
 from edge.messages import Failed, Grant, Link, Stop, WantRing
+from edge.vitals import Configured
 
 # How long a pass waits for something to happen: the grain of the watchdog, not of anything a part waits for.
 PASS_S = 0.25
@@ -42,6 +43,7 @@ class Supervisor:
         self._rings: dict[str, SharedRing] = {}
         self._stopping = False
         self.has_been_ready = False
+        self.configured = Configured(generation)
         self.children = {process.name: Child(process, station, generation) for process in topology.processes(station)}
 
     @property

@@ -14,10 +14,11 @@ from edge import border
 from edge.channel import Channel, ChannelClosed, ChannelFull
 from edge.guard import Guard, client_name, tend
 from edge.inbox import Inbox
-from edge.messages import Acknowledged, Link, Stop
+from edge.messages import Abandon, Acknowledged, Commit, Link, Offer, Stop
 from edge.metrics import Page, State
 from edge.outbox_reader import OutboxReader
 from edge.sync_desk import Envelope, SyncDesk
+from edge.takeover import Takeover
 from edge.worker import WorkerContext
 
 # The loop comes round at least this often, to beat; and this often while somebody waits for news.
@@ -57,6 +58,8 @@ class Service:
         """Nothing is read before the first `turn`."""
         self._control, self._page, self._router, self._desk = context.control, context.page, router, desk
         self._writer, self._inbox = Writer(desk), Inbox(router)
+        # All that is live for it is what every worker takes over.
+        self._takeover = Takeover(context.control, lambda *_: True)
         self._unsent = context.page.counter("goldline_sync_unsent_total")
         self.is_stopping = False
 
@@ -107,6 +110,8 @@ class Service:
                         self.is_stopping = True
                     case Link(), int(descriptor):
                         self._writer.link(descriptor)
+                    case (Offer() | Commit() | Abandon()) as said, descriptor:
+                        self._takeover.hear(said, descriptor)
                     case message, _:
                         structlog.get_logger().error("unexpected message", message=type(message).__name__)
         except ChannelClosed:

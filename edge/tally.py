@@ -1,8 +1,10 @@
 """What publish shows on its metrics page about triggers and verdicts. The ledger has the numbers; this mirrors them."""
 
+from collections.abc import Mapping
+
 from edge.ledger import Decision, Ledger
 from edge.metric_table import VIOLATIONS
-from edge.metrics import Counter, Gauge, Page
+from edge.metrics import Counter, Gauge, Histogram, Page
 from edge.records import Outcome, Reason
 
 
@@ -13,6 +15,9 @@ class _CameraPage:
         self.triggers: Counter = page.counter("goldline_triggers_total", camera=camera)
         self.in_flight: Gauge = page.gauge("goldline_triggers_in_flight", camera=camera)
         self.missed: Counter = page.counter("goldline_deadline_missed_total", camera=camera)
+        self.reviews: Counter = page.counter("goldline_reviews_total", camera=camera)
+        self.answer_seconds: Histogram = page.histogram("goldline_answer_seconds", camera=camera)
+        self.deadline_seconds: Gauge = page.gauge("goldline_deadline_seconds", camera=camera)
         self.verdicts = {
             outcome: page.counter("goldline_verdicts_total", camera=camera, verdict=outcome) for outcome in Outcome
         }
@@ -38,6 +43,12 @@ class Tally:
             for reason, counter in page.errors.items():
                 counter.raise_to(ledger.closed[camera, Outcome.ERROR, reason])
 
+    def show_deadlines(self, deadlines_ms: Mapping[str, float]) -> None:
+        """How long the line waits for the answers of each, from now on."""
+        for camera, deadline_ms in deadlines_ms.items():
+            if page := self._cameras.get(camera):
+                page.deadline_seconds.set(deadline_ms / 1e3)
+
     def opened(self, camera: str, in_flight: int) -> None:
         """A trigger was opened."""
         if page := self._cameras.get(camera):
@@ -62,4 +73,7 @@ class Tally:
             page.errors[decision.verdict.reason].inc()
         if not decision.on_time:
             page.missed.inc()
+        if decision.verdict.review:
+            page.reviews.inc()
+        page.answer_seconds.observe((decision.decided_ns - decision.trigger.opened_ns) / 1e9)
         page.in_flight.set(in_flight)

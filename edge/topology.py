@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.config import Station
+from edge.metric_table import NS_PER_MS, NS_PER_S
 
 
 @dataclass(frozen=True)
 class Role:
     """A kind of process. `stop_s`: how long it may take to hand on what it holds before it is killed.
 
-    `each`: one for each camera, for each lane, or one at all; the archive, only where it is on.
+    `each`: one for each camera, for each lane, or one at all; the archive and the uplink, only where they are on.
     """
 
     name: str
-    each: Literal["station", "camera", "lane", "archive"]
+    each: Literal["station", "camera", "lane", "archive", "fleet"]
     peers: tuple[str, ...]
     # Patience with a worker that does not beat, by its state. A model may take long to warm (TensorRT builds an
     # engine); a loop that runs beats several times a second, and 3 s is a stall even on a busy machine.
@@ -39,6 +40,7 @@ ROLES = (
     Role("lane", "lane", (), 30, 60, 3, 0.5, -800),
     Role("sync", "station", (), 30, 60, 3, 0.5, 0),
     Role("archive", "archive", (), 30, 60, 10, 0.5, 500),
+    Role("uplink", "fleet", (), 30, 60, 10, 0.5, 500),
 )
 
 
@@ -64,12 +66,23 @@ def _instances(role: Role, station: Station) -> tuple[str, ...]:
         "camera": tuple(station.cameras),
         "lane": station.lanes.names,
         "archive": ("",) if station.archive.is_on else (),
+        "fleet": ("",) if station.fleet is not None else (),
     }[role.each]
 
 
 def counted(worker: str, station: Station) -> tuple[str, ...]:
-    """What a worker's metrics page counts by: publish the names of triggers, inspection views, capture its camera."""
-    return {"publish": station.triggered, "inspection": station.views}.get(worker, tuple(station.cameras))
+    """What a worker's metrics page counts by: publish what can be triggered, inspection views, capture its camera."""
+    return {"publish": triggerable(station), "inspection": station.views}.get(worker, tuple(station.cameras))
+
+
+def triggerable(station: Station) -> tuple[str, ...]:
+    """What has triggers of its own: groups, and cameras that are in none."""
+    return tuple(name for name in station.triggered if station.group_of(name) is None)
+
+
+def deadlines_of(station: Station) -> tuple[float, ...]:
+    """The different deadlines of the station, in s, as the ledger counts them."""
+    return tuple(sorted({round(station.deadline_ms(name) * NS_PER_MS) / NS_PER_S for name in triggerable(station)}))
 
 
 def links(station: Station) -> tuple[tuple[str, str], ...]:

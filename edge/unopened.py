@@ -116,7 +116,7 @@ class Unopened(Outbox):
                 found.has_event(trigger_id)
 
     def _give_way(self) -> None:
-        structlog.get_logger().warning("the outbox can be opened: publish is started again", file=str(self.path))
+        structlog.get_logger().info("the outbox can be opened: publish is started again", file=str(self.path))
         self.can_be_opened = True
 
     def has_event(self, trigger_id: int) -> bool:

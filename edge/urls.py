@@ -1,5 +1,6 @@
 """URLs of streams: which can be opened at all, and what of one may be shown."""
 
+import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -35,6 +36,21 @@ def broker(url: str) -> str:
             'must be "mqtt://HOST:PORT", or "mqtts://HOST:PORT" with TLS; who connects is said by username'
         )
     return url
+
+
+def own_nats(url: str) -> str:
+    """The URL of a NATS server on this machine. Raises ValueError."""
+    parts = _split(url)
+    if parts is None or parts.scheme != "nats" or "@" in parts.netloc or not _is_loopback(parts.hostname or ""):
+        raise ValueError('must be "nats://127.0.0.1:PORT": the server on this machine, which alone speaks with the hub')
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(url: str) -> SplitResult | None:

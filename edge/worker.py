@@ -1,8 +1,8 @@
 """The entry point every worker is exec'd through: `python -m edge.worker NAME BIRTH`.
 
     NAME            `capture@<camera>`, `inspection` or `publish`: a row of `topology.py`
-    BIRTH           JSON: the descriptors of its station (JSON), metrics page and control socket, the generation, and
-                    its supervisor's process id
+    BIRTH           JSON: the descriptors of its station (JSON), metrics page and control socket, how the page is laid
+                    out, the generation, and its supervisor's process id
 
 A worker that fails logs why and exits non-zero; the supervisor restarts it within a budget.
 """
@@ -17,11 +17,11 @@ import socket
 import sys
 import threading
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 
-from edge import log, topology
+from edge import log
 from edge.channel import Channel
 from edge.config import Station
 from edge.errors import GoldlineError
@@ -58,6 +58,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     context = context_of(sys.argv[1], birth)
     log.setup(context.station.log, context.name)
+    log.take_uncaught()
     role = importlib.import_module(f"edge.{context.name.partition('@')[0]}")
     try:
         role.run(context)
@@ -76,6 +77,7 @@ def leave(code: int) -> NoReturn:
 
     Code of a library that comes back while the interpreter is taken down around it ends in an abort.
     """
+    log.close()
     if any(thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -83,14 +85,14 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def context_of(name: str, birth: dict[str, int]) -> WorkerContext:
+def context_of(name: str, birth: dict[str, Any]) -> WorkerContext:
     """The worker's context from what the supervisor wrote on its command line."""
     with open(birth["station"]) as handle:
         station = Station.model_validate_json(handle.read())
     return WorkerContext(
         name=name,
         station=station,
-        page=Page(birth["page"], name, topology.counted(name, station)),
+        page=Page(birth["page"], name, birth["counted"], birth["deadlines_s"]),
         control=Channel(socket.socket(fileno=birth["control"])),
         generation=birth["generation"],
     )

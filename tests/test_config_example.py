@@ -21,7 +21,7 @@ SECTION = re.compile(r"^(# )?\[+(?P<name>[a-z0-9_.]+)\]+$")
 KEY = re.compile(r"^(?P<off># )?(?P<key>[A-Za-z_]+) = (?P<value>[^#]*?) *(?P<comment># .*)?$")
 # Keys that are sections, shown as such or as tables in a line.
 SHOWN_AS_SECTIONS = {"cameras", "groups", "inference", "trigger", "shot", "strobe", "metrics", "log"} | {
-    "events", "security", "outbox", "orders", "archive", "lanes",
+    "events", "security", "outbox", "orders", "archive", "lanes", "fleet",
 }  # fmt: skip
 LANES = {"modbus": border_config.ModbusConfig, "opcua": border_config.OpcUaConfig, "mqtt": border_config.MqttConfig}
 MODELS = {
@@ -61,6 +61,8 @@ def model_of(section: str) -> Any:
     head, *rest = section.split(".")
     if head == "groups":
         return GroupConfig
+    if head == "fleet":
+        return border_config.FleetConfig
     if head == "lanes":
         return LANES[rest[0]]
     if head != "cameras":
@@ -128,6 +130,7 @@ def test_every_key_is_shown() -> None:
         shown
     )
     assert set(LANES) == set(border_config.LanesConfig.model_fields) and set(LANES.values()) <= set(shown)
+    assert border_config.FleetConfig in shown
     sections = {name for name, field in Station.model_fields.items() if is_model(field.annotation)} - {"lanes"}
     assert {Station.model_fields[name].annotation for name in sections} <= set(shown)
 

@@ -106,6 +106,39 @@ def test_what_is_not_in_the_table_is_refused(kind, name, labels):
         getattr(page_of("publish"), kind)(name, **labels)
 
 
+DEADLINES_S = (0.0123456789, 0.02, 1.0, 2.5)
+
+
+@given(st.lists(st.integers(0, 3 * 10**9), max_size=30))
+def test_a_bucket_ends_exactly_at_each_deadline(took_ns):
+    memory = os.memfd_create("page")
+    os.ftruncate(memory, page_size("publish", CAMERAS, DEADLINES_S))
+    page = Page(memory, "publish", CAMERAS, DEADLINES_S)
+    os.close(memory)
+    histogram = page.histogram("goldline_answer_seconds", camera="left")
+    for one_ns in took_ns:
+        histogram.observe(one_ns / 1e9)
+    series, found = next((s, v) for s, v in page.read() if s.labels == ("left",) and "answer" in s.metric.name)
+    assert set(DEADLINES_S) < set(series.metric.buckets)
+    for deadline_s in DEADLINES_S:
+        within = sum(found[: series.metric.buckets.index(deadline_s) + 1])
+        assert within == sum(one_ns <= round(deadline_s * 1e9) for one_ns in took_ns)
+
+
+def test_a_page_with_other_deadlines_is_another_layout(memory):
+    os.ftruncate(memory, 1 << 16)
+    Page(memory, "publish", CAMERAS, (0.5, 0.7))
+    with pytest.raises(GoldlineError, match="laid out for another role"):
+        Page(memory, "publish", CAMERAS, (0.5, 0.8))
+
+
+def test_only_what_has_a_deadline_has_buckets_at_deadlines():
+    plain = {series.metric.name: series.metric for series in layout("publish", CAMERAS)}
+    timed = {series.metric.name: series.metric for series in layout("publish", CAMERAS, DEADLINES_S)}
+    changed = {name for name, metric in plain.items() if metric != timed[name]}
+    assert changed == {"goldline_answer_seconds", "goldline_capture_to_event_seconds"}
+
+
 def test_an_unknown_role_has_no_page():
     with pytest.raises(KeyError):
         page_size("cook", CAMERAS)

@@ -424,7 +424,7 @@ class TestLoading:
             ({"gain": math.nan}, r"its output holds what is no number, whatever it is shown"),
             ({"size": (7 * TILE, TILE)}, r"its output \[1, 7, 7\] can be read either way with 3 labels"),
         ],
-        ids=str,
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
     )
     def test_what_is_no_such_model_is_refused(self, tmp_path, model, reason):
         self.refused(rf"^{tmp_path}/part\.onnx: .*{reason}", tmp_path, seeing(**model))

@@ -19,8 +19,10 @@ BY_ROLE = {
     "lane@opcua": "OPC UA (`lane@opcua`)",
     "lane@mqtt": "MQTT (`lane@mqtt`)",
     "sync": "What was said before (`sync`)",
+    "uplink": "The fleet (`uplink`)",
     "archive": "Pictures (`archive`)",
     "supervisor": "The station (`supervisor`)",
+    "device": "The machine (`supervisor`)",
 }
 
 

@@ -70,7 +70,7 @@ parts="--group test"
 # Once the tools of lint or the peers' libraries are there, they stay: `make demo` after `make test` changes nothing.
 case "$* $made" in *lint*) parts="$parts --group lint" ;; esac
 case "$* $made" in *peers*)
-        for extra in pylon gentl modbus opcua mqtt postgres; do parts="$parts --extra $extra"; done
+        for extra in pylon gentl modbus opcua mqtt postgres fleet; do parts="$parts --extra $extra"; done
         parts="$parts --group peers"
         ;; esac
 [ "$made" = "$key $parts" ] && [ -x .venv/bin/python ] && exit 0

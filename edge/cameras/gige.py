@@ -85,7 +85,7 @@ class GigeCamera:
             self._targets = {key: resolve(device, f"cameras.{self._name}.shot", key) for key in keys}
             undo.pop_all()
         if switched_off:
-            self._log.warning("automatic_features_switched_off", features=switched_off)
+            self._log.info("automatic features are switched off", features=switched_off)
         self._device, self._info = device, info
         self._probe = UsbProbe(device) if ip_address is None else Probe(ip_address)
         return info
@@ -206,7 +206,7 @@ class GigeCamera:
         granted = stream.enlarge_receive_buffer(asked)
         if granted < asked:
             self._log.warning(
-                "receive_buffer_small",
+                "the receive buffer is smaller than asked for",
                 asked_bytes=asked,
                 granted_bytes=granted,
                 frame_bytes=self._opened_info().frame_bytes,

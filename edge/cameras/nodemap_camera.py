@@ -98,7 +98,7 @@ class NodemapCamera(ABC):
     def _configure(self, device: Nodemap, identity: Identity) -> CameraInfo:
         self._refuse_without_triggers(device)
         if switched_off := apply_settings(device, self._name, self._config, self._trigger):
-            self._log.warning("automatic_features_switched_off", features=switched_off)
+            self._log.info("automatic features are switched off", features=switched_off)
         keys = {key for shot in self._config.shots for key in shot.features}
         self._targets = {key: resolve(device, "shot", key) for key in keys}
         width, height = self._size(device)

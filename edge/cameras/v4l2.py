@@ -41,7 +41,7 @@ class V4l2Camera:
             opened = configure(device, self._name, self._settings, self._trigger)
             undo.pop_all()
         if opened.stilled:
-            self._log.info("automatic_controls_off", controls=opened.stilled)
+            self._log.info("automatic features are switched off", features=opened.stilled)
         self._device, self._opened, self._reception = device, opened, None
         return opened.info
 

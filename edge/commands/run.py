@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from edge import exposition, log, vitals
 from edge.config import Station, load_station, runtime_directory
+from edge.device.watch import Device, sources
 from edge.errors import GoldlineError
 from edge.guard import refuse_the_open
 from edge.metrics import Page
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Start, watch, stop, sum up."""
     station = load_station(arguments.config)
     log.setup(station.log, "supervisor")
+    log.take_uncaught()
     refuse_the_incomplete(station)
     with only_one(runtime_directory(station)):
         supervisor = Supervisor(station)
@@ -110,7 +112,7 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
     """Turn until told to stop, feeding systemd's watchdog only while every worker is well."""
     registry = CollectorRegistry()
     registry.register(exposition.Collector({name: child.page for name, child in supervisor.children.items()}))
-    registry.register(vitals.Vitals(supervisor.children))
+    registry.register(vitals.Vitals(supervisor.children, supervisor.configured))
     logger = structlog.get_logger()
     children = supervisor.children
     server = exposition.serve(
@@ -121,7 +123,8 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
         lambda: vitals.ready(children),
     )
 
-    with server, closing(Notifier()) as notifier, told_to_stop() as received:
+    with server, Device(sources(station)) as device, closing(Notifier()) as notifier, told_to_stop() as received:
+        registry.register(device)
 
         def feed() -> None:
             if supervisor.is_healthy:

@@ -96,9 +96,13 @@ class Channels:
         self._overruns = page.counter("goldline_lane_overruns_total", lane=lane)
         self._missed = page.counter("goldline_lane_missed_triggers_total", lane=lane)
 
+    def take_over(self, station: Station) -> None:
+        """Other deadlines, from the next trigger on."""
+        self._station = station
+
     def use(self, link: StationLink) -> None:
         """Orders go over this link, decisions come from it."""
-        self._link = link
+        self._link, link.when_changed = link, self.take_over
 
     def __getitem__(self, name: str) -> ResultLane:
         """How a channel stands."""
@@ -211,7 +215,7 @@ class Channels:
             by_ns = time.monotonic_ns() + int(self._station.deadline_ms(channel.name) * 1e6) + result_lane.GRACE_NS
             self._change(channel, channel.lane.accept(answer.trigger_id, by_ns))
         else:
-            self._refused(channel, answer, "a trigger")
+            self._refused(channel, answer, "trigger")
             self._change(channel, channel.lane.refuse(Refusal.STALE if answer.error is None else Refusal.REFUSED))
 
     def _announced(self, channel: Channel, answer: _Answer | None) -> None:
@@ -220,8 +224,9 @@ class Channels:
         elif answer.accepted:
             self._change(channel, channel.lane.announced())
         else:
-            self._refused(channel, answer, "an announcement")
+            self._refused(channel, answer, "announce")
             self._change(channel, channel.lane.announced(Refusal.STALE if answer.error is None else Refusal.REFUSED))
 
     def _refused(self, channel: Channel, answer: _Answer, what: str) -> None:
-        self._log.warning(f"{what} is refused", channel=channel.name, problem=answer.error or "publish is away")
+        problem = answer.error or "publish is away"
+        self._log.warning("an order of the PLC is refused", channel=channel.name, order=what, problem=problem)

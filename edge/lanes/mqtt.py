@@ -9,13 +9,11 @@ It reads the station's own LIVE and SYNC like any other consumer, so that neithe
 5. a message that is larger than the broker takes is passed over, and a notice that names it stands in its place.
 """
 
-import os
 import queue
 import time
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -32,6 +30,7 @@ from edge.lanes.mqtt_flight import Flight
 from edge.lanes.mqtt_size import Limit, TooLarge
 from edge.lanes.station_link import StationLink
 from edge.metrics import State
+from edge.progress import Progress
 from edge.worker import WorkerContext
 
 CONSUMER = "lane-mqtt"
@@ -39,8 +38,6 @@ CONSUMER = "lane-mqtt"
 TURN_S = 0.05
 # A broker that is away is tried again after 0.5 s, then ever later.
 RETRY_FIRST_S, RETRY_LAST_S = 0.5, 15.0
-# The cursor is written this often at most: what is said again after a kill is a fraction of a second.
-WRITE_S = 0.25
 
 
 # How the station stood, the newest last; None: not to be told any more.
@@ -78,7 +75,7 @@ def run(context: WorkerContext) -> None:
 
 @contextmanager
 def _connection(
-    station: Station, config: MqttConfig, progress: "Progress", limit: Limit
+    station: Station, config: MqttConfig, progress: Progress, limit: Limit
 ) -> "Generator[tuple[Broker, Subscriber, States]]":
     """The broker, and a reader that begins where the broker has everything, with the states of the station it hears."""
     with Broker(config, topic_of(station, config), f"goldline-{station.station_id}", limit) as broker:
@@ -107,46 +104,6 @@ def _pause(link: StationLink, pause_s: float) -> None:
         time.sleep(TURN_S)
 
 
-class Progress:
-    """Up to where the broker has everything, kept in a file. Without one: nothing of what the outbox holds."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises GoldlineError: the file cannot be read, or holds something else."""
-        self._path = path
-        self.cursor = Cursor(0)
-        self._written, self._written_s = self.cursor, 0.0
-        try:
-            self.cursor = self._written = Cursor.parse(path.read_text(encoding="utf-8").strip())
-        except FileNotFoundError:
-            return
-        except (OSError, UnicodeDecodeError) as problem:
-            raise GoldlineError(f"{path}: the cursor cannot be read: {problem}") from problem
-
-    def reach(self, cursor: Cursor, now_s: float) -> None:
-        """The broker has everything up to here."""
-        self.cursor = cursor
-        if now_s - self._written_s >= WRITE_S:
-            self._written_s = now_s
-            self.write()
-
-    def write(self) -> None:
-        """Put it on the disk, whole or not at all. A disk that refuses costs repetitions, nothing else."""
-        if self.cursor == self._written:
-            return
-        beside = self._path.with_suffix(".new")
-        try:
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(str(self.cursor))
-                file.flush()
-                os.fdatasync(file.fileno())
-            beside.replace(self._path)
-        except OSError as failure:
-            structlog.get_logger().warning("the cursor cannot be written", file=str(self._path), problem=str(failure))
-        else:
-            self._written = self.cursor
-
-
 class Forwarder:
     """From the station to the broker, for as long as the connection lasts."""
 
@@ -169,7 +126,7 @@ class Forwarder:
         while not link.is_stopping:
             link.hear(time.monotonic_ns(), State.BUSY if self._waiting else State.IDLE)
             self._hear_broker()
-            self._progress.reach(self._progress.cursor, time.monotonic())
+            self._progress.reach(self._progress.cursor)
             if self._is_connected:
                 self._forward()
         if self._is_connected:
@@ -206,7 +163,7 @@ class Forwarder:
     def _acknowledged(self, cursor: Cursor | None) -> None:
         """The broker has everything up to here, if that has moved."""
         if cursor is not None and cursor != self._progress.cursor:
-            self._progress.reach(cursor, time.monotonic())
+            self._progress.reach(cursor)
             self._subscriber.acknowledge(cursor)
             self._figures.acknowledged.set(cursor.sequence)
 
@@ -259,7 +216,9 @@ class Forwarder:
     def _pass_over(self, path: str, problem: TooLarge, **event: Any) -> int:
         """Say that this one is not said. It is kept in the outbox as long as any, and SYNC has it."""
         self._figures.too_large.inc()
-        structlog.get_logger().error("a message is passed over", topic=path, problem=str(problem), **event)
+        structlog.get_logger().error(
+            "a message is passed over", topic=path, problem=str(problem), **_named(path, event)
+        )
         return self._notice(kind="too_large", topic=path, **event, bytes=problem.size, limit=problem.limit)
 
     def _notice(self, **notice: Any) -> int:
@@ -270,6 +229,11 @@ class Forwarder:
             self._unsaid -= 1
             self._broker.said.put(Said("acknowledged", self._unsaid))
             return self._unsaid
+
+
+def _named(path: str, event: dict[str, Any]) -> dict[str, str]:
+    """The event's camera and id, as lines about events have them; a state or a notice has neither."""
+    return {"camera": path.partition("/")[0], "event_id": f"{event['stream']}/{event['sequence']}"} if event else {}
 
 
 def path_of(topic: str) -> str:

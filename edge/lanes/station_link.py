@@ -22,7 +22,7 @@ A lane brings its own event loop, epoll or asyncio; of it the link needs one des
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -32,13 +32,14 @@ import structlog
 
 from edge import events
 from edge.channel import Channel, ChannelClosed, ChannelFull, MessageTooLarge
-from edge.config import runtime_directory
+from edge.config import Station, runtime_directory
 from edge.decided_log import DecidedLog, decided_path
 from edge.events import Event
 from edge.lanes.standing import Standing, decode_standing
-from edge.messages import Answered, AnyMessage, Asked, Link, News, Stop
+from edge.messages import Abandon, Answered, AnyMessage, Asked, Commit, Link, News, Offer, Stop
 from edge.messages import Standing as StandingMessage
 from edge.metrics import State
+from edge.takeover import Takeover
 from edge.worker import WorkerContext
 
 # A lane looks at the log and at publish's beat at least this often. With 150 ms it makes a PLC know within 200 ms.
@@ -89,6 +90,9 @@ class StationLink:
         self._replies: list[Reply] = []
         self.standing: Standing | None = None
         self.is_stopping = False
+        self._takeover = Takeover(context.control, self._take_over)
+        # Called with the station of every configuration that is taken over while the lane runs.
+        self.when_changed: Callable[[Station], None] = lambda _: None
         # Times that decisions were overwritten before this lane had read them: it was away for thousands of them.
         self.gaps = 0
 
@@ -170,10 +174,16 @@ class StationLink:
                         self._link(descriptor)
                     case Link(), int(descriptor):
                         os.close(descriptor)
+                    case (Offer() | Commit() | Abandon()) as said, descriptor:
+                        self._takeover.hear(said, descriptor)
                     case message, _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
             self.is_stopping = True
+
+    def _take_over(self, _number: int, station: Station, _generation: int) -> bool:
+        self.when_changed(station)
+        return True
 
     def _link(self, descriptor: int) -> None:
         """A new publish. What the one before has said is read first."""

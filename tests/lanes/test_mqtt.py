@@ -12,6 +12,7 @@ from edge.border_config import MqttConfig
 from edge.errors import GoldlineError
 from edge.heard import Cursor
 from edge.lanes.mqtt_flight import Flight
+from edge.progress import Progress
 from edge.rehearsal import free_ports
 from tests.lanes.mqtt_bench import (
     Listener,
@@ -112,8 +113,6 @@ def test_a_lane_whose_messages_are_refused_does_not_stay_online(tmp_path):
 
 def test_a_cursor_that_is_none_is_one_line(tmp_path):
     needs_module("paho.mqtt", "mqtt")
-    from edge.lanes.mqtt import Progress
-
     file = tmp_path / "lanes" / "mqtt.cursor"
     assert Progress(file).cursor == Cursor(0)
     file.parent.mkdir(exist_ok=True)

@@ -1,0 +1,90 @@
+"""Where lines go: rendered for a person, as JSON, or for the journal. What cannot be taken at once is counted and let go."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from structlog.typing import EventDict
+
+from edge.logs import journal
+from edge.logs.codes import CODES
+from edge.logs.journal import Journal
+from edge.logs.stream import Stream
+
+LOST = "log lines were lost"
+# Takes one line; False: it could not be taken.
+Write = Callable[[EventDict], bool]
+
+
+class Sink:
+    """The last step: writes a line, and before the next one how many were lost meanwhile."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._lost = 0
+
+    def write(self, **event: object) -> None:
+        """Never waits for whoever reads the log."""
+        with self._lock:
+            if self._lost and self._write(lost(self._lost, event)):
+                self._lost = 0
+            # What is told as lost comes before what is newer.
+            if self._lost or not self._write(event):
+                self._lost += 1
+
+    debug = info = warning = error = critical = exception = write
+
+
+def lost(count: int, following: EventDict) -> EventDict:
+    """The line that says how many could not be written before this one."""
+    return {
+        "event": LOST,
+        "code": CODES[LOST],
+        "lines": count,
+        "worker": following.get("worker", ""),
+        "level": "warning",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def to_stream(stream: Stream, *, as_json: bool, colors: bool, with_priority: bool = False) -> Write:
+    """Lines on a stream. `with_priority`: each begins with `<4>` or the like, as systemd reads it (sd-daemon(3))."""
+    render = (
+        _json
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    )
+
+    def write(event: EventDict) -> bool:
+        prefix = f"<{journal.PRIORITIES.get(event['level'], 6)}>" if with_priority else ""
+        return stream.write(prefix + str(render(None, "", dict(event))))
+
+    return write
+
+
+def to_journal(to: Journal, otherwise: Write) -> Write:
+    """Lines as fields; `otherwise`, where the journal takes nothing and the stream may."""
+
+    def write(event: EventDict) -> bool:
+        datagram = journal.encode(journal.fields(event, message(event)))
+        return to.send(datagram) or (not to.is_there() and otherwise(event))
+
+    return write
+
+
+def message(event: EventDict) -> str:
+    """A line as the journal shows it: the sentence, then what it is about; a traceback below."""
+    about = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for key, value in event.items()
+        if key not in ("event", "level", "timestamp", "worker", "exception")
+    ]
+    first = f"{event.get('worker', '')}: {event['event']}" + (f" ({', '.join(about)})" if about else "")
+    return f"{first}\n{event['exception']}" if event.get("exception") else first
+
+
+def _json(_logger: object, _method: str, event: EventDict) -> str:
+    return json.dumps(event, default=str, ensure_ascii=False)

@@ -1,0 +1,169 @@
+"""Goldline installed on a booted device as its units expect it, with simulated cameras and a product taught before."""
+
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge import client, rehearsal
+from edge.errors import GoldlineError
+from edge.rehearsal import Daemon
+from tests.booted import Device
+from tests.debian_root import ROOT
+from tests.stations import Listener
+
+SYSTEMD = ROOT / "systemd"
+# For a machine that is busy with something else.
+WITHIN_S = 120.0
+
+
+def lay_out(device: Device) -> None:
+    """The units and the system user, from this tree, as `goldline install` puts them."""
+    for unit in SYSTEMD.glob("*.service"):
+        shutil.copyfile(unit, device.path(f"/etc/systemd/system/{unit.name}"))
+    shutil.copyfile(SYSTEMD / "sysusers.d" / "goldline.conf", device.path("/usr/lib/sysusers.d/goldline.conf"))
+    device.run("systemd-sysusers")
+    device.run("systemctl", "daemon-reload")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One station of a device. `config` is a copy outside it, beside a link to its state, for the tests' listeners."""
+
+    device: Device
+    unit: str
+    name: str
+    config: Path
+
+    @property
+    def file(self) -> str:
+        """Its configuration, as the device names it."""
+        return f"/etc/goldline/{self.name}/config.toml" if self.name else "/etc/goldline/config.toml"
+
+    def start(self) -> None:
+        self.device.run("systemctl", "start", self.unit)
+
+    def stop(self) -> None:
+        self.device.run("systemctl", "stop", self.unit)
+
+    def show(self, property_: str) -> str:
+        return self.device.unit(self.unit, property_)
+
+    @property
+    def is_active(self) -> bool:
+        return self.show("ActiveState") == "active"
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor, as the device counts; 0 while it is down."""
+        return int(self.show("MainPID") or 0)
+
+    @property
+    def restarts(self) -> int:
+        """How often systemd restarted it."""
+        return int(self.show("NRestarts"))
+
+    def signal(self, name: str, pid: int) -> None:
+        self.device.run("kill", f"-{name}", str(pid))
+
+    def workers(self) -> dict[str, int]:
+        """Process ids of its workers, as the device counts, by name."""
+        out = self.device.run("ps", "--ppid", str(self.pid), "-o", "pid=,args=", "-ww", code=None)
+        lines = (line.split() for line in out.splitlines() if "edge.worker" in line)
+        return {words[words.index("edge.worker") + 1]: int(words[0]) for words in lines}
+
+    def get(self, page: str) -> tuple[int, str]:
+        """Status and body of a page of its metrics server."""
+        return self.device.in_its_network(lambda: self._daemon.get(page))
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample, by its name with labels."""
+        return self.device.in_its_network(self._daemon.metrics)
+
+    @property
+    def _daemon(self) -> Daemon:
+        port = rehearsal.settings(self.config)["metrics"]["port"]
+        return Daemon(self.config, None, port, self.config.with_suffix(".log"))  # type: ignore[arg-type] # asked over HTTP only
+
+    def wait_ready(self) -> float:
+        """Seconds until every worker is warm."""
+        return self.device.wait(lambda: self.get("/readyz")[0] == 200, f"{self.unit} is ready", WITHIN_S)
+
+    @contextmanager
+    def listening(self) -> Generator[Listener]:
+        """Every event it says from now on, over its restarts."""
+        listener = self.device.in_its_network(lambda: Listener(self.config))
+        assert listener.joined.wait(WITHIN_S)
+        yield listener
+
+    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        address = rehearsal.settings(self.config)["events"]["command"]
+        return self.device.in_its_network(lambda: client.ask(address, dict(order)))
+
+
+def add_station(
+    device: Device, folder: Path, taught: Path, cameras: dict[str, dict[str, object]], name: str = ""
+) -> Installed:
+    """Configuration, recipe and reference set of one more station, which is not started. `name`: of an instance."""
+    config = rehearsal.write_config(folder, cameras)
+    state = f"/var/lib/goldline-{name}" if name else "/var/lib/goldline"
+    runtime = f"/run/goldline-{name}" if name else "/run/goldline"
+    station = Installed(device, f"goldline@{name}.service" if name else "goldline.service", name, config)
+    text = config.read_text().replace('state_dir = "state"', f'state_dir = "{state}"\nruntime_dir = "{runtime}"')
+    text = text.replace('"rehearsal"', f'"{name or "rehearsal"}"')
+    config.write_text(text)
+    place = device.path(station.file)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    shutil.copytree(taught / "pipelines", place.parent / "pipelines", dirs_exist_ok=True)
+    inside = device.path(state)
+    shutil.copytree(taught / "state" / "references", inside / "references", symlinks=True)
+    device.run("chown", "-R", "goldline:goldline", state)
+    (folder / "state").symlink_to(inside)
+    return station
+
+
+class Orders:
+    """Triggers a camera at a steady rate from a thread, whatever the answer, and keeps the ids that were accepted."""
+
+    def __init__(self, station: Installed, camera: str, every_s: float) -> None:
+        self.accepted: list[int] = []
+        self.refusals: Counter[str] = Counter()
+        self._station, self._camera, self._every_s = station, camera, every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._order, daemon=True)
+
+    def _order(self) -> None:
+        number = 0
+        while not self._over.wait(self._every_s):
+            number += 1
+            order = {"verb": "trigger", "camera": self._camera, "unit_identifier": f"part-{number}"}
+            try:
+                answer = self._station.ask(order)
+            except GoldlineError as problem:
+                self.refusals[str(problem)[:80]] += 1
+                continue
+            if answer["accepted"]:
+                self.accepted.append(answer["trigger_id"])
+            else:
+                self.refusals[str(answer)[:80]] += 1
+
+    def __enter__(self) -> "Orders":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many more were accepted."""
+        wanted, until = len(self.accepted) + count, time.monotonic() + WITHIN_S
+        while len(self.accepted) < wanted:
+            assert time.monotonic() < until, (len(self.accepted), wanted, self.refusals)
+            time.sleep(0.02)

@@ -1,0 +1,227 @@
+"""goldline.service under a systemd of its own as PID 1: what the unit promises, shown on the installed thing."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge import client, key_files, rehearsal
+from edge.keys import ClientKeys
+from tests import service_faults
+from tests.booted import Device, booted
+from tests.debian_root import debian, dependencies, wheel
+from tests.installed import Installed, Orders, add_station, lay_out
+from tests.stations import CAMERA, TRIGGERED, Listener, assert_each_answered_once, record
+
+pytestmark = pytest.mark.timeout(300)
+# A free-running one beside the one that is triggered, at a rate that leaves the machine to the faults.
+CAMERAS = {"left": TRIGGERED, "right": CAMERA | {"rate_hz": 5.0}}
+# systemd's own scale: tenths of it are what its --threshold counts in.
+EXPOSURE = 1.5
+PROBE = Path(__file__).with_name("sandbox_probe.py")
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """With Goldline installed, on a private network as cameras are on, and a way into the world."""
+    with booted(dependencies(), debian()) as device:
+        device.install(wheel(tmp_path_factory.mktemp("wheel")))
+        lay_out(device)
+        device.run("ip", "link", "add", "cameras", "type", "veth", "peer", "name", "other-end")
+        for end in ("cameras", "other-end"):
+            device.run("ip", "link", "set", end, "up")
+        device.run("ip", "address", "add", "192.168.77.1/24", "dev", "cameras")
+        device.run("ip", "route", "add", "default", "dev", "cameras")
+        yield device
+
+
+@pytest.fixture(scope="module")
+def station(device: Device, taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The device's first station, started."""
+    station = add_station(device, tmp_path_factory.mktemp("station"), taught, CAMERAS)
+    station.start()
+    return station
+
+
+@pytest.fixture
+def listener(station: Installed) -> Iterator[Listener]:
+    station.device.run("systemctl", "start", station.unit)
+    with station.listening() as listener:
+        yield listener
+
+
+def assert_nothing_lost(station: Installed, listener: Listener, orders: Orders) -> None:
+    """Every order that was accepted has one answer, and so has every trigger whose acceptance nobody heard of."""
+    station.device.wait(lambda: set(orders.accepted) <= set(listener.ids()), "every order is answered")
+    assert_each_answered_once(station.config, listener)
+    ids = {event.data.trigger_id for event in record(station.config) if event.data.trigger_id is not None}
+    missing = set(range(min(ids), max(ids) + 1)) - ids
+    assert not missing & set(orders.accepted)
+    units = [event.data.unit_identifier for event in listener.events if event.data.camera == "left"]
+    assert len(units) == len(set(units))
+
+
+def test_it_is_started_when_it_has_said_that_it_is_ready(station: Installed, listener: Listener) -> None:
+    listener.wait_for(5)
+    assert station.is_active
+    assert station.show("StatusText").startswith("inspecting trunk")
+    assert station.show("NRestarts") == "0"
+    said = station.device.run("journalctl", "--unit=goldline", "--output=json", "--no-pager").splitlines()
+    assert {json.loads(line)["SYSLOG_IDENTIFIER"] for line in said} <= {"goldline", "systemd"}
+    assert "Traceback" not in station.device.journal(station.unit)
+
+
+def test_it_is_closed_as_far_as_the_unit_says(station: Installed) -> None:
+    seen = station.device.run(
+        "systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE * 10:.0f}", station.unit
+    )
+    assert float(seen.rpartition("level for goldline.service: ")[2].split()[0]) <= EXPOSURE
+
+
+def test_what_cameras_and_accelerators_need_is_open_and_the_rest_is_closed(device: Device) -> None:
+    shutil.copyfile(PROBE, device.path("/opt/probe.py"))
+    # This machine has neither cameras nor an accelerator: input devices stand in for them.
+    device.run("mknod", "-m", "660", "/dev/camera", "c", "13", "1000")
+    device.run("chgrp", "video", "/dev/camera")
+    device.run("mknod", "-m", "666", "/dev/other", "c", "10", "200")
+    for folder in ("/etc/goldline/probe", "/etc/systemd/system/goldline@probe.service.d"):
+        device.run("mkdir", "-p", folder)
+    device.path("/etc/systemd/system/goldline@probe.service.d/probe.conf").write_text(
+        "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nDeviceAllow=char-input rw\n"
+        "ExecStart=\nExecStart=/opt/goldline/bin/python /opt/probe.py\nStandardOutput=truncate:/run/probe.json\n"
+    )
+    device.run("systemctl", "daemon-reload")
+    device.run("systemctl", "start", "goldline@probe")
+    found = json.loads(device.path("/run/probe.json").read_text())
+    assert found.pop("user") > 0
+    assert found.pop("capabilities") == "0000000000000000"
+    assert found.pop("states it sees") == ["goldline-probe"]
+    # The device is let through, and has no driver.
+    assert found.pop("open a camera") in ("ENODEV", "ENXIO", "yes")
+    is_open = {name for name, answer in found.items() if answer == "yes"}
+    assert is_open == {
+        "write its state", "write its runtime", "read the processor's description", "sealed memory", "locked memory",
+        "executable memory", "plenty of descriptors", "lower its limits", "be nicer", "be idle at the disk",
+        "choose processors", "keep its policy", "netlink", "send to itself", "send to a private network",
+        "send to a camera without address", "look for cameras",
+    }  # fmt: skip
+    assert found["send to the world"] == found["open another device"] == found["real time"] == "EPERM"
+    assert found["write /etc"] == found["write its program"] == "EROFS"
+
+
+def test_a_worker_that_hangs_is_replaced_and_the_service_stays(station: Installed, listener: Listener) -> None:
+    before = station.pid
+    with Orders(station, "left", 0.1) as orders:
+        orders.wait_for(5)
+        service_faults.hang_worker(station)
+        orders.wait_for(5)
+    assert station.pid == before
+    assert_nothing_lost(station, listener, orders)
+
+
+def test_a_killed_service_is_ready_again_and_no_trigger_is_lost_or_answered_twice(
+    station: Installed, listener: Listener
+) -> None:
+    with Orders(station, "left", 0.05) as orders:
+        for _ in range(3):
+            orders.wait_for(10)
+            service_faults.kill_supervisor(station)
+        orders.wait_for(10)
+    assert_nothing_lost(station, listener, orders)
+
+
+def test_a_supervisor_that_hangs_is_restarted_by_the_watchdog(station: Installed, listener: Listener) -> None:
+    with Orders(station, "left", 0.1) as orders:
+        orders.wait_for(5)
+        took_s = service_faults.hang_supervisor(station)
+        orders.wait_for(5)
+    # It was fed less than a second before, and is killed two seconds after.
+    assert took_s > 9
+    assert "Watchdog timeout" in station.device.journal(station.unit)
+    assert_nothing_lost(station, listener, orders)
+
+
+def test_a_stop_takes_less_than_ten_seconds_and_closes_what_is_in_hand(station: Installed, listener: Listener) -> None:
+    with Orders(station, "left", 0.02) as orders:
+        orders.wait_for(20)
+        took_s = service_faults.stop(station)
+    assert took_s < 10
+    assert station.show("ActiveState") == "inactive" and station.show("Result") == "success"
+    kept = {event.data.trigger_id for event in record(station.config)}
+    assert set(orders.accepted) <= kept
+    # Who stops a station has no use for the triggers of before; who restarts it has.
+    assert not station.device.path("/run/goldline").exists()
+    station.start()
+    assert_nothing_lost(station, listener, orders)
+
+
+def test_a_configuration_that_cannot_run_is_said_and_tried_again_until_it_is_mended(station: Installed) -> None:
+    file = station.device.path(station.file)
+    text = file.read_text()
+    file.write_text(text.replace('product = "trunk"', 'product = "trunck"'))
+    station.device.run("systemctl", "restart", station.unit, code=1)
+    assert "trunck" in station.device.journal(station.unit)
+    file.write_text(text)
+    station.device.wait(lambda: station.is_active, "it is started by itself")
+
+
+def write_drop_in(station: Installed, lines: str) -> None:
+    folder = station.device.path(f"/etc/systemd/system/{station.unit}.d")
+    folder.mkdir(exist_ok=True)
+    (folder / "key.conf").write_text(f"[Service]\n{lines}\n")
+    station.device.run("systemctl", "daemon-reload")
+    station.device.run("systemctl", "restart", station.unit)
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_the_stations_key_can_be_a_credential(station: Installed, tmp_path: Path, is_encrypted: bool) -> None:
+    file, device = station.device.path(station.file), station.device
+    text = file.read_text()
+    own = key_files.new_station_key(tmp_path / "keys", is_replaced=False)
+    client_keys = ClientKeys(server_public=own.public, public=own.public, secret=own.secret)
+    shutil.copyfile(tmp_path / "keys" / "station.key", device.path("/root/station.key"))
+    # The state has no key: what the station proves itself with comes from systemd.
+    file.write_text(text + '\n[security]\ncurve = "always"\n')
+    try:
+        if is_encrypted:
+            encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=goldline-curve")
+            device.run(*encrypt, "/root/station.key", "/etc/goldline/curve.cred")
+            assert own.secret not in device.path("/etc/goldline/curve.cred").read_text()
+            device.run("rm", "/root/station.key")
+            write_drop_in(station, "LoadCredentialEncrypted=goldline-curve:/etc/goldline/curve.cred")
+        else:
+            write_drop_in(station, "LoadCredential=goldline-curve:/root/station.key")
+        address = rehearsal.settings(station.config)["events"]["command"]
+        order = {"verb": "trigger", "camera": "left"}
+        answer = device.in_its_network(lambda: client.ask(address, order, 10.0, client_keys))
+        assert answer["accepted"]
+        with pytest.raises(Exception, match="did not answer|no answer"):
+            device.in_its_network(lambda: client.ask(address, order, 1.0))
+    finally:
+        file.write_text(text)
+        write_drop_in(station, "")
+
+
+def test_a_second_station_has_its_own_everything(
+    station: Installed, device: Device, taught: Path, tmp_path: Path, listener: Listener
+) -> None:
+    left = add_station(device, tmp_path / "left", taught, CAMERAS, "left")
+    left.start()
+    with left.listening() as other:
+        other.wait_for(5)
+        listener.wait_for(5)
+        assert {str(event.data.station) for event in other.events if hasattr(event.data, "station")} <= {"left"}
+        assert left.get("/readyz")[0] == station.get("/readyz")[0] == 200
+        assert left.pid != station.pid
+        service_faults.kill_supervisor(left)
+        other.wait_for(5)
+        left.stop()
+    # The other one never noticed, and its triggers' logs are where they were.
+    listener.wait_for(5)
+    assert station.device.path("/run/goldline/triggers").exists()
+    assert not device.path("/run/goldline-left").exists()
+    assert_each_answered_once(station.config, listener)
+    assert_each_answered_once(left.config, other)
