@@ -30,6 +30,7 @@ COMMANDS = {
     "order": "prepare a product, announce a part, start, stop, halt or reset the running station",
     "opcua": "make the certificate that the OPC UA server shows its clients",
     "keys": "make the station's key, and say whose keys are let in",
+    "logs": "what a line of the log means and what to do about it; the service's own lines",
     "bench": "measure this machine: the graph alone, the plain loop, the running station",
 }
 EXIT_CANNOT_RUN = 2

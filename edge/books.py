@@ -12,7 +12,7 @@ again, what is opened and not decided is open again.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -108,6 +108,11 @@ class Books:
     def tell(self, fire: Callable[[Trigger], None]) -> None:
         """From here on `fire` hears of each trigger that capture opened, once."""
         self._fire = fire
+
+    def take_over(self, station: Station, deadlines_ms: Mapping[str, float]) -> None:
+        """Another configuration of the same cameras. `deadlines_ms`: of what has triggers of its own."""
+        self._decisions.take_over(station)
+        self._tally.show_deadlines(deadlines_ms)
 
     # --- opening
 

@@ -12,8 +12,9 @@ import structlog
 
 from edge.channel import Channel, ChannelClosed, ChannelFull, pair
 from edge.config import Station
-from edge.messages import Grant, Link, Stop
+from edge.messages import Abandon, Commit, Grant, Link, Offer, Stop
 from edge.metrics import Page, State, page_size
+from edge.takeover import station_file
 from edge.topology import Process, counted, deadlines_of
 
 # Restart at once after the first death, then ever slower; a second of work clears the record: what is wrong with a
@@ -50,6 +51,8 @@ class Child:
         self._works_since_s: float | None = None
         self._aborted_at_s: float | None = None
         self._told_to_stop = False
+        # Told to make room for another incarnation, and when it is made to.
+        self._leaves_by_s: float | None = None
 
     # --- life
 
@@ -60,28 +63,20 @@ class Child:
     def start(self, now_s: float) -> None:
         """Exec it, with descriptors of its station, its page and its control socket."""
         ours, theirs = pair()
-        station = self._station_descriptor()
         self.page.beat(State.STARTING, time.monotonic_ns())
-        descriptors = {"station": station, "page": self._page_descriptor, "control": theirs.fileno()}
-        birth = json.dumps({**descriptors, **self._layout, "generation": self._generation, "supervisor": os.getpid()})
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "edge.worker", self.name, birth],
-            pass_fds=tuple(descriptors.values()),
-            stdin=subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD,
-        )
-        theirs.close()
-        os.close(station)
+        with theirs, station_file(self._station) as station:
+            descriptors = {"station": station, "page": self._page_descriptor, "control": theirs.fileno()}
+            told = {**descriptors, **self._layout, "generation": self._generation, "supervisor": os.getpid()}
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "edge.worker", self.name, json.dumps(told)],
+                pass_fds=tuple(descriptors.values()),
+                stdin=subprocess.DEVNULL,
+                env=os.environ | ONE_THREAD,
+            )
         self.control, self.pidfd = Channel(ours), os.pidfd_open(self.popen.pid)
         self._works_since_s, self._aborted_at_s, self.has_ring = None, None, False
         self._set_oom_score(self.popen.pid)
         self._log.debug("started", pid=self.popen.pid)
-
-    def _station_descriptor(self) -> int:
-        descriptor = os.memfd_create("goldline-station", os.MFD_CLOEXEC)
-        os.write(descriptor, self._station.model_dump_json().encode())
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
 
     def _set_oom_score(self, pid: int) -> None:
         try:
@@ -103,6 +98,10 @@ class Child:
         if self._told_to_stop:
             self._log.info("stopped", exit_code=code)
             return
+        if self._leaves_by_s is not None:
+            self._leaves_by_s, self._start_at_s = None, now_s
+            self._log.info("started anew with another configuration", exit_code=code)
+            return
         self.restarts[cause] += 1
         worked_s = 0.0 if self._works_since_s is None else now_s - self._works_since_s
         self._failures = 0 if worked_s > HEALTHY_AFTER_S else self._failures + 1
@@ -110,6 +109,23 @@ class Child:
         # Jitter, so that workers that fell together do not rise together.
         self._start_at_s = now_s + pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         self._log.warning("worker died", exit_code=code, cause=cause, restart_in_s=round(pause_s, 2))
+
+    def renew(self, station: Station, generation: int) -> None:
+        """Its next incarnation is born with this configuration."""
+        self._station, self._generation = station, generation
+
+    def restart(self, now_s: float) -> None:
+        """Have it finish what it holds and make room for another incarnation; one that waits is started at once."""
+        if self.popen is None:
+            self._start_at_s, self._failures = now_s, 0
+        elif self._leaves_by_s is None:
+            self._leaves_by_s = now_s + self.process.role.stop_s
+            self.tell(Stop(is_restart=True))
+
+    @property
+    def is_restarting(self) -> bool:
+        """Told to leave, and another follows."""
+        return self._leaves_by_s is not None
 
     def hang_up(self) -> None:
         """Close the control socket."""
@@ -129,9 +145,9 @@ class Child:
 
     # --- talk
 
-    def tell(self, message: Link | Grant | Stop, descriptor: int | None = None) -> None:
+    def tell(self, message: Link | Grant | Stop | Offer | Commit | Abandon, descriptor: int | None = None) -> None:
         """Send over the control socket. A worker that does not read it is killed; its pidfd tells the rest."""
-        self._told_to_stop |= isinstance(message, Stop)
+        self._told_to_stop |= isinstance(message, Stop) and not message.is_restart
         if self.control is None:
             return
         try:
@@ -176,6 +192,9 @@ class Child:
             return
         if self._works_since_s is None and self.is_running:
             self._works_since_s = now_s
+        if self._leaves_by_s is not None and now_s > self._leaves_by_s:
+            self._log.error("did not stop in time")
+            self.kill()
         if self._aborted_at_s is None and not self.is_healthy:
             self._log.error("worker hangs", state=self.page.state.name, silent_s=round(self.silent_s, 1))
             self.kill(signal.SIGABRT)

@@ -87,8 +87,8 @@ class Committer:
     ) -> None:
         """Takes over `outbox` and `live` from the moment of `start` until `finish`."""
         self._outbox, self._decided, self._source = outbox, decided, source
-        self._live = Live(live, source, outbox, station.events.heartbeat_ms / 1000)
-        self._keeper = Keeper(outbox, station.outbox, page)
+        self.live = Live(live, source, outbox, station.events.heartbeat_ms / 1000)
+        self.keeper = Keeper(outbox, station.outbox, page)
         self._unkept = Unkept(runtime_directory(station) / "triggers" / "unkept.json")
         self._work: deque[Work] = deque()
         # What is taken from the queue stays in these until it is done with.
@@ -134,13 +134,13 @@ class Committer:
 
     def may_accept(self) -> str | None:
         """None: a trigger may be accepted now. A text: why not. By the main thread, which also writes the decided log."""
-        return self._keeper.health.refusal or next((alarm.text for alarm in self._behind()), None)
+        return self.keeper.health.refusal or next((alarm.text for alarm in self._behind()), None)
 
     def alarms(self) -> tuple[Alarm, ...]:
         """What is wrong with the record now; () while it is well. By the main thread."""
         behind = self._behind()
         self._behind_alarm.set(len(behind))
-        return (*self._keeper.health.alarms, *behind)
+        return (*self.keeper.health.alarms, *behind)
 
     def _behind(self) -> tuple[Alarm, ...]:
         if self._decided.has_room(int(self._decided.size_bytes * BEHIND_SHARE)):
@@ -173,28 +173,28 @@ class Committer:
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._wake, zmq.POLLIN)
-        poller.register(self._live.socket, zmq.POLLIN)
+        poller.register(self.live.socket, zmq.POLLIN)
         next_tend_s, has_more = time.monotonic(), False
-        while not self._stopping or (self._has_work and not self._keeper.is_failing):
+        while not self._stopping or (self._has_work and not self.keeper.is_failing):
             now_s = time.monotonic()
-            beat_in_s = self._live.turn(now_s)
+            beat_in_s = self.live.turn(now_s)
             if has_more or now_s >= next_tend_s:
                 has_more, next_tend_s = self._tend(), time.monotonic() + TEND_S
-            is_idle = not self._has_work or (self._keeper.is_failing and not self._work)
+            is_idle = not self._has_work or (self.keeper.is_failing and not self._work)
             idle_s = min(beat_in_s, next_tend_s - time.monotonic()) if is_idle and not has_more else 0.0
             if self._wake in dict(poller.poll(math.ceil(max(0.0, idle_s) * 1000))):
                 os.eventfd_read(self._wake)
             self._take()
             self._do()
-        self._live.send_head()
+        self.live.send_head()
 
     def _tend(self) -> bool:
-        has_more = self._keeper.tend()
-        if self._acknowledged and not self._keeper.is_failing:
+        has_more = self.keeper.tend()
+        if self._acknowledged and not self.keeper.is_failing:
             self._quietly(partial(self._commit, []))
-        if self._unkept.ranges and not self._keeper.is_failing:
+        if self._unkept.ranges and not self.keeper.is_failing:
             name = partial(self._unkept.name, self._outbox, self._source)
-            if self._quietly(lambda: self._say(self._keeper.write(name))):
+            if self._quietly(lambda: self._say(self.keeper.write(name))):
                 self._unkept.clear()
         return has_more
 
@@ -205,7 +205,7 @@ class Committer:
                 case Decided():
                     self._batch.append(work)
                 case Standing():
-                    self._live.stand(work)
+                    self.live.stand(work)
                 case Acknowledged():
                     self._note(work)
                 case _:
@@ -223,8 +223,8 @@ class Committer:
         return {name: word.upto for name, word in self._acknowledged.items() if word.stream == stream}
 
     def _do(self) -> None:
-        if self._keeper.is_failing:
-            if self._keeper.lets_go:
+        if self.keeper.is_failing:
+            if self.keeper.lets_go:
                 self._let_go()
             return
         self._quietly(self._write)
@@ -241,9 +241,9 @@ class Committer:
         while self._batch:
             self._commit(self._batch[:BATCH_EVENTS])
             del self._batch[:BATCH_EVENTS]
-            self._live.turn(time.monotonic())
+            self.live.turn(time.monotonic())
         while self._others:
-            self._keeper.write(partial(self._serve, self._others[0]))
+            self.keeper.write(partial(self._serve, self._others[0]))
             self._others.popleft()
 
     def _serve(self, work: Reserve | Late | Lost) -> None:
@@ -258,7 +258,7 @@ class Committer:
     def _commit(self, batch: list[Decided]) -> None:
         before_s = time.monotonic()
         drafts = [work.draft for work in batch]
-        stored = self._keeper.write(lambda: self._outbox.commit(drafts, self._upto()))
+        stored = self.keeper.write(lambda: self._outbox.commit(drafts, self._upto()))
         self._acknowledged = {}
         if batch:
             self._commit_seconds.observe(time.monotonic() - before_s)
@@ -271,7 +271,7 @@ class Committer:
 
     def _say(self, stored: Sequence[Stored]) -> None:
         for event in stored:
-            self._live.send(event)
+            self.live.send(event)
             self._written.inc()
         self._head_gauge.set(self._outbox.head)
         told.tell(stored)

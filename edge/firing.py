@@ -51,6 +51,11 @@ class Firing:
         self._station = station
         self._metronome.take_over(_periods_ms(station), time.monotonic_ns())
 
+    def in_flight(self) -> list[Trigger]:
+        """Open triggers, in the order they were opened for each camera."""
+        found = (trigger for camera in self._station.cameras for trigger, _ in self._books.ledger.missing(camera))
+        return list({trigger.trigger_id: trigger for trigger in found}.values())
+
     # --- trigger ids
 
     def take_ids(self, first: int, last: int) -> None:

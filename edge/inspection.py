@@ -19,15 +19,15 @@ from edge.images import ImageError, as_bgr
 from edge.inspection_tally import InspectionTally
 from edge.inspector import Inspector, Prepared
 from edge.job_file import InForce, read_in_force
-from edge.judging import Judging, Preparing, load_first
-from edge.messages import Frame, Grant, Hello, Judged, Link, Prepare, Release, Stop
-from edge.messages import Prepared as PreparedProduct
+from edge.judging import Judging, load_first
+from edge.messages import Abandon, Commit, Frame, Grant, Hello, Judged, Link, Offer, Prepare, Release, Stop
 from edge.metrics import State
 from edge.mouth import Mouth
 from edge.picture_keeper import PictureKeeper
 from edge.poller import Poller
 from edge.records import FrameRef, Image, Reason, Timing, Verdict, error
 from edge.ring import Ring, TornFrame
+from edge.switching import Switching
 from edge.worker import WorkerContext
 
 POLL_S = 0.2
@@ -52,15 +52,12 @@ class Inspection:
     def __init__(self, context: WorkerContext, inspector: Inspector, wanted: InForce) -> None:
         self._control, self._page = context.control, context.page
         station = context.station
-        self._roles = {view: station.role_of(view) for view in station.views}
-        self._tally = InspectionTally(self._page, self._roles)
-        self._judging = Judging.begin(inspector, wanted.generation, self._page, self._roles)
-        self._prepared = self._judging.prepared(wanted.generation, wanted.variant)
-        self._preparing = Preparing(station, self._page)
+        self._tally = InspectionTally(self._page, station.views)
         self._batcher = Batcher()
         self._engine = Engine(self._done, self._is_intact)
         self._mouth = Mouth()
         self._keeper = PictureKeeper(station.archive, context.page)
+        self._by = Switching(context, inspector, wanted, self._mouth, lambda new: self._keeper.take_over(new.archive))
         self._publish: Channel | None = None
         self._rings: dict[str, Ring] = {}
         self._captures: dict[str, Channel] = {}
@@ -72,7 +69,7 @@ class Inspection:
         self._poller = Poller()
         self._poller.listen(self._control.fileno(), self._hear_supervisor)
         self._poller.listen(self._engine.wake, self._engine.awake)
-        self._poller.listen(self._preparing.wake, self._preparing.awake)
+        self._by.listen(self._poller)
 
     def loop(self) -> None:
         """Until told to stop and nothing is in hand, or the time for that is over."""
@@ -82,7 +79,7 @@ class Inspection:
         while time.monotonic() < stop_by_s and not (self._stopping and not self._held and not self._mouth.has_unsaid):
             self._beat()
             self._poller.turn(UNSAID_POLL_S if self._mouth.has_unsaid else POLL_S)
-            self._switch()
+            self._by.turn(self._feed_all, time.monotonic_ns())
             self._mouth.say()
             while self._engine.has_room and len(self._batcher):
                 self._feed_next()
@@ -117,6 +114,8 @@ class Inspection:
             match heard:
                 case Stop(), _:
                     self._stopping = True
+                case (Offer() | Commit() | Abandon()) as said, descriptor:
+                    self._by.hear(said, descriptor)
                 case Grant() as grant, int(descriptor):
                     self._take_ring(grant, descriptor)
                 case Link(peer="publish"), int(descriptor):
@@ -140,7 +139,7 @@ class Inspection:
         self._unlink_publish()
         self._publish = channel
         self._poller.listen(channel.fileno(), self._hear_publish)
-        self._mouth.connect(channel, self._prepared)
+        self._mouth.connect(channel, self._by.prepared)
 
     def _hear_publish(self) -> None:
         assert self._publish is not None
@@ -148,7 +147,7 @@ class Inspection:
             for message in self._publish.drain():
                 match message:
                     case Prepare():
-                        self._preparing.order(message, time.monotonic_ns())
+                        self._by.order(message, time.monotonic_ns())
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -188,7 +187,7 @@ class Inspection:
                     case Frame(frame=frame):
                         with self._holding:
                             self._held[_key(frame)] = self._rings[camera]
-                        self._batcher.add(Queued(frame=frame, graph=self._roles[frame.view]))
+                        self._batcher.add(Queued(frame=frame, graph=self._by.roles[frame.view]))
                     case _:
                         raise RuntimeError(f"unexpected {message}")
         except ChannelClosed:
@@ -196,23 +195,13 @@ class Inspection:
             self._hang_up(channel)
             self._captures.pop(camera, None)
 
-    def _switch(self) -> None:
-        """Another product is ready, or cannot be. What came before is judged by the one before."""
-        if (ready := self._preparing.take(time.monotonic_ns())) is None:
-            return
-        asked, inspector = ready
-        if isinstance(inspector, GoldlineError):
-            problem = "; ".join(str(inspector).splitlines())
-            self._mouth.say(PreparedProduct(product=asked.product, generation=asked.generation, problem=problem))
-            return
+    def _feed_all(self) -> None:
+        """Every frame that came goes on to the graph, by what is judged by now."""
         while len(self._batcher):
             self._feed_next()
-        self._judging = Judging.begin(inspector, asked.generation, self._page, self._roles)
-        self._prepared = self._judging.prepared(asked.generation, asked.variant)
-        self._mouth.say(self._prepared)
 
     def _feed_next(self) -> None:
-        self._feed(self._batcher.take(time.monotonic_ns(), self._judging.inspector.max_batch))
+        self._feed(self._batcher.take(time.monotonic_ns(), self._by.judging.inspector.max_batch))
 
     def _feed(self, batch: Batch) -> None:
         """Register a batch and submit it; refuse what is late."""
@@ -237,13 +226,13 @@ class Inspection:
             register_ms.append((time.monotonic_ns() - started_ns) / 1e6)
         if frames:
             parts = (tuple(frames), tuple(prepared), tuple(queue_ms), tuple(register_ms))
-            self._engine.submit(Job(self._judging, *parts))
+            self._engine.submit(Job(self._by.judging, *parts))
 
     def _prepare(self, queued: Queued) -> Prepared:
         frame = queued.frame
         buffer = self._held[_key(frame)].read(frame.slot, frame.generation)
         picture = as_bgr(buffer, frame.width, frame.height, frame.pixel_format, frame.used_bytes)
-        return self._judging.inspector.prepare(picture, queued.graph)
+        return self._by.judging.inspector.prepare(picture, queued.graph)
 
     def _is_intact(self, queued: Queued) -> bool:
         frame = queued.frame
@@ -262,7 +251,7 @@ class Inspection:
             "goldline_frames_dropped_total", camera=frame.view, stage="inspection", reason=reason
         )
         drops.inc()
-        self._answer(self._judging, frame, error(reason, detail), NO_TIME)
+        self._answer(self._by.judging, frame, error(reason, detail), NO_TIME)
 
     def _torn(self, frame: FrameRef, detail: str) -> None:
         self._refuse(frame, Reason.TORN, detail)

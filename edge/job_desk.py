@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
 from edge import job, job_file, orders
 from edge.announcements import NEVER_TRIGGERED, Announcements
 from edge.books import Books
+from edge.capture_words import CaptureWords
 from edge.config import Station
 from edge.firing import Firing, Unit
 from edge.job import Command, Job
-from edge.job_file import InForce, Kept
+from edge.job_file import InForce, Keeping, Kept
 from edge.links import CAPTURE, INSPECTION, Links
 from edge.messages import Announce, Prepare, Prepared, Run, Unjudged
 from edge.orders import AnnounceOrder, Done, JobState, OrderError, PrepareOrder, Refused, StartSingleOrder
@@ -48,10 +48,10 @@ class JobDesk:
         self, station: Station, runtime: Path, run: str, generation: int, books: Books, firing: Firing, links: Links
     ) -> None:
         """Takes up what was ordered before. `run`: this run of the station; `generation`: of its configuration."""
-        self._station, self._runtime, self._run = station, runtime, run
-        self._boot = boot_identity().hex()
+        self._station, self._run, self._file = station, run, Keeping(runtime)
+        # The configuration's product once inspection judges by that configuration, and its number when it was reloaded.
+        self._configured, self._taken_over = station.product, 0
         self._books, self._firing, self._links = books, firing, links
-        self._log = structlog.get_logger()
         kept = job_file.read(runtime)
         self.in_force: InForce = job_file.in_force(station, kept, generation)
         self._newest_generation = max(self.in_force.generation, kept.newest_generation if kept else 0)
@@ -59,12 +59,10 @@ class JobDesk:
         self._announcements = Announcements(kept.announced if kept else {}, kept.newest_number if kept else 0)
         self.provenance: Provenance | None = None
         self._pending: _Pending | None = None
-        self._told: dict[str, Run] = {}
-        # What is still to be said to the cameras that open triggers, oldest first.
-        self._unsaid: dict[str, list[Announce]] = {}
-        self._written: Kept | None = None
+        self._words = CaptureWords(links.send)
+        self._is_reloading = False  # another configuration is offered, and not yet taken over or let go
         books.require(self.in_force.generation, self.in_force.since_ns)
-        for trigger in _open_triggers(station, books):
+        for trigger in firing.in_flight():
             self.opened(trigger)
         self._save()
 
@@ -74,11 +72,10 @@ class JobDesk:
         """A new incarnation: it knows nothing yet. Inspection says itself what it judges by."""
         if peer.startswith(CAPTURE):
             camera = peer.removeprefix(CAPTURE)
-            self._told.pop(camera, None)
             name = self._station.opens(camera)
             # What is triggered by software takes its unit here: its process would take each for one that never came.
             is_told = name is not None and not self._is_fired(name)
-            self._unsaid[camera] = list(self._announcements.again(name)) if name is not None and is_told else []
+            self._words.link(camera, self._announcements.again(name) if name is not None and is_told else ())
             self._tell()
 
     def lose(self, peer: str) -> None:
@@ -102,7 +99,7 @@ class JobDesk:
             return
         if pending is None and said.generation < self.in_force.generation:
             # It was loaded before what is in force now was ordered.
-            self._links.send(INSPECTION, _prepare(self.in_force))
+            self._links.send(INSPECTION, self.in_force.order)
             return
         before, is_new = self.in_force, said.generation > self.in_force.generation
         self.in_force = InForce(
@@ -114,6 +111,8 @@ class JobDesk:
         self._books.require(self.in_force.generation, self.in_force.since_ns)
         self._newest_generation = max(self._newest_generation, said.generation)
         self.provenance, self.job = said.provenance, job.warm(self.job)
+        if said.generation >= self._taken_over:
+            self._configured = self._station.product
         self._settle()
         if pending is not None:
             self._pending = None
@@ -124,20 +123,43 @@ class JobDesk:
         pending, self._pending = self._pending, None
         pending.reply(orders.encode(Refused(error=problem, id=pending.order.id)))
 
+    # --- another configuration
+
+    def offer(self) -> int:
+        """It is to be taken over: the number it would have. Raises OrderError: not now."""
+        self._check_alone()
+        self._newest_generation, self._is_reloading = self._newest_generation + 1, True
+        self._save()
+        return self._newest_generation
+
+    def let_go(self) -> None:
+        """It is not taken over."""
+        self._is_reloading = False
+
+    def take_over(self, station: Station, generation: int) -> None:
+        """From now on; inspection says when it judges by it."""
+        self._station, self._taken_over, self._is_reloading = station, generation, False
+        self._settle()
+
+    def _check_alone(self) -> None:
+        if self._is_reloading:
+            raise OrderError("the configuration is being reloaded: try again")
+        if self._pending is not None:
+            raise OrderError(f"product {self._pending.order.product} is being prepared")
+
     # --- orders
 
     def prepare(self, order: PrepareOrder, reply: Reply) -> None:
         """Have inspection load a product; `reply` is called when it judges by it, or cannot. Raises OrderError."""
         job.check(self.job, Command.PREPARE)
-        if self._pending is not None:
-            raise OrderError(f"product {self._pending.order.product} is being prepared")
+        self._check_alone()
         # No two products ever have one number, whoever dies: inspection may still be loading one that was given up.
         self._newest_generation += 1
         self._save()
         wanted = InForce(product=order.product, variant=order.variant, generation=self._newest_generation)
-        if self._links.send(INSPECTION, _prepare(wanted)) is not None:
+        if self._links.send(INSPECTION, wanted.order) is not None:
             raise OrderError("inspection is starting: try again")
-        self._pending = _Pending(_prepare(wanted), order, reply)
+        self._pending = _Pending(wanted.order, order, reply)
 
     def change(self, command: Command) -> None:
         """start, stop, halt, reset. Raises OrderError."""
@@ -181,7 +203,7 @@ class JobDesk:
         camera = self._station.cameras_of(name)[0]
         # One that is away hears of it at its link.
         if f"{CAPTURE}{camera}" in self._links:
-            self._unsaid.setdefault(camera, []).append(announced)
+            self._words.announce(camera, announced)
 
     def trigger(
         self, name: str, unit_identifier: str | None, expect: Mapping[str, str], lane: str | None = None
@@ -250,15 +272,8 @@ class JobDesk:
         return self._station.cameras[self._station.cameras_of(name)[0]].trigger.mode == "software"
 
     def _tell(self) -> None:
-        """Say to each capture what it does not know yet. What does not fit into its socket is said on a later turn."""
         for camera in self._station.cameras:
-            unsaid, run = self._unsaid.get(camera, []), self._run_of(camera)
-            while unsaid and self._links.send(f"{CAPTURE}{camera}", unsaid[0]) is None:
-                unsaid.pop(0)
-            # A unit goes before the word that lets its trigger in: else the next part would bear it.
-            is_told = unsaid or self._told.get(camera) == run
-            if not is_told and self._links.send(f"{CAPTURE}{camera}", run) is None:
-                self._told[camera] = run
+            self._words.tell(camera, self._run_of(camera))
 
     def _run_of(self, camera: str) -> Run:
         name, single = self._station.group_of(camera) or camera, self.job.single
@@ -267,9 +282,9 @@ class JobDesk:
 
     def _save(self) -> None:
         kept = Kept(
-            boot=self._boot,
+            boot=boot_identity().hex(),
             run=self._run,
-            configured=self._station.product,
+            configured=self._configured,
             mode=self.job.mode,
             single=self.job.single,
             is_warm=self.job.is_warm,
@@ -281,20 +296,4 @@ class JobDesk:
             announced=self._announcements.waiting,
             newest_number=self._announcements.newest,
         )
-        if kept == self._written:
-            return
-        self._written = kept
-        try:
-            job_file.write(self._runtime, kept)
-        except OSError as problem:
-            self._log.warning("what was ordered is not kept over a restart", problem=problem.strerror)
-
-
-def _open_triggers(station: Station, books: Books) -> list[Trigger]:
-    """Those in flight, in the order they were opened for each camera."""
-    found = {trigger.trigger_id: trigger for camera in station.cameras for trigger, _ in books.ledger.missing(camera)}
-    return list(found.values())
-
-
-def _prepare(wanted: InForce) -> Prepare:
-    return Prepare(product=wanted.product or "", generation=wanted.generation, variant=wanted.variant)
+        self._file.save(kept)

@@ -8,11 +8,12 @@ import os
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from edge import job
 from edge.config import Station, runtime_directory
 from edge.job import Job, Mode, Single
-from edge.messages import Announce
+from edge.messages import Announce, Prepare
 from edge.record_log import boot_identity
 from edge.records import Record
 
@@ -57,6 +58,25 @@ def write(runtime: Path, kept: Kept) -> None:
     os.replace(partial, runtime / "job.json")
 
 
+class Keeping:
+    """The file as publish writes it: only what has changed."""
+
+    def __init__(self, runtime: Path) -> None:
+        """Nothing is written yet."""
+        self._runtime = runtime
+        self._written: Kept | None = None
+
+    def save(self, kept: Kept) -> None:
+        """A disk that refuses it costs what was ordered at the next start, nothing else."""
+        if kept == self._written:
+            return
+        self._written = kept
+        try:
+            write(self._runtime, kept)
+        except OSError as problem:
+            structlog.get_logger().warning("what was ordered is not kept over a restart", problem=problem.strerror)
+
+
 class InForce(Record, frozen=True):
     """What is to be judged by."""
 
@@ -66,14 +86,22 @@ class InForce(Record, frozen=True):
     # Frames that inspection was handed after this time (CLOCK_MONOTONIC) are judged by it, or nobody may use the verdict.
     since_ns: int = 0
 
+    @property
+    def order(self) -> Prepare:
+        """To inspection, to judge by it."""
+        return Prepare(product=self.product or "", generation=self.generation, variant=self.variant)
+
 
 def in_force(station: Station, kept: Kept | None, generation: int) -> InForce:
     """The product that was prepared last; the configuration's, where none was or it names another by now."""
     if kept is None:
         return InForce(product=station.product, variant=None, generation=generation)
-    if kept.product is None or kept.configured != station.product:
+    # A configuration that names the product that is in force anyway changes nothing.
+    if kept.product is None or station.product not in (kept.configured, kept.product):
         newest = max(generation, kept.newest_generation)
-        return InForce(product=station.product, variant=None, generation=newest + 1)
+        # A reload has its number already; of a station that was started anew it is 1.
+        is_given = generation == newest > kept.generation
+        return InForce(product=station.product, variant=None, generation=generation if is_given else newest + 1)
     generation = max(generation, kept.generation)
     return InForce(product=kept.product, variant=kept.variant, generation=generation, since_ns=kept.since_ns)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from edge import heap
+from edge import heap, product_switch
 from edge.config import Station, runtime_directory
 from edge.errors import GoldlineError
 from edge.inference import ProviderName
@@ -54,6 +54,7 @@ class Judging:
 
 def load(station: Station, product: str, variant: str | None) -> Inspector:
     """The product, warm. Raises GoldlineError where this station cannot judge by it."""
+    product_switch.finish(station, product)
     if unmatched := unmatched_roles(station, load_recipe(station, product)):
         raise GoldlineError("; ".join(unmatched))
     inspector = Inspector.load(station, product)
@@ -123,6 +124,10 @@ class Preparing:
         self._seconds = page.histogram("goldline_prepare_seconds")
         self._refused = {why: page.counter("goldline_prepares_refused_total", reason=why) for why in PREPARES_REFUSED}
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def take_over(self, station: Station) -> None:
+        """What is ordered from now on is loaded by this configuration."""
+        self._station = station
 
     def order(self, prepare: Prepare, now_ns: int) -> None:
         """Begin with this one, now or after the one in hand."""

@@ -115,12 +115,14 @@ def _writing(config: LogConfig, output: TextIO) -> sink.Write:
 
 
 def _naming(worker: str) -> Processor:
-    """A processor rather than a context variable: those do not reach threads started later."""
-    camera = worker.partition("@")[2]
+    """A processor rather than a context variable: those do not reach threads started later.
+
+    `capture@left` speaks of camera left, and so does the supervisor where it speaks of that worker.
+    """
 
     def add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["worker"] = worker
-        if camera:
+        if camera := str(event.get("child", worker)).partition("@")[2]:
             event.setdefault("camera", camera)
         return event
 

@@ -167,7 +167,9 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "inspection": (
         _counter("frames_judged_total", "Frames that judge decided on. A shot is `camera.shot`.", camera=None),
         _why("frames_dropped_total", DROPPED, camera=None, stage=("inspection",), reason=INSPECTION_DROPS),
-        _histogram("score_ratio", "Scores of judged frames over their limit: 1 is the limit.", SCORE_RATIOS, camera=None),
+        _histogram(
+            "score_ratio", "Scores of judged frames over their limit: 1 is the limit.", SCORE_RATIOS, camera=None
+        ),
         _gauge("engine_fallback", "1 where the CPU stands in for the accelerator that was asked for.", lapses=True),
         _gauge("drift_ks_distance", "Of the newest 200 passed parts from teach's good ones.", lapses=True, camera=None),
         _gauge("drift_log10_evidence", "For passed parts having changed; alarm from 7 on.", lapses=True, camera=None),

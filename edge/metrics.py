@@ -120,9 +120,7 @@ class Page:
     label value that is not in the table.
     """
 
-    def __init__(
-        self, descriptor: int, worker: str, cameras: Sequence[str], deadlines_s: Sequence[float] = ()
-    ) -> None:
+    def __init__(self, descriptor: int, worker: str, cameras: Sequence[str], deadlines_s: Sequence[float] = ()) -> None:
         self.series = layout(worker, cameras, deadlines_s)
         self._index = {
             (series.metric.name, frozenset(zip(series.metric.labels, series.labels, strict=True))): series

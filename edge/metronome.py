@@ -7,7 +7,7 @@ class Metronome:
     """Beats for several names, each with its own period; the first beat of each is at once."""
 
     def __init__(self, periods_ms: Mapping[str, float], now_ns: int) -> None:
-        self._periods_ns = {name: int(period_ms * 1e6) for name, period_ms in periods_ms.items()}
+        self._periods_ns = _in_ns(periods_ms)
         self._due_ns = dict.fromkeys(periods_ms, now_ns)
         self._is_stopped = False
 
@@ -15,11 +15,9 @@ class Metronome:
         """Other periods. A name that is new, or whose period changed, beats at once and from there on. Not after `stop`."""
         if self._is_stopped:
             return
-        before, begun = (self._periods_ns, self._due_ns), Metronome(periods_ms, now_ns)
-        self._periods_ns, self._due_ns = begun._periods_ns, begun._due_ns  # noqa: SLF001 - of its own kind
-        for name, period_ns in self._periods_ns.items():
-            if before[0].get(name) == period_ns:
-                self._due_ns[name] = before[1][name]
+        before, due_ns = self._periods_ns, self._due_ns
+        self._periods_ns = _in_ns(periods_ms)
+        self._due_ns = {n: due_ns[n] if before.get(n) == ns else now_ns for n, ns in self._periods_ns.items()}
 
     @property
     def next_ns(self) -> int | None:
@@ -37,3 +35,7 @@ class Metronome:
         """No beat comes any more."""
         self._due_ns.clear()
         self._is_stopped = True
+
+
+def _in_ns(periods_ms: Mapping[str, float]) -> dict[str, int]:
+    return {name: int(period_ms * 1e6) for name, period_ms in periods_ms.items()}

@@ -87,6 +87,10 @@ class PictureKeeper:
             self._channel = channel
             self._grant()
 
+    def take_over(self, config: ArchiveConfig) -> None:
+        """For pictures from now on."""
+        self._config = config
+
     def expect(self, frame_bytes: int) -> None:
         """Frames are as large as this."""
         self._needed_bytes = max(self._needed_bytes, frame_bytes)

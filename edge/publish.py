@@ -28,12 +28,15 @@ from edge.keys import ZONES
 from edge.lane_desk import LaneDesk, is_lane
 from edge.links import CAPTURE, INSPECTION, SYNC, Links, camera_of
 from edge.messages import (
+    Abandon,
     Acknowledged,
     AnyMessage,
     Asked,
+    Commit,
     Ids,
     Judged,
     Link,
+    Offer,
     Opened,
     Prepared,
     Stop,
@@ -44,6 +47,7 @@ from edge.messages import (
 from edge.metrics import State
 from edge.order_desk import OrderDesk
 from edge.outbox import Outbox
+from edge.publish_reload import Parts, PublishReload
 from edge.record_log import boot_identity
 from edge.records import Reason, Trigger
 from edge.station_state import Describer, Teller
@@ -122,6 +126,7 @@ class Publisher:
         self._desk = OrderDesk(command, station, self._jobs, describer, lambda: self.is_stopping)
         self._lanes = LaneDesk(self._links.send, self._desk.answer, books.decided)
         self._teller = Teller(describer, committer, self._lanes.stand, self._links.__contains__)
+        self._reload = PublishReload(context.control, self._jobs, Parts(self._firing, books, committer))
         # Blocks of trigger ids that a capture's socket had no room for: it has asked, and does not ask again.
         self._ungiven: dict[str, Ids] = {}
         self._stop_by_ns: int | None = None
@@ -164,6 +169,7 @@ class Publisher:
         self._firing.want_ids()
         self._teller.turn(time.monotonic_ns(), time.time_ns())
         self._lanes.keep_up()
+        self._reload.turn()
 
     def _beat(self) -> None:
         in_flight = self._books.ledger.in_flight()
@@ -197,6 +203,8 @@ class Publisher:
                     self._link(message.peer, descriptor)
                 elif isinstance(message, Stop):
                     self._stop()
+                elif isinstance(message, Offer | Commit | Abandon):
+                    self._reload.hear(message, descriptor)
                 else:
                     self._log.error("unexpected message", message=type(message).__name__)
         except ChannelClosed:

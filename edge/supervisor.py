@@ -17,7 +17,8 @@ from edge.channel import ChannelClosed, pair
 from edge.child import Child
 from edge.config import Station
 from edge.errors import GoldlineError
-from edge.messages import Failed, Grant, Link, Stop, WantRing
+from edge.messages import Failed, Grant, Link, Offered, Stop, Taken, WantRing
+from edge.reload import Reloads
 from edge.vitals import Configured
 
 # How long a pass waits for something to happen: the grain of the watchdog, not of anything a part waits for.
@@ -37,13 +38,15 @@ class Supervisor:
     """Owns the children of a running station."""
 
     def __init__(self, station: Station, generation: int = 1) -> None:
-        self._station = station
+        self.station = station
         self._log = structlog.get_logger()
         self._epoll = select.epoll()
         self._rings: dict[str, SharedRing] = {}
         self._stopping = False
         self.has_been_ready = False
         self.configured = Configured(generation)
+        self.reloads = Reloads(self)
+        self._epoll.register(self.reloads.wake, select.EPOLLIN)
         self.children = {process.name: Child(process, station, generation) for process in topology.processes(station)}
 
     @property
@@ -68,6 +71,8 @@ class Supervisor:
             self._hear_or_reap(descriptor)
         for child in self.children.values():
             child.watch(time.monotonic())
+        if not self._stopping:
+            self.reloads.turn(time.monotonic())
         self.has_been_ready |= self.is_ready
 
     def _start(self, child: Child, now_s: float) -> None:
@@ -75,12 +80,14 @@ class Supervisor:
         assert child.control is not None
         self._epoll.register(child.control.fileno(), select.EPOLLIN)
         self._epoll.register(child.pidfd, select.EPOLLIN)
-        for link in topology.links(self._station):
+        for link in topology.links(self.station):
             # Capture is linked to inspection when it knows its frame size and asks for its ring.
             if child.name in link and child.name != topology.frames_from(link):
                 self._link(link)
 
     def _hear_or_reap(self, descriptor: int) -> None:
+        if descriptor == self.reloads.wake:
+            self.reloads.awake()
         for child in self.children.values():
             if child.control is not None and child.control.fileno() == descriptor:
                 self._hear(child)
@@ -118,8 +125,8 @@ class Supervisor:
     def _give_ring(self, child: Child, slot_bytes: int) -> None:
         camera = child.name.partition("@")[2]
         shared = self._rings.get(camera)
-        if shared is None or shared.slot_bytes != slot_bytes:
-            slots = self._station.cameras[camera].slots
+        slots = self.station.cameras[camera].slots
+        if shared is None or (shared.slots, shared.slot_bytes) != (slots, slot_bytes):
             self._rings[camera] = SharedRing(
                 ring.create(f"goldline-ring-{camera}", slots, slot_bytes), slots, slot_bytes
             )
@@ -127,7 +134,7 @@ class Supervisor:
                 os.close(shared.descriptor)
         self._grant(child, camera)
         child.has_ring = True
-        for link in topology.links(self._station):
+        for link in topology.links(self.station):
             if topology.frames_from(link) == child.name:
                 self._link(link)
 
@@ -140,6 +147,8 @@ class Supervisor:
                 match message:
                     case WantRing(slot_bytes=slot_bytes):
                         self._try_to_give_ring(child, slot_bytes)
+                    case Offered() | Taken():
+                        self.reloads.heard(child, message)
                     case Failed(problem=problem):
                         self._cannot_run(child, problem)
                     case _:
@@ -161,12 +170,20 @@ class Supervisor:
             self._epoll.unregister(child.control.fileno())
         self._epoll.unregister(child.pidfd)
         child.reap(time.monotonic())
+        self.reloads.lost(child)
+
+    def commit(self, station: Station, generation: int) -> None:
+        """Whoever is started from now on goes by this configuration."""
+        self.station = station
+        for child in self.children.values():
+            child.renew(station, generation)
 
     # --- the end
 
     def stop(self, alive: Callable[[], None]) -> None:
         """Stop in the order data flows, so that what is in hand flows out. `alive` is called while waiting."""
         self._stopping = True
+        self.reloads.close("the station is stopping")
         for role in topology.ROLES:
             members = [child for child in self.children.values() if child.process.role is role]
             for child in members:

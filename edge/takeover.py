@@ -8,7 +8,8 @@ What a worker takes over, and what it is started anew for, is in `change.py`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from edge import log
 from edge.channel import Channel, ChannelClosed
@@ -20,6 +21,18 @@ from edge.messages import Abandon, Commit, Offer, Offered, Taken
 TakeOver = Callable[[int, Station, int], bool]
 # Called with the number and the station. What is answered; None: it is answered later.
 MakeReady = Callable[[int, Station], Offered | None]
+
+
+@contextmanager
+def station_file(station: Station) -> Generator[int]:
+    """A station as it is handed to workers: an open file of its JSON. They read it wherever its place stands."""
+    descriptor = os.memfd_create("goldline-station", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, station.model_dump_json().encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def agree(number: int, _station: Station) -> Offered:

@@ -44,7 +44,12 @@ def _tell(event: Event) -> None:
 def _ids(event: Event) -> dict[str, object]:
     """What names the event, its trigger and its frames; a frame of each view where there are several."""
     result = event.data
-    known = {"camera": result.camera, "trigger_id": result.trigger_id, "frame_id": _frames(result), "event_id": event.id}
+    known = {
+        "camera": result.camera,
+        "trigger_id": result.trigger_id,
+        "frame_id": _frames(result),
+        "event_id": event.id,
+    }
     return {name: value for name, value in known.items() if value is not None}
 
 

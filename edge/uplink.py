@@ -21,7 +21,7 @@ BEAT_S = 0.25
 # What is missing may be installed meanwhile.
 MISSING_S = 30.0
 # Module and coroutine of each job: of libraries that the station may lack, so loaded only here.
-JOBS = (("edge.fleet.forward", "forward_events"),)
+JOBS = (("edge.fleet.forward", "forward_events"), ("edge.fleet.bring", "bring_products"))
 
 Job = Callable[[WorkerContext], Awaitable[None]]
 

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +41,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
     """For tests that set logging up: everything as it was, afterwards."""
+    hooks = sys.excepthook, threading.excepthook
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     with warnings.catch_warnings():
@@ -47,6 +50,7 @@ def restored_logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from edge import client, rehearsal
 from edge.errors import GoldlineError
@@ -33,7 +33,7 @@ def lay_out(device: Device) -> None:
 
 @dataclass(frozen=True)
 class Installed:
-    """One station of a device. `config` is a copy outside it, beside a link to its state, for the tests' listeners."""
+    """One station of a device. `config` is a copy outside it, for the tests' listeners."""
 
     device: Device
     unit: str
@@ -44,6 +44,11 @@ class Installed:
     def file(self) -> str:
         """Its configuration, as the device names it."""
         return f"/etc/goldline/{self.name}/config.toml" if self.name else "/etc/goldline/config.toml"
+
+    @property
+    def state(self) -> str:
+        """Its state directory, as the device names it."""
+        return f"/var/lib/goldline-{self.name}" if self.name else "/var/lib/goldline"
 
     def start(self) -> None:
         self.device.run("systemctl", "start", self.unit)
@@ -101,6 +106,14 @@ class Installed:
         assert listener.joined.wait(WITHIN_S)
         yield listener
 
+    def fetch_record(self) -> None:
+        """A copy of its outbox as it stands, to where the tests' own stations have theirs."""
+        copy = f"/run/record-{self.name}.sqlite3"
+        self.device.path(copy).unlink(missing_ok=True)
+        vacuum = f"import sqlite3; sqlite3.connect('{self.state}/outbox.sqlite3').execute(\"VACUUM INTO '{copy}'\")"
+        self.device.run("/opt/goldline/bin/python", "-c", vacuum)
+        shutil.copyfile(self.device.path(copy), self.config.parent / "state" / "outbox.sqlite3")
+
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         address = rehearsal.settings(self.config)["events"]["command"]
         return self.device.in_its_network(lambda: client.ask(address, dict(order)))
@@ -111,20 +124,18 @@ def add_station(
 ) -> Installed:
     """Configuration, recipe and reference set of one more station, which is not started. `name`: of an instance."""
     config = rehearsal.write_config(folder, cameras)
-    state = f"/var/lib/goldline-{name}" if name else "/var/lib/goldline"
     runtime = f"/run/goldline-{name}" if name else "/run/goldline"
     station = Installed(device, f"goldline@{name}.service" if name else "goldline.service", name, config)
-    text = config.read_text().replace('state_dir = "state"', f'state_dir = "{state}"\nruntime_dir = "{runtime}"')
+    text = config.read_text().replace('state_dir = "state"', f'state_dir = "{station.state}"\nruntime_dir = "{runtime}"')
     text = text.replace('"rehearsal"', f'"{name or "rehearsal"}"')
     config.write_text(text)
     place = device.path(station.file)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
     shutil.copytree(taught / "pipelines", place.parent / "pipelines", dirs_exist_ok=True)
-    inside = device.path(state)
-    shutil.copytree(taught / "state" / "references", inside / "references", symlinks=True)
-    device.run("chown", "-R", "goldline:goldline", state)
-    (folder / "state").symlink_to(inside)
+    shutil.copytree(taught / "state" / "references", device.path(station.state) / "references", symlinks=True)
+    device.run("chown", "-R", "goldline:goldline", station.state)
+    (folder / "state").mkdir()
     return station
 
 
@@ -153,7 +164,7 @@ class Orders:
             else:
                 self.refusals[str(answer)[:80]] += 1
 
-    def __enter__(self) -> "Orders":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

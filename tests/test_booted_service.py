@@ -1,8 +1,9 @@
 """goldline.service under a systemd of its own as PID 1: what the unit promises, shown on the installed thing."""
 
+import copy
 import json
+import resource
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,10 +54,18 @@ def listener(station: Installed) -> Iterator[Listener]:
         yield listener
 
 
+def assert_heard_as_recorded(station: Installed, listener: Listener) -> None:
+    """Up to now, for the station goes on."""
+    heard = copy.copy(listener)
+    heard.events = list(listener.events)
+    station.fetch_record()
+    assert_each_answered_once(station.config, heard)
+
+
 def assert_nothing_lost(station: Installed, listener: Listener, orders: Orders) -> None:
     """Every order that was accepted has one answer, and so has every trigger whose acceptance nobody heard of."""
     station.device.wait(lambda: set(orders.accepted) <= set(listener.ids()), "every order is answered")
-    assert_each_answered_once(station.config, listener)
+    assert_heard_as_recorded(station, listener)
     ids = {event.data.trigger_id for event in record(station.config) if event.data.trigger_id is not None}
     missing = set(range(min(ids), max(ids) + 1)) - ids
     assert not missing & set(orders.accepted)
@@ -91,7 +100,7 @@ def test_what_cameras_and_accelerators_need_is_open_and_the_rest_is_closed(devic
         device.run("mkdir", "-p", folder)
     device.path("/etc/systemd/system/goldline@probe.service.d/probe.conf").write_text(
         "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nDeviceAllow=char-input rw\n"
-        "ExecStart=\nExecStart=/opt/goldline/bin/python /opt/probe.py\nStandardOutput=truncate:/run/probe.json\n"
+        "ExecStart=\nExecStart=/opt/goldline/bin/python /opt/probe.py\nStandardOutput=file:/run/probe.json\n"
     )
     device.run("systemctl", "daemon-reload")
     device.run("systemctl", "start", "goldline@probe")
@@ -99,12 +108,14 @@ def test_what_cameras_and_accelerators_need_is_open_and_the_rest_is_closed(devic
     assert found.pop("user") > 0
     assert found.pop("capabilities") == "0000000000000000"
     assert found.pop("states it sees") == ["goldline-probe"]
+    # All that the unit asks for, or that this machine has to give.
+    assert found.pop("descriptors") in (65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     # The device is let through, and has no driver.
     assert found.pop("open a camera") in ("ENODEV", "ENXIO", "yes")
     is_open = {name for name, answer in found.items() if answer == "yes"}
     assert is_open == {
         "write its state", "write its runtime", "read the processor's description", "sealed memory", "locked memory",
-        "executable memory", "plenty of descriptors", "lower its limits", "be nicer", "be idle at the disk",
+        "executable memory", "lower its limits", "be nicer", "be idle at the disk",
         "choose processors", "keep its policy", "netlink", "send to itself", "send to a private network",
         "send to a camera without address", "look for cameras",
     }  # fmt: skip
@@ -150,6 +161,7 @@ def test_a_stop_takes_less_than_ten_seconds_and_closes_what_is_in_hand(station: 
         took_s = service_faults.stop(station)
     assert took_s < 10
     assert station.show("ActiveState") == "inactive" and station.show("Result") == "success"
+    station.fetch_record()
     kept = {event.data.trigger_id for event in record(station.config)}
     assert set(orders.accepted) <= kept
     # Who stops a station has no use for the triggers of before; who restarts it has.
@@ -223,5 +235,5 @@ def test_a_second_station_has_its_own_everything(
     listener.wait_for(5)
     assert station.device.path("/run/goldline/triggers").exists()
     assert not device.path("/run/goldline-left").exists()
-    assert_each_answered_once(station.config, listener)
-    assert_each_answered_once(left.config, other)
+    for one, heard in ((station, listener), (left, other)):
+        assert_heard_as_recorded(one, heard)

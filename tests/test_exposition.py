@@ -94,7 +94,8 @@ def test_promtool_finds_nothing_wrong_with_a_real_page(pages):
 
 def test_what_tells_why_is_shown_once_it_counts_and_the_rest_from_the_start(pages):
     text = generate_latest(registry_of(pages)).decode()
-    assert "# TYPE goldline_errors_total counter\n# HELP goldline_verdicts" in text
+    assert "# TYPE goldline_errors_total counter\n" in text
+    assert "\ngoldline_errors_total" not in text
     assert 'goldline_verdicts_total{camera="left",verdict="ERROR"} 0.0' in text
     pages["publish"].counter("goldline_errors_total", camera="left", reason="stale").inc()
     text = generate_latest(registry_of(pages)).decode()

@@ -10,6 +10,8 @@ from edge.commands import run
 from edge.errors import GoldlineError
 from edge.running import is_station_running
 
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 STATION = 'product = "trunk"\n[cameras.left]\nsource = "simulated"\n'
 
 

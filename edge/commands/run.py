@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
-from edge import exposition, log, vitals
+from edge import exposition, log, product_switch, vitals
 from edge.config import Station, load_station, runtime_directory
 from edge.device.watch import Device, sources
 from edge.errors import GoldlineError
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             watch(supervisor, station, arguments.seconds)
         finally:
             supervisor.close()
+            log.close()
     summary = sum_up(supervisor.children["publish"].page)
     print(msgspec.json.encode(summary).decode() if arguments.json else summary)
     return 0
@@ -64,6 +65,7 @@ def refuse_the_incomplete(station: Station) -> None:
         raise GoldlineError("configuration: [cameras]: this station has no camera")
     if station.product is None:
         raise GoldlineError("configuration: product: name the product this station inspects")
+    product_switch.finish(station, station.product)
     if unmatched := unmatched_roles(station, load_recipe(station, station.product)):
         raise GoldlineError("\n".join(unmatched))
     refuse_the_open(station)

@@ -21,7 +21,7 @@ from edge import product_switch
 from edge.config import Station
 from edge.fleet import bundle, product_files, signing
 from edge.fleet.bundle import BundleError, Manifest
-from edge.fleet.kept import Held, Kept, ProductRecord, Record
+from edge.fleet.kept import Held, Kept, ProductRecord, Record, Refused
 from edge.fleet.plan import WantedProduct
 from edge.recipe import load_recipe, unmatched_roles
 from edge.references import Store, refuse_other_recipe
@@ -63,25 +63,49 @@ class Arrivals:
         known, pair = self.record.of(product), product_files.on_disk(self._station, product)
         return pair is not None and (known.active is None or known.active.pair != pair)
 
-    def put_in_force(self, product: str, wanted: WantedProduct, now: datetime) -> None:
+    def put_in_force(self, product: str, wanted: WantedProduct, serial: int, now: datetime) -> None:
         """Steps 1 to 4 for a bundle that is kept already. Raises GoldlineError or OSError; then what was in force still is."""
         known = self.taken_up(product)
         with self._kept.path(wanted.bundle).open("rb") as file:
             manifest = self._manifest(file, product, wanted.bundle)
-            if not product_files.is_here(self._station, manifest):
+            is_here = product_files.is_here(self._station, manifest)
+            if not is_here:
+                self._refuse_local(product, known, wanted, serial)
                 self._stage(file, manifest)
-                known = self._keep_local(product, known, wanted, now)
+                known = self._keep_local(product, known, now)
         coming = Held(
             bundle=wanted.bundle,
             recipe_sha256=manifest.recipe_sha256,
             reference_set=manifest.reference_set,
             since=now,
             is_local=_is_own(known, wanted.bundle),
+            serial=serial,
         )
         self.note(product, msgspec.structs.replace(known, coming=coming))
-        if not product_files.is_here(self._station, manifest):
+        if not is_here:
             self._switch(manifest)
         self.note(product, arrived(known, coming))
+
+    def go_back(self, product: str, refused: Refused, now: datetime) -> None:
+        """Put what was there before in force again: the station cannot judge by what came. Raises GoldlineError or OSError."""
+        before = self.record.of(product).previous
+        if before is not None:
+            self.put_in_force(product, WantedProduct(bundle=before.bundle), before.serial, now)
+            self.note(product, ProductRecord(active=self.record.of(product).active, refused=refused))
+        else:
+            self.refuse(product, refused)
+
+    def refuse(self, product: str, refused: Refused) -> None:
+        """Not to be tried again for this document. Raises OSError."""
+        self.note(product, msgspec.structs.replace(self.record.of(product), refused=refused, coming=None))
+
+    def confirm(self, product: str) -> None:
+        """The station judges by what is in force. Raises OSError."""
+        self.note(product, msgspec.structs.replace(self.record.of(product), is_confirmed=True))
+
+    def prune(self) -> None:
+        """Remove bundles that are not needed any more. Raises OSError."""
+        self._kept.prune(self.record.bundles)
 
     def _manifest(self, file: IO[bytes], product: str, name: str) -> Manifest:
         if _is_own(self.record.of(product), name):
@@ -107,17 +131,20 @@ class Arrivals:
             made.rename(folder)
         examine(staged, manifest)
 
-    def _keep_local(self, product: str, known: ProductRecord, wanted: WantedProduct, now: datetime) -> ProductRecord:
-        """What is known, after what was taught here is kept as a bundle. Raises LocalError where it is not to be replaced."""
+    def _refuse_local(self, product: str, known: ProductRecord, wanted: WantedProduct, serial: int) -> None:
+        """What was taught here goes only for a document that says so, and that is newer than what it was taught after."""
+        was_done = known.active is not None and known.active.bundle == wanted.bundle and known.active.serial >= serial
+        if self.is_local(product) and (was_done or not wanted.replaces_local):
+            raise LocalError(
+                f"{product} was taught or changed on this station, and that is in no roll-out: it stays in force; "
+                "goldline fleet roll-out … --replace-local puts the bundle in its place and keeps it to go back to"
+            )
+
+    def _keep_local(self, product: str, known: ProductRecord, now: datetime) -> ProductRecord:
+        """What is known, after what was taught here is kept as a bundle of this station's own."""
         pair = product_files.on_disk(self._station, product)
         if pair is None or not self.is_local(product):
             return known
-        if not wanted.replaces_local:
-            raise LocalError(
-                f"{product} was taught on this station (reference set {pair.reference_set}, recipe "
-                f"{pair.recipe_sha256[:12]}) and is in no roll-out: goldline fleet roll-out … --replace-local keeps it to go "
-                "back to"
-            )
         path = self._kept.folder / "local"
         manifest = product_files.write_bundle(self._station, product, path, now, None)
         self._kept.keep(path, manifest.archive_sha256)
@@ -193,6 +220,7 @@ def _clear(folder: Path) -> None:
 
 def explained(problem: Exception) -> str:
     """On one line, for the station's line of status."""
-    text = f"{problem.strerror}: {problem.filename}" if isinstance(problem, OSError) and problem.strerror else str(problem)
+    text = (
+        f"{problem.strerror}: {problem.filename}" if isinstance(problem, OSError) and problem.strerror else str(problem)
+    )
     return " ".join(text.split()) or type(problem).__name__
-

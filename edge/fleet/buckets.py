@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,15 +18,14 @@ import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, ObjectInfo, ObjectMeta, ObjectStoreConfig, StorageType
 from nats.js.kv import KeyValue
 
 from edge.errors import GoldlineError
 from edge.fleet import bundle
-from edge.fleet.words import HUB_DOMAIN
+from edge.fleet.rights import inbox
+from edge.fleet.words import BUNDLES, HUB_DOMAIN, ROLLOUTS, STATE, WANTED
 
-BUNDLES, WANTED, STATE, ROLLOUTS = "goldline-bundles", "goldline-wanted", "goldline-state", "goldline-rollouts"
 # Of each key, so many are kept to be looked at afterwards.
 HISTORY = 8
 # An answer of a hub that is there takes milliseconds; a satellite link, a second.
@@ -47,20 +46,27 @@ class HubError(GoldlineError):
     """The hub cannot be asked, or refuses."""
 
 
+def station_options(station: str) -> dict[str, Any]:
+    """How a station connects to its own server."""
+    return {"name": f"goldline-{station}-products", "inbox_prefix": inbox(station)}
+
+
+def operator_options(seed: Path | None) -> dict[str, Any]:
+    """How the operator connects to the hub: with the secret key of that file, where there is one."""
+    return {"name": "goldline fleet", **({} if seed is None else {"nkeys_seed": str(seed)})}
+
+
 @asynccontextmanager
-async def connected(
-    server: str, *, credentials: Path | None = None, name: str = "goldline fleet"
-) -> AsyncGenerator[Client]:
+async def connected(server: str, **options: Any) -> AsyncGenerator[Client]:
     """A connection that ends with the block. Raises HubError: nobody is there, or does not let us in."""
     said: list[str] = []
 
-    async def note(problem: Exception) -> None:  # noqa: RUF029 - nats-py awaits it
+    async def note(problem: Exception) -> None:
         said.append(str(problem) or type(problem).__name__)
 
-    options: dict[str, Any] = {"user_credentials": str(credentials)} if credentials is not None else {}
     try:
-        client = await nats.connect(
-            server, name=name, error_cb=note, connect_timeout=CONNECT_WITHIN_S, allow_reconnect=False, **options
+        client = await _untyped(nats).connect(
+            server, error_cb=note, connect_timeout=CONNECT_WITHIN_S, allow_reconnect=False, **options
         )
     except (*_LOST, ValueError) as problem:
         why = said[-1] if said else str(problem) or type(problem).__name__
@@ -68,7 +74,13 @@ async def connected(
     try:
         yield client
     finally:
-        await client.close()
+        with suppress(*_LOST):
+            await client.close()
+
+
+def _untyped(library: Any) -> Any:
+    """Of the client of NATS: its own types are open in places."""
+    return library
 
 
 def _plain(server: str) -> str:
@@ -82,7 +94,7 @@ class StationBuckets:
 
     def __init__(self, client: Client, station: str) -> None:
         """`client`: the connection to the device's own server, over which the hub is reached."""
-        self._js = client.jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
+        self._js: Any = _untyped(client).jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
         self._station = station
 
     async def wanted(self) -> bytes | None:
@@ -163,7 +175,7 @@ class OperatorBuckets:
 
     def __init__(self, client: Client) -> None:
         """A connection with the operator's rights."""
-        self._js: JetStreamContext = client.jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
+        self._js: Any = _untyped(client).jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
 
     async def make(self, replicas: int = 1) -> None:
         """Make the buckets; what is there already stays. Raises HubError."""
@@ -226,7 +238,7 @@ class OperatorBuckets:
         """Every key of a bucket with its value. Raises HubError."""
         found: dict[str, bytes] = {}
         try:
-            watcher = await (await self._bucket(bucket)).watchall(ignore_deletes=True)
+            watcher = await _untyped(await self._bucket(bucket)).watchall(ignore_deletes=True)
             async for entry in watcher:
                 if entry is None:
                     break

@@ -1,7 +1,7 @@
-"""A product as one file: its recipe, its own models and its reference set. The same product gives the same archive.
+r"""A product as one file: its recipe, its own models and its reference set. The same product gives the same archive.
 
-    goldline-signed 1 bundle <key id> <signature>\\n             who vouches for the next line
-    {"format":1,"product":…,"archive_sha256":…,"files":{…}}\\n   the manifest, on one line
+    goldline-signed 1 bundle <key id> <signature>\n             who vouches for the next line
+    {"format":1,"product":…,"archive_sha256":…,"files":{…}}\n   the manifest, on one line
     a tar archive                                               exactly the files of the manifest, in its order
 
     pipeline/recipe.toml, pipeline/<models and labels that the recipe names>     set/manifest.json, set/<its files>
@@ -19,7 +19,7 @@ import tarfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, cast
 
 import msgspec
 
@@ -89,7 +89,7 @@ def write_archive(files: dict[str, Path], target: IO[bytes]) -> tuple[dict[str, 
     """Write these files as tar; equal ones give equal bytes. Returns its entries, SHA-256 and bytes. Raises OSError."""
     entries: dict[str, Entry] = {}
     out = _Hashing(target)
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+    with tarfile.TarFile(fileobj=cast("IO[bytes]", out), mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, path in sorted(files.items()):
             content = path.read_bytes()
             entries[name] = Entry(len(content), hashlib.sha256(content).hexdigest())

@@ -30,7 +30,7 @@ class RoomError(GoldlineError):
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a product: the bundle that it is kept as, and the two hashes that events bear.
 
-    `is_local`: it was taught here, and nobody has signed it.
+    `is_local`: it was taught here, and nobody has signed it. `serial`: of the document that put it in force.
     """
 
     bundle: str
@@ -38,6 +38,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     reference_set: str
     since: datetime
     is_local: bool = False
+    serial: int = 0
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -75,6 +76,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, product: str) -> ProductRecord:
         """What is known of a product."""
         return self.products.get(product, ProductRecord())
+
+    @property
+    def bundles(self) -> frozenset[str]:
+        """Those that may be needed again."""
+        each = [one for known in self.products.values() for one in (known.active, known.previous, known.coming)]
+        return frozenset(one.bundle for one in each if one is not None)
 
     def having(self, product: str, known: ProductRecord) -> "Record":
         """The same with this about that product."""

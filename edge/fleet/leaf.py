@@ -64,8 +64,9 @@ class Leaf:
     async def first_id(self, sequence: int) -> str | None:
         """The id of the message at this number of the stream; None where the hub has taken it meanwhile."""
         with ending("the stream cannot be read"), suppress(NotFoundError):
-            message = _untyped(await self._jetstream.get_msg(DEVICE_STREAM, seq=sequence))
-            return (message.headers or {}).get(MSG_ID)
+            message: Any = await self._jetstream.get_msg(DEVICE_STREAM, seq=sequence)
+            headers: dict[str, str] = message.headers or {}
+            return headers.get(MSG_ID)
         return None
 
     async def has_stream(self) -> bool:

@@ -20,6 +20,8 @@ MAX_DOCUMENT_BYTES = 512 << 10
 # What is counted of what a product decided, by its verdicts.
 Counts = dict[str, int]
 Station = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+# So many bundles before it are remembered with a roll-out.
+MOST_HISTORY = 20
 # Longer explanations are cut; a station's line of status has to fit on a screen.
 MAX_PROBLEM = 400
 
@@ -57,7 +59,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 class ProductState(msgspec.Struct, frozen=True, kw_only=True):
     """How a station stands with a product. `active`: the bundle on its disk, None for what it was taught itself.
 
-    `is_in_force`: the station judges by this product; `is_judged`: by these very hashes. `counts` are the verdicts by
+    `is_in_force`: the station judges by this product; `is_judged`: by these very hashes. `is_refused`: the problem is for
+    good, until another document is taken. `counts` are the verdicts by
     them, `before` those by what was there before, as far as this run of the uplink has seen them.
     """
 
@@ -71,6 +74,7 @@ class ProductState(msgspec.Struct, frozen=True, kw_only=True):
     is_in_force: bool = False
     is_judged: bool = False
     problem: str | None = None
+    is_refused: bool = False
     counts: Counts = {}
     before: Counts = {}
 
@@ -81,7 +85,10 @@ class ProductState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station says of itself. `behind`: events that the hub does not have yet; None where nobody knows."""
+    """What a station says of itself. `behind`: events that the hub does not have yet; None where nobody knows.
+
+    `refused`: the SHA-256 of the document that it did not take, for `problem`.
+    """
 
     format: int = FORMAT
     station: Station
@@ -92,6 +99,7 @@ class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
     judged: Judged | None = None
     behind: int | None = None
     problem: str | None = None
+    refused: str | None = None
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
-"""Signed documents of the fleet: one line that says who signed, then what was signed.
+r"""Signed documents of the fleet: one line that says who signed, then what was signed.
 
-    goldline-signed 1 <kind> <key id> <signature, base64>\\n<payload>
+    goldline-signed 1 <kind> <key id> <signature, base64>\n<payload>
 
 The signature is Ed25519 (RFC 8032) over the line up to the signature and the payload, so that a document of one kind is
 never taken for one of another. It is checked before anything of the payload is parsed. Keys are PEM files as OpenSSL

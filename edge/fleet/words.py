@@ -18,6 +18,8 @@ from edge.heard import Arrived, Cursor, Gone, Item, NewStream
 DEVICE_STREAM, PLANT_STREAM = "EVENTS", "PLANT"
 # JetStream's domain of the hub; a device's is its station id.
 HUB_DOMAIN = "hub"
+# The hub's buckets of roll-outs; what is in each says plan.py.
+BUNDLES, WANTED, STATE, ROLLOUTS = "goldline-bundles", "goldline-wanted", "goldline-state", "goldline-rollouts"
 MSG_ID, EXPECTED_LAST = "Nats-Msg-Id", "Nats-Expected-Last-Msg-Id"
 # CloudEvents, NATS protocol binding 1.0, structured mode.
 CONTENT = {"Content-Type": "application/cloudevents+json"}

@@ -14,6 +14,7 @@ CODES: Mapping[str, str] = MappingProxyType(
     {
         # cameras
         "camera down": "GL-CAM-001",
+        "camera open": "GL-CAM-001",
         "no picture for a trigger": "GL-CAM-002",
         "the receive buffer is smaller than asked for": "GL-CAM-003",
         "%s: 16 bits a channel, scaled to 8": "GL-CAM-004",

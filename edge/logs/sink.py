@@ -76,13 +76,14 @@ def to_journal(to: Journal, otherwise: Write) -> Write:
 
 
 def message(event: EventDict) -> str:
-    """A line as the journal shows it: the sentence, then what it is about; a traceback below."""
+    """A line as the journal shows it: who says what, its code, what it is about; a traceback below."""
     about = [
         f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for key, value in event.items()
-        if key not in ("event", "level", "timestamp", "worker", "exception")
+        if key not in ("event", "level", "timestamp", "worker", "code", "exception")
     ]
-    first = f"{event.get('worker', '')}: {event['event']}" + (f" ({', '.join(about)})" if about else "")
+    code = f" [{event['code']}]" if "code" in event else ""
+    first = f"{event.get('worker', '')}: {event['event']}{code}" + (f": {', '.join(about)}" if about else "")
     return f"{first}\n{event['exception']}" if event.get("exception") else first
 
 

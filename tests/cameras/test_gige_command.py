@@ -167,4 +167,4 @@ def test_what_a_camera_logs_does_not_mix_with_the_answer(tmp_path, stock) -> Non
     without = [str(setpriv), "--bounding-set", "-net_admin", "--inh-caps", "-net_admin", *words]
     ran = subprocess.run(without, capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(ran.stdout)["file"] == str(tmp_path / "a.png")
-    assert "receive_buffer_small" in ran.stderr
+    assert "the receive buffer is smaller than asked for" in ran.stderr

@@ -161,7 +161,7 @@ def test_a_receive_buffer_that_the_kernel_refuses_is_said(stock: str, monkeypatc
     with capture_logs() as lines, opened(settings(stock, receive_buffer_bytes=1 << 30)) as bench:
         bench.wait()
     (warning,) = lines
-    assert warning["event"] == "receive_buffer_small"
+    assert warning["event"] == "the receive buffer is smaller than asked for"
     assert warning["camera"] == "trunk"
     assert warning["granted_bytes"] < warning["asked_bytes"] == 1 << 30
     assert warning["remedy"] == f"sysctl -w net.core.rmem_max={1 << 30}"

@@ -1,0 +1,82 @@
+"""The hub's half of the events: the plant's stream, which takes from every device's as it comes.
+
+A device is added by naming it as a source; what it has kept meanwhile comes then. Of one that is removed, what came
+stays. Stations are told apart by their ids, which are therefore different in the whole fleet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from nats.js.api import ExternalStream, StorageType, StreamConfig, StreamSource, SubjectTransform
+from nats.js.errors import NotFoundError
+
+from edge.errors import GoldlineError
+from edge.fleet.rights import delivery
+from edge.fleet.words import DEVICE_STREAM, PLANT_STREAM
+
+DAY_S = 86_400
+
+
+async def make_plant(jetstream: Any, *, max_bytes: int, max_days: float, replicas: int = 1) -> None:
+    """The plant's stream, or its limits where it is there. Beyond them the oldest events go: the hub's readers see it."""
+    limits: dict[str, Any] = {"max_bytes": max_bytes, "max_age": max_days * DAY_S, "num_replicas": replicas}
+    try:
+        config: StreamConfig = (await jetstream.stream_info(PLANT_STREAM)).config
+    except NotFoundError:
+        await jetstream.add_stream(
+            StreamConfig(name=PLANT_STREAM, storage=StorageType.FILE, allow_direct=True, **limits)
+        )
+    else:
+        await jetstream.update_stream(replace(config, **limits))
+
+
+async def stations(jetstream: Any) -> list[str]:
+    """Whose events are taken. Raises GoldlineError where there is no stream."""
+    return [_station(source) for source in await _sources(jetstream)]
+
+
+async def add_station(jetstream: Any, station: str) -> None:
+    """Take this station's events from now on, and what its device has kept. Raises GoldlineError."""
+    sources = await _sources(jetstream)
+    if station in map(_station, sources):
+        raise GoldlineError(f"{station}: its events are taken already")
+    await _put(jetstream, [*sources, source_of(station)])
+
+
+async def remove_station(jetstream: Any, station: str) -> None:
+    """Take no more of this station's events; those that came stay. Raises GoldlineError."""
+    sources = await _sources(jetstream)
+    if station not in map(_station, sources):
+        raise GoldlineError(f"{station}: its events are not taken")
+    await _put(jetstream, [source for source in sources if _station(source) != station])
+
+
+def source_of(station: str) -> StreamSource:
+    """This station's stream, by the domain of its device.
+
+    The transformation changes nothing, and lets nothing in that is not below the station's own subjects: it is the hub
+    that applies it.
+    """
+    own = SubjectTransform(
+        src=f"goldline.v1.*.*.{station}.>", dest=f"goldline.v1.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{station}.>"
+    )
+    external = ExternalStream(api=f"$JS.{station}.API", deliver=delivery(station))
+    return StreamSource(name=DEVICE_STREAM, external=external, subject_transforms=[own])
+
+
+def _station(source: StreamSource) -> str:
+    assert source.external is not None
+    return source.external.api.split(".")[1]
+
+
+async def _sources(jetstream: Any) -> list[StreamSource]:
+    try:
+        return list((await jetstream.stream_info(PLANT_STREAM)).config.sources or [])
+    except NotFoundError:
+        raise GoldlineError(f"the hub has no stream {PLANT_STREAM} yet: goldline fleet hub init") from None
+
+
+async def _put(jetstream: Any, sources: Sequence[StreamSource]) -> None:
+    config: StreamConfig = (await jetstream.stream_info(PLANT_STREAM)).config
+    await jetstream.update_stream(replace(config, sources=list(sources)))

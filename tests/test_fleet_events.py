@@ -1,0 +1,244 @@
+"""Events of stations at the hub, by real NATS servers: complete and in order whoever is killed, and nobody else's."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.events import Source
+from edge.heard import Arrived, Cursor, Gone, NewStream
+from tests.needs import needs_module
+
+needs_module("nats", "fleet")
+
+import nats  # noqa: E402
+
+from edge.fleet import words  # noqa: E402
+from edge.fleet.words import DEVICE_STREAM  # noqa: E402
+from tests.fleet_bench import MIB, Hub, Leaf, Uplink, events_of, killed, once  # noqa: E402
+from tests.publish_line import until  # noqa: E402
+from tests.sync_line import sync_lines  # noqa: E402
+
+pytestmark = pytest.mark.timeout(300)
+READER = Path(__file__).parents[1] / "deploy" / "nats" / "reader.py"
+
+
+def fleet(leaf: Leaf, **settings: int) -> dict[str, object]:
+    return {"station_id": leaf.station, "fleet": {"server": leaf.url, "max_bytes": 64 * MIB, **settings}}
+
+
+def has(uplink: Uplink, name: str, number: int) -> None:
+    until(lambda: uplink.figure(f"{name}_sequence") == number, f"{name} up to {number}")
+
+
+def test_no_event_is_lost_whoever_is_killed_or_replaced(tmp_path):
+    """One device loses uplink, server and at last its server's disk; another is replaced whole, the hub being away."""
+    hub = Hub(tmp_path / "hub")
+    kept, replaced = (Leaf(tmp_path / name, name, hub) for name in ("kept", "replaced"))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with (
+        sync_lines(tmp_path / "one", **fleet(kept)) as one,
+        sync_lines(tmp_path / "two", **fleet(replaced)) as two,
+        killed(hub, kept, replaced, Uplink(one.station), Uplink(two.station)) as (*_, first, second),
+    ):
+        hub.start()
+        hub.init()
+        for leaf, line, uplink in ((kept, one, first), (replaced, two, second)):
+            leaf.start()
+            line.start_both()
+            uplink.start()
+            line.say(20)
+            has(uplink, "published", 20)
+            hub.add(leaf.station)
+        for line, uplink in ((one, first), (two, second)):
+            has(uplink, "acknowledged", 20)
+            until(lambda line=line: line.acknowledged().get("uplink") == 20, "the station knows")
+        hub.kill()
+        one.say(20)
+        has(first, "published", 40)
+        first.kill()
+        one.say(10)
+        first.start()
+        has(first, "published", 50)
+        # 30 events that the hub has not got are gone with the disk: they come from the outbox again.
+        kept.kill()
+        kept.wipe()
+        one.say(10)
+        kept.start()
+        has(first, "published", 60)
+        replace(two, replaced, second)
+        two.say(35)
+        has(second, "published", 35)
+        hub.start()
+        has(first, "acknowledged", 60)
+        has(second, "acknowledged", 35)
+        assert_complete(hub)
+
+
+def replace(line, leaf: Leaf, uplink: Uplink) -> None:
+    """Another device in its place: nothing is left of what this one knew."""
+    uplink.kill()
+    leaf.kill()
+    leaf.wipe()
+    line.kill_all()
+    for channel in list(line.peers):
+        line.unlink(channel)
+    line.logs.clear()
+    shutil.rmtree(line.station.state_dir)
+    shutil.rmtree(line.station.runtime_dir)
+    leaf.start()
+    line.start_both()
+    uplink.start()
+
+
+def assert_complete(hub: Hub) -> None:
+    read = hub.read()
+    (numbers,) = events_of(read, "kept").values()
+    assert once(numbers) == list(range(1, 61))
+    # What the hub has of the device before, and all of the new one; in whichever order the two came.
+    assert {len(once(told)): once(told)[-1] for told in events_of(read, "replaced").values()} == {20: 20, 35: 35}
+
+
+def test_a_server_that_is_full_is_waited_for_and_a_reader_hears_what_is_gone(tmp_path):
+    hub, (big, small) = Hub(tmp_path / "hub"), (1_000_000, 1200)
+    leaf = Leaf(tmp_path / "leaf", "cell", hub)
+    with (
+        sync_lines(tmp_path, **fleet(leaf, max_bytes=MIB)) as line,
+        killed(Uplink(line.station), leaf, hub) as (up, *_),
+    ):
+        line.fill(small)
+        line.prune(100)
+        hub.start()
+        hub.init()
+        leaf.start()
+        line.start_both()
+        up.start()
+        until(lambda: up.figure("refused_total") >= 1, "the server is full")
+        assert 100 < up.figure("published_sequence") < small
+        assert up.figure("acknowledged_sequence") == 0
+        assert line.acknowledged().get("uplink", 0) == 0
+        hub.add("cell")
+        has(up, "acknowledged", small)
+        until(lambda: line.acknowledged().get("uplink") == small, "the station knows")
+        told = heard(hub, small - 100 + 1)
+        assert told[0]["kind"] == "gone"
+        assert (told[0]["first"], told[0]["last"]) == (1, 100)
+        assert [int(event["sequence"]) for event in told[1:]] == list(range(101, small + 1))
+        assert big > MIB // 2
+
+
+def heard(hub: Hub, count: int) -> list[dict]:
+    """What the example prints that is shipped, of so many messages."""
+    words = [str(READER), f"nats://127.0.0.1:{hub.port}", "--nkey", str(hub.folder / "operator.nk")]
+    done = subprocess.run(
+        [sys.executable, *words, "--count", str(count)], capture_output=True, text=True, timeout=120, check=True
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_device_can_say_nothing_in_the_name_of_another(tmp_path):
+    hub = Hub(tmp_path / "hub")
+    leaf = Leaf(tmp_path / "leaf", "thief", hub)
+    with killed(leaf, hub):
+        hub.start()
+        hub.init()
+        leaf.start()
+        hub.add("thief")
+        asyncio.run(forge(leaf))
+        until(lambda: hub.count() > 0, "what is its own comes")
+        time.sleep(1)
+        assert {subject for subject, *_ in hub.read()} == {"goldline.v1.-.-.thief.left.result"}
+        assert hub.ask(lambda js: js.streams_info_iterator()).__class__  # the operator still reads it
+        infos = hub.ask(streams_of)
+        assert infos == ["PLANT"]
+
+
+async def streams_of(js) -> list[str]:
+    return [info.config.name for info in await js.streams_info()]
+
+
+async def forge(leaf: Leaf) -> None:
+    """What whoever has taken a device over can do with its own server and its own key."""
+    client = await nats.connect(leaf.url)
+    js = client.jetstream()
+    await js.add_stream(name=DEVICE_STREAM, subjects=["goldline.v1.>"], retention="workqueue")
+    for number in range(1, 21):
+        for station in ("victim", "thief"):
+            await js.publish(
+                f"goldline.v1.-.-.{station}.left.result", b"{}", headers={"Nats-Msg-Id": f"s:{number}"[:40] + station}
+            )
+    # Straight into the hub: its stream's subjects, its API, another's delivery.
+    await client.publish("goldline.v1.-.-.victim.left.result", b"{}")
+    await client.publish("goldline.deliver.victim.S.x", b"{}")
+    with pytest.raises(Exception, match=r"(?i)timeout|no responders|not available"):
+        await client.jetstream(domain="hub", timeout=1).add_stream(name="MINE", subjects=["mine"])
+    await client.close()
+
+
+SOURCE = Source(site="-", line="l1", station="cell")
+STREAMS = st.uuids()
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=30), STREAMS, st.data())
+def test_a_reader_takes_each_once_and_says_what_is_missing(steps, stream, data):
+    """Any history with repetitions, gaps that are told and gaps that are not."""
+    order, sent, number = reader().Order(), [], 0
+    for length, is_told in steps:
+        if is_told:
+            gone = Gone(stream=stream, first=number + 1, last=number + length)
+            sent.append((words.message_of(gone, SOURCE), None))
+        else:
+            sent += [(event(stream, number + 1 + at), number + 1 + at) for at in range(length)]
+        number += length
+    repeated = [one for one in sent for _ in range(data.draw(st.integers(1, 2)))]
+    told = [what for message, _ in repeated for what in order.take(message.id, message.body)]
+    assert [what["n"] for what in told if what["kind"] == "event"] == [n for _, n in sent if n is not None]
+    assert not [what for what in told if what["kind"] == "missing"]
+
+
+def test_a_gap_without_a_word_is_missing(tmp_path):
+    stream, order = next(iter_uuid()), reader().Order()
+    told = [what for n in (1, 2, 5) for what in order.take(event(stream, n).id, event(stream, n).body)]
+    assert [what["kind"] for what in told] == ["event", "event", "missing", "event"]
+    assert (told[2]["first"], told[2]["last"]) == (3, 4)
+
+
+def iter_uuid():
+    from uuid import uuid4
+
+    yield uuid4()
+
+
+def event(stream, number: int) -> words.Message:
+    topic = SOURCE.topic("left", "result")
+    body = json.dumps({"n": number}).encode()
+    return words.message_of(Arrived(stream=stream, sequence=number, topic=topic, body=body, is_replay=False), SOURCE)
+
+
+def reader():
+    spec = importlib.util.spec_from_file_location("reader", READER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@given(STREAMS, st.integers(1, 1 << 40))
+def test_an_id_tells_where_it_stands(stream, number):
+    message = event(stream, number)
+    assert message.subject == "goldline.v1.-.l1.cell.left.result"
+    assert words.before(message.id) == Cursor(number - 1, stream)
+    assert message.cursor == Cursor(number, stream)
+    for notice in (Gone(stream=stream, first=1, last=number), NewStream(before=stream, heard=number, stream=stream)):
+        told = words.message_of(notice, SOURCE)
+        assert told.subject == "goldline.v1.-.l1.cell.-.notice"
+        assert words.before(told.id) is None
+        assert told.cursor == notice.cursor
