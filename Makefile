@@ -1,6 +1,6 @@
 # Everything starts from a fresh Debian or Ubuntu with Python >= 3.11; the first target run makes .venv.
 #   make demo            a simulated line, taught and inspecting; FOR=20 ends it after 20 s
-#   make test            the tests; ARGS="-k ledger" passes words on to pytest
+#   make test            the tests, several at a time; ARGS="-k ledger" passes words on to pytest instead
 #   make lint            style, types, layers
 #   make bench           what the station sustains; ARGS="--seconds 5"
 #   make lock            renew uv.lock after a change to pyproject.toml
@@ -9,6 +9,8 @@
 FOR ?=
 ARGS ?=
 PYTHON_BIN := .venv/bin/python
+# A file of tests at a time on each processor: most of a test of a whole station is waiting.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test lint bench lock clean environment test-environment lint-environment
 
@@ -16,7 +18,7 @@ demo: environment
 	@$(PYTHON_BIN) tools/demo.py $(if $(FOR),--for $(FOR)) $(ARGS)
 
 test: test-environment
-	@$(PYTHON_BIN) -m pytest $(ARGS)
+	@$(PYTHON_BIN) -m pytest $(or $(ARGS),$(PARALLEL))
 
 lint: lint-environment
 	$(PYTHON_BIN) -m ruff check

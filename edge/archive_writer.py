@@ -186,6 +186,8 @@ class Writer:
 def _be_modest() -> None:
     """This thread gets what nobody else wants."""
     thread = threading.get_native_id()
+    # Of a service that runs in real time it would go before everybody, however nice it is.
+    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
     os.setpriority(os.PRIO_PROCESS, thread, NICE)
     number = SYS_IOPRIO_SET.get(os.uname().machine)
     if number is not None:

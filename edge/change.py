@@ -197,6 +197,13 @@ RULES = (
         ),
         "the lane listens or connects anew; what it had to say it says then",
     ),
+    Rule(Effect.STATION, (), ("fleet",), "whether there is a process that ties the station to a fleet"),
+    Rule(
+        Effect.WORKER,
+        ("uplink",),
+        ("fleet.server", "fleet.max_bytes", "fleet.trusted"),
+        "it connects anew; what it had to say it says then",
+    ),
     Rule(Effect.STATION, (), ("metrics.host", "metrics.port"), "where Prometheus and systemd's checks look"),
     Rule(Effect.LIVE, ("every process",), ("log.level",), "from the next line on"),
     Rule(Effect.STATION, (), ("log.format",), "where lines go is settled before the first of them"),

@@ -247,7 +247,7 @@ def load_station(path: Path | None, environ: Mapping[str, str] = os.environ) -> 
     defaults become absolute, relative to the file. Raises ConfigError with every problem, or GoldlineError where the
     file cannot be read.
     """
-    file = _file(path, environ)
+    file = configuration(path, environ)
     variables = environment.read(environ, Station)
     data = environment.laid_over(_read(file), variables.values) if file else variables.values
     document = validation.Document(str(file or "configuration"), data, variables.names)
@@ -271,14 +271,14 @@ def runtime_directory(station: Station, environ: Mapping[str, str] = os.environ)
     return Path(given) if given else station.state_dir / "run"
 
 
-def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    if path is None and environ.get("GOLDLINE_CONFIG"):
-        path = Path(environ["GOLDLINE_CONFIG"])
-    if path is None:
+def configuration(path: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file that `load_station` reads; None where there is none. Raises GoldlineError for one that was named and is not there."""
+    given = path or environ.get("GOLDLINE_CONFIG")
+    if not given:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not path.is_file():
-        raise GoldlineError(f"{path}: no such file")
-    return path
+    if not (file := Path(given)).is_file():
+        raise GoldlineError(f"{file}: no such file")
+    return file
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -133,8 +133,9 @@ class JobDesk:
         return self._newest_generation
 
     def let_go(self) -> None:
-        """It is not taken over."""
-        self._is_reloading = False
+        """It is not taken over: nobody was told the number."""
+        if self._is_reloading:
+            self._newest_generation, self._is_reloading = self._newest_generation - 1, False
 
     def take_over(self, station: Station, generation: int) -> None:
         """From now on; inspection says when it judges by it."""

@@ -109,7 +109,7 @@ def _writing(config: LogConfig, output: TextIO) -> sink.Write:
         return sink.to_stream(stream, as_json=form == "json", colors=output.isatty())
     with_priority = sink.to_stream(stream, as_json=True, colors=False, with_priority=True)
     try:
-        return sink.to_journal(journal.Journal(), with_priority)
+        return sink.to_journal(journal.Journal(journal.SOCKET), with_priority)
     except OSError:  # no journal here that takes fields: systemd reads the severity before each line
         return with_priority
 

@@ -2,6 +2,10 @@
 
 import os
 import socket
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+
+from edge.errors import GoldlineError
 
 
 class Notifier:
@@ -24,3 +28,14 @@ class Notifier:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+@contextmanager
+def saying_why_not() -> Generator[None]:
+    """Around what may raise GoldlineError: its first line is what `systemctl status` shows until the next start."""
+    try:
+        yield
+    except GoldlineError as problem:
+        with closing(Notifier()) as notifier:
+            notifier.send(f"STATUS=cannot run: {str(problem).partition(chr(10))[0]}")
+        raise

@@ -20,6 +20,8 @@ from edge.change import Change
 from edge.errors import GoldlineError
 
 SOCKET = "control.sock"
+# What became of the newest reload, beside it.
+OUTCOME_FILE = "reload.json"
 # The answer to a question; a reload may load a product, for which an engine may have to be built.
 STATUS_WITHIN_S, RELOAD_WITHIN_S = 10.0, 960.0
 # An answer names every key that differs; no station has so many.

@@ -56,8 +56,8 @@ class Supervisor:
 
     @property
     def is_healthy(self) -> bool:
-        """Every worker is inside its deadline, or in its declared pause before a restart."""
-        return all(child.is_healthy for child in self.children.values())
+        """Every critical worker is inside its deadline, or in its declared pause before a restart."""
+        return all(child.is_healthy for child in self.children.values() if child.process.role.is_critical)
 
     # --- the pass
 
@@ -174,7 +174,7 @@ class Supervisor:
 
     def commit(self, station: Station, generation: int) -> None:
         """Whoever is started from now on goes by this configuration."""
-        self.station = station
+        self.station, self.configured.generation = station, generation
         for child in self.children.values():
             child.renew(station, generation)
 

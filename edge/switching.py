@@ -46,9 +46,14 @@ class Switching:
         # Committed: the offer, and the number that events name it by.
         self._due: tuple[Beside, int] | None = None
 
+    @property
+    def wake(self) -> int:
+        """Readable when something was loaded."""
+        return self._preparing.wake
+
     def listen(self, poller: Poller) -> None:
         """Have the loop wake up for what was loaded."""
-        poller.listen(self._preparing.wake, self._preparing.awake)
+        poller.listen(self.wake, self._preparing.awake)
 
     def order(self, prepare: Prepare, now_ns: int) -> None:
         """Publish wants a product prepared."""

@@ -59,7 +59,7 @@ class Service:
         self._control, self._page, self._router, self._desk = context.control, context.page, router, desk
         self._writer, self._inbox = Writer(desk), Inbox(router)
         # All that is live for it is what every worker takes over.
-        self._takeover = Takeover(context.control, lambda *_: True)
+        self._takeover = Takeover(context.control)
         self._unsent = context.page.counter("goldline_sync_unsent_total")
         self.is_stopping = False
 

@@ -35,6 +35,11 @@ def station_file(station: Station) -> Generator[int]:
         os.close(descriptor)
 
 
+def at_once(_number: int, _station: Station, _generation: int) -> bool:
+    """Of a worker that has nothing of its own to take over."""
+    return True
+
+
 def agree(number: int, _station: Station) -> Offered:
     """The answer of a worker that has nothing to make ready."""
     return Offered(number=number)
@@ -53,7 +58,7 @@ class Takeover:
     def __init__(
         self,
         control: Channel,
-        take_over: TakeOver,
+        take_over: TakeOver = at_once,
         make_ready: MakeReady = agree,
         let_go: Callable[[], None] = lambda: None,
     ) -> None:

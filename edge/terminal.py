@@ -15,6 +15,19 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
+def waiting(what: str) -> Generator[None]:
+    """A clock on stderr beside what is waited for."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Progress(
+        TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+@contextmanager
 def stages() -> Generator[Tell, None, None]:
     """A progress bar on stderr for work in named stages: call it with a stage, what is done and how much there is."""
     if not sys.stderr.isatty():

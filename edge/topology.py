@@ -30,6 +30,8 @@ class Role:
     stop_s: float
     # Higher dies first when memory runs out.
     oom_score: int
+    # False: verdicts and lanes do without it. A disk that hangs holds it where no signal reaches: then only it is away.
+    is_critical: bool = True
 
 
 # Stopping takes at most the sum of `stop_s`, inside the 10 s a service is given.
@@ -38,9 +40,9 @@ ROLES = (
     Role("inspection", "station", ("publish", "archive"), 30, 1200, 3, 3.0, 300),
     Role("publish", "station", ("lane", "sync"), 30, 60, 3, 3.0, -800),
     Role("lane", "lane", (), 30, 60, 3, 0.5, -800),
-    Role("sync", "station", (), 30, 60, 3, 0.5, 0),
-    Role("archive", "archive", (), 30, 60, 10, 0.5, 500),
-    Role("uplink", "fleet", (), 30, 60, 10, 0.5, 500),
+    Role("sync", "station", (), 30, 60, 3, 0.5, 0, is_critical=False),
+    Role("archive", "archive", (), 30, 60, 10, 0.5, 500, is_critical=False),
+    Role("uplink", "fleet", (), 30, 60, 10, 0.4, 500, is_critical=False),
 )
 
 

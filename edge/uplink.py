@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from edge.channel import ChannelClosed
-from edge.messages import Stop
+from edge.messages import Abandon, Commit, Offer, Stop
 from edge.metrics import State
+from edge.takeover import Takeover
 from edge.worker import WorkerContext
 
 # The loop comes round this often, to beat.
@@ -34,7 +35,8 @@ def run(context: WorkerContext) -> None:
 async def _serve(context: WorkerContext) -> None:
     """The jobs, until the supervisor says stop or one of them fails."""
     stopping = asyncio.Event()
-    asyncio.get_running_loop().add_reader(context.control.fileno(), _hear, context, stopping)
+    takeover = Takeover(context.control)
+    asyncio.get_running_loop().add_reader(context.control.fileno(), _hear, context, stopping, takeover)
     tasks = [asyncio.create_task(_job(context, *names)) for names in JOBS]
     ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(_beat(context))]
     try:
@@ -47,13 +49,16 @@ async def _serve(context: WorkerContext) -> None:
         await asyncio.gather(*tasks, *ends, return_exceptions=True)
 
 
-def _hear(context: WorkerContext, stopping: asyncio.Event) -> None:
+def _hear(context: WorkerContext, stopping: asyncio.Event, takeover: Takeover) -> None:
     try:
-        for message in context.control.drain():
-            if isinstance(message, Stop):
-                stopping.set()
-            else:
-                structlog.get_logger().error("unexpected message", message=type(message).__name__)
+        while (heard := context.control.receive_with_descriptor()) is not None:
+            match heard:
+                case Stop(), _:
+                    stopping.set()
+                case (Offer() | Commit() | Abandon()) as said, descriptor:
+                    takeover.hear(said, descriptor)
+                case message, _:
+                    structlog.get_logger().error("unexpected message", message=type(message).__name__)
     except ChannelClosed:
         stopping.set()
 

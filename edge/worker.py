@@ -54,8 +54,9 @@ def main() -> int:
     birth = json.loads(sys.argv[2])
     die_with_parent(birth["supervisor"])
     faulthandler.enable()
-    # SIGABRT from the supervisor leaves a traceback of every thread; SIGINT is the supervisor's to handle.
+    # SIGABRT from the supervisor leaves a traceback of every thread; SIGINT and SIGHUP are the supervisor's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     context = context_of(sys.argv[1], birth)
     log.setup(context.station.log, context.name)
     log.take_uncaught()

@@ -21,7 +21,7 @@ from edge.child import Child
 from edge.config import Station
 from edge.fleet import hub, servers
 from edge.fleet.rights import OPERATOR, Rights
-from edge.fleet.words import PLANT_STREAM
+from edge.fleet.words import ANY_EVENT, PLANT_STREAM
 from edge.rehearsal import free_ports
 from tests.publish_line import until
 
@@ -118,7 +118,7 @@ class Hub(NatsServer):
         """All that is there: subject, headers and body of each message, in order."""
 
         async def all_of(js: Any) -> list[tuple[str, dict[str, str], bytes]]:
-            subscription = await js.pull_subscribe("goldline.v1.>", durable=consumer, stream=PLANT_STREAM)
+            subscription = await js.pull_subscribe(ANY_EVENT, durable=consumer, stream=PLANT_STREAM)
             found: list[tuple[str, dict[str, str], bytes]] = []
             while True:
                 try:

@@ -185,7 +185,7 @@ def test_a_slot_released_while_a_successor_is_told_what_is_held_is_not_lent_for_
     tell = bench.inspection._tell_capture
     answering = threading.Thread(
         target=bench.inspection._answer,
-        args=[bench.inspection._judging, frame, error(Reason.CANNOT_JUDGE), NO_TIME],
+        args=[bench.inspection._by.judging, frame, error(Reason.CANNOT_JUDGE), NO_TIME],
         daemon=True,
     )
 

@@ -142,9 +142,9 @@ def test_frames_that_wait_at_the_switch_are_fed_to_the_product_before(
     for number in range(3):
         capture.send(Frame(frame=bench.frame(number, slot=number, brightness=90)))
     inspection._hear_capture("left")
-    inspection._preparing.order(Prepare(product="lid", generation=2), 0)
-    assert select.select([inspection._preparing.wake], [], [], PATIENCE_S)[0]
-    inspection._switch()
+    inspection._by.order(Prepare(product="lid", generation=2), 0)
+    assert select.select([inspection._by.wake], [], [], PATIENCE_S)[0]
+    inspection._by.turn(inspection._feed_all, 0)
     said = hear(bench, bench.publish, 5)
     judged = {one.frame.trigger_id: one.provenance.product for one in said if isinstance(one, Judged)}
     assert judged == dict.fromkeys(range(3), "trunk")

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import threading
 import warnings
 
@@ -20,6 +21,11 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
 
 
 def logged(stream: io.StringIO) -> list[dict[str, object]]:
@@ -94,3 +100,111 @@ def test_a_traceback_is_whole_and_shows_no_variables(stream):
     assert "HUNTER2" not in stream.getvalue()
     if not stream.isatty():
         assert "ValueError" in str(logged(stream)[0]["exception"])
+
+
+def test_the_level_changes_for_loggers_that_are_bound_already(stream):
+    log.setup(LogConfig(), "publish", stream)
+    bound = structlog.get_logger().bind(camera="left")
+    bound.debug("too fine")
+    log.set_level("debug")
+    assert log.shows("debug")
+    bound.debug("verdict")
+    logging.getLogger("library").debug("fine")
+    log.set_level("error")
+    assert not log.shows("warning")
+    bound.warning("too mild")
+    assert [line["event"] for line in logged(stream)] == ["verdict", "fine"]
+
+
+@pytest.mark.parametrize(
+    ("worker", "said", "camera"),
+    [
+        ("capture@left", {}, "left"),
+        ("capture@left", {"camera": "group"}, "group"),
+        ("supervisor", {"child": "capture@left"}, "left"),
+        ("supervisor", {"child": "publish"}, None),
+        ("publish", {}, None),
+    ],
+)
+def test_a_line_about_a_camera_names_it(stream, worker, said, camera):
+    log.setup(LogConfig(), worker, stream)
+    structlog.get_logger().warning("worker died", **said)
+    assert logged(stream)[0].get("camera") == camera
+
+
+def test_what_no_thread_caught_is_a_line_like_any_other(stream):
+    log.setup(LogConfig(), "publish", stream)
+    log.take_uncaught()
+
+    def fail() -> None:
+        raise LookupError("nowhere")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    (line,) = logged(stream)
+    assert (line["event"], line["code"], line["level"]) == ("worker failed", "GL-WRK-003", "error")
+    assert "LookupError: nowhere" in str(line["exception"])
+
+
+def test_a_library_brings_what_names_its_line_and_nothing_else(stream):
+    log.setup(LogConfig(), "archive", stream)
+    logging.getLogger("goldline.images").warning("%s: 16 bits a channel, scaled to 8", "a.png", extra={"camera": "top"})
+    (line,) = logged(stream)
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "a.png: 16 bits a channel, scaled to 8", "code": "GL-CAM-004", "camera": "top",
+        "logger": "goldline.images", "level": "warning", "worker": "archive",
+    }  # fmt: skip
+
+
+# --- a reader that does not read
+
+
+def test_a_full_pipe_holds_nobody_up_and_what_was_missed_is_counted(restored_logging):
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "w") as output:
+        log.setup(LogConfig(level="debug"), "publish", output)
+        # A pipe holds 64 KiB. A write that waited would wait for ever.
+        for number in range(3000):
+            structlog.get_logger().debug("verdict", trigger_id=number)
+        told = _read_out(reader)
+        structlog.get_logger().info("ready")
+        lost, ready = _read_out(reader)
+    assert [line["trigger_id"] for line in told] == list(range(len(told)))
+    assert (lost["event"], lost["code"]) == ("log lines were lost", "GL-LOG-001")
+    assert lost["lines"] == 3000 - len(told)
+    assert ready["event"] == "ready"
+
+
+def test_a_line_that_was_cut_spoils_no_other(restored_logging):
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "w") as output:
+        log.setup(LogConfig(), "inspection", output)
+        structlog.get_logger().info("large", text="x" * 100_000)
+        os.set_blocking(reading, False)
+        cut = b""
+        while part := reader.read(1 << 16) or b"":
+            cut += part
+        structlog.get_logger().info("ready")
+        empty, lost, ready = (reader.read(1 << 16) or b"").split(b"\n")[:3]
+    assert cut.startswith(b"{")
+    assert b"\n" not in cut
+    assert empty == b""
+    assert [json.loads(line)["event"] for line in (lost, ready)] == ["log lines were lost", "ready"]
+
+
+def test_a_reader_that_has_gone_ends_nobody(restored_logging):
+    reading, writing = os.pipe()
+    with open(writing, "w") as output:
+        log.setup(LogConfig(), "publish", output)
+        os.close(reading)
+        structlog.get_logger().info("ready")
+
+
+def _read_out(reader: "io.BufferedReader") -> list[dict[str, object]]:
+    os.set_blocking(reader.fileno(), False)
+    read = b""
+    while part := reader.read(1 << 16) or b"":
+        read += part
+    return [json.loads(line) for line in read.splitlines()]

@@ -278,7 +278,6 @@ def test_a_journal_that_comes_back_at_its_path_is_found(tmp_path):
 
 def test_a_line_that_the_journal_no_longer_takes_goes_to_stderr(tmp_path, monkeypatch, capfd, restored_logging):
     monkeypatch.setattr(journal, "SOCKET", tmp_path / "socket")
-    monkeypatch.setattr(journal.Journal.__init__, "__defaults__", (tmp_path / "socket",))
     with listener(tmp_path / "socket") as there:
         log.setup(LogConfig(format="journal"), "publish")
         structlog.get_logger().info("ready")

@@ -75,7 +75,7 @@ def test_a_station_that_works_is_shown_as_it_counts(daemon):
     assert left["deadline_ms"] == 1000.0
     assert shown["answers"]["box"]["triggers"] == 0
     assert {camera["state"] for camera in shown["cameras"].values()} == {"streaming"}
-    assert shown["workers"].keys() == daemon.workers().keys()
+    assert {name: worker["pid"] for name, worker in shown["workers"].items()} == daemon.workers()
     assert all(worker["resident_bytes"] > 1 << 20 for worker in shown["workers"].values())
     assert shown["record"]["head"] >= left["triggers"] - left["in_flight"] - 50
     assert shown["rejected"][0]["data"]["verdict"] == "FAIL"
@@ -109,6 +109,16 @@ def test_a_process_that_died_and_one_that_hangs_are_named(daemon):
         assert time.monotonic() < until
     _, shown = status(daemon.config)
     assert sum(shown["workers"]["publish"]["restarts"].values()) == 1
+
+
+def test_a_file_that_was_changed_and_not_made_live_is_named(daemon):
+    text = daemon.config.read_text()
+    changed = text.replace('format = "json"', 'format = "json"\nlevel = "warning"')
+    assert changed != text
+    daemon.config.write_text(changed)
+    until_status(daemon.config, "has changed (1 keys)")
+    daemon.config.write_text(text)
+    assert status(daemon.config)[1]["attention"] == []
 
 
 def test_a_station_that_does_not_run_shows_what_it_left_behind(taught, tmp_path):

@@ -69,3 +69,15 @@ def test_the_trigger_logs_outlive_a_restart_and_belong_to_it_alone():
 
 def test_it_starts_the_documented_command():
     assert settings()["ExecStart"] == "/opt/goldline/bin/goldline run --config /etc/goldline/config.toml"
+
+
+def test_the_template_is_the_same_service_with_folders_of_its_own():
+    lines = UNIT.read_text()
+    for name in ("/etc/goldline", "ConfigurationDirectory=goldline"):
+        lines = lines.replace(name, f"{name}/%i")
+    for name in ("StateDirectory=goldline", "RuntimeDirectory=goldline", "/var/lib/goldline"):
+        lines = lines.replace(f"{name}\n", f"{name}-%i\n")
+    lines = lines.replace("Goldline visual inspection", "Goldline visual inspection, station %i")
+    head, unit, rest = (SYSTEMD / "goldline@.service").read_text().partition("[Unit]\n")
+    assert unit + rest == lines
+    assert all(line.startswith("#") for line in head.splitlines())

@@ -15,6 +15,7 @@ from edge.channel import Channel
 from edge.config import Station, load_station
 from edge.errors import GoldlineError
 from edge.messages import Grant, Link
+from edge.metrics import State
 from edge.sd_notify import Notifier
 from edge.supervisor import Supervisor
 
@@ -44,6 +45,18 @@ def test_the_table_names_every_process_in_the_order_data_flows(station: Station)
 
 def test_stopping_fits_the_ten_seconds_a_service_is_given() -> None:
     assert sum(role.stop_s for role in topology.ROLES) < 10
+
+
+@pytest.mark.parametrize(("worker", "is_fed"), [("archive", True), ("sync", True), ("publish", False)])
+def test_the_watchdog_starves_for_critical_workers_alone(station: Station, worker: str, is_fed: bool) -> None:
+    supervisor = Supervisor(station)
+    child = supervisor.children[worker]
+    # One that was warm when this machine was started, and has said nothing since.
+    with subprocess.Popen(["sleep", "60"]) as child.popen:
+        child.page.beat(State.IDLE, 0)
+        assert not child.is_healthy
+        assert supervisor.is_healthy is is_fed
+        child.kill()
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -20,7 +20,7 @@ from typing import Any
 
 import nats
 
-STREAM, SUBJECTS = "PLANT", "goldline.v1.>"
+STREAM, SUBJECTS = "PLANT", "goldline.v1.*.*.*.*.*"
 
 
 class Order:

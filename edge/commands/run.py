@@ -3,10 +3,12 @@
 import argparse
 import fcntl
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -16,13 +18,16 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from edge import exposition, log, product_switch, vitals
-from edge.config import Station, load_station, runtime_directory
+from edge.config import Station, configuration, load_station, runtime_directory
+from edge.control_desk import ControlDesk
 from edge.device.watch import Device, sources
 from edge.errors import GoldlineError
 from edge.guard import refuse_the_open
 from edge.metrics import Page
 from edge.recipe import load_recipe, unmatched_roles
-from edge.sd_notify import Notifier
+from edge.reload_request import Reloader
+from edge.running import make_findable
+from edge.sd_notify import Notifier, saying_why_not
 from edge.supervisor import Supervisor
 
 # A start that is not over by then has failed; the longest one builds a TensorRT engine.
@@ -41,22 +46,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
+@saying_why_not()
 def run(arguments: argparse.Namespace) -> int:
     """Start, watch, stop, sum up."""
     station = load_station(arguments.config)
     log.setup(station.log, "supervisor")
     log.take_uncaught()
     refuse_the_incomplete(station)
-    with only_one(runtime_directory(station)):
+    with only_one(runtime := runtime_directory(station)):
+        with suppress(OSError):  # where the state cannot be written, who looks for the station has to be told where
+            make_findable(station, runtime)
         supervisor = Supervisor(station)
+        reloader = Reloader(supervisor, partial(load_whole, arguments.config), runtime, configuration(arguments.config))
         try:
-            watch(supervisor, station, arguments.seconds)
+            with ControlDesk(runtime, reloader.reload, reloader.status):
+                watch(supervisor, reloader, arguments.seconds)
         finally:
             supervisor.close()
             log.close()
     summary = sum_up(supervisor.children["publish"].page)
     print(msgspec.json.encode(summary).decode() if arguments.json else summary)
     return 0
+
+
+def load_whole(path: Path | None) -> Station:
+    """The station as it stands in the file, with all that it needs. Raises GoldlineError."""
+    station = load_station(path)
+    refuse_the_incomplete(station)
+    return station
 
 
 def refuse_the_incomplete(station: Station) -> None:
@@ -75,6 +92,8 @@ def refuse_the_incomplete(station: Station) -> None:
 def only_one(runtime: Path) -> Generator[None]:
     """Refuse a second station on the same runtime directory: two would write the same trigger logs."""
     try:
+        if runtime.is_symlink() and not runtime.exists():  # to that of a service that has ended
+            runtime.unlink()
         runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
         (runtime / "lock").touch()
     except OSError as failure:
@@ -95,14 +114,14 @@ def _locks(handle: TextIO) -> bool:
 
 
 @contextmanager
-def told_to_stop() -> Generator[list[int]]:
+def told() -> Generator[list[int]]:
     """Signals received, as they come."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         yield received
     finally:
@@ -110,8 +129,9 @@ def told_to_stop() -> Generator[list[int]]:
             signal.signal(number, handler)
 
 
-def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> None:
+def watch(supervisor: Supervisor, reloader: Reloader, seconds: float | None) -> None:
     """Turn until told to stop, feeding systemd's watchdog only while every worker is well."""
+    station = supervisor.station
     registry = CollectorRegistry()
     registry.register(exposition.Collector({name: child.page for name, child in supervisor.children.items()}))
     registry.register(vitals.Vitals(supervisor.children, supervisor.configured))
@@ -125,7 +145,7 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
         lambda: vitals.ready(children),
     )
 
-    with server, Device(sources(station)) as device, closing(Notifier()) as notifier, told_to_stop() as received:
+    with server, Device(sources(station)) as device, closing(Notifier()) as notifier, told() as received:
         registry.register(device)
 
         def feed() -> None:
@@ -133,7 +153,8 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
                 notifier.send("WATCHDOG=1")
 
         started_s, ready_s = time.monotonic(), None
-        while not received and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
+        supervisor.reloads.notice = lambda is_on: notifier.send(*reloading(supervisor, is_on=is_on))
+        while not is_stopped(received, reloader) and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
             supervisor.turn()
             feed()
             if ready_s is None:
@@ -146,6 +167,21 @@ def watch(supervisor: Supervisor, station: Station, seconds: float | None) -> No
                 raise GoldlineError(f"not ready after {START_WITHIN_S:.0f} s")
         notifier.send("STOPPING=1")
         supervisor.stop(feed)
+
+
+def is_stopped(received: list[int], reloader: Reloader) -> bool:
+    """Whether a signal said so. SIGHUP has the configuration reloaded; on a terminal it means that the terminal has gone."""
+    while signal.SIGHUP in received and not sys.stdin.isatty():
+        received.remove(signal.SIGHUP)
+        reloader.begin()
+    return bool(received)
+
+
+def reloading(supervisor: Supervisor, *, is_on: bool) -> tuple[str, ...]:
+    """For systemd: a reload has begun, or is over (sd_notify(3))."""
+    if is_on:
+        return "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading the configuration"
+    return "READY=1", f"STATUS=inspecting {supervisor.station.product}"
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

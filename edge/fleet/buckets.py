@@ -105,7 +105,7 @@ class StationBuckets:
     async def acknowledge(self, said: bytes) -> None:
         """Say how this station stands. Raises HubError."""
         try:
-            await self._js.publish(f"$KV.{STATE}.{self._station}", said, timeout=ANSWER_WITHIN_S)
+            await self._js.publish(f"$JS.{HUB_DOMAIN}.API.$KV.{STATE}.{self._station}", said, timeout=ANSWER_WITHIN_S)
         except _LOST as problem:
             raise _hub_error(problem) from problem
 

@@ -15,14 +15,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
-from nats.js.api import PubAck
-from nats.js.errors import APIError
 
 from edge.client import AsyncSubscriber, Cursor, GoldlineError, Item
 from edge.config import Station
+from edge.fleet.answers import FULL, Refused
 from edge.fleet.figures import Figures
 from edge.fleet.leaf import ANSWER_S, Ended, Leaf, connected
-from edge.fleet.words import Message, before, message_of, source_of, subjects_of, too_large
+from edge.fleet.rights import delivery
+from edge.fleet.words import Message, before, message_of, source_of, too_large
 from edge.keys import own_keys
 from edge.progress import Progress
 from edge.worker import WorkerContext
@@ -93,7 +93,8 @@ async def _follow(station: Station, places: Places, figures: Figures) -> None:
             # Before the stream is made: killed in between, the next begins here as well.
             places.published.cursor = places.delivered.cursor
             await asyncio.to_thread(places.published.write)
-        await leaf.keep_stream(subjects_of(source_of(station)), station.fleet.max_bytes, is_there=is_there)
+        await leaf.keep_stream(station.fleet.max_bytes, is_there=is_there)
+        await leaf.keep_hub(delivery(station.station_id))
         subscriber = await stack.enter_async_context(_subscriber(station, places.published.cursor))
         figures.connections.inc()
         structlog.get_logger().info("connected to the fleet's server", server=station.fleet.server)
@@ -115,7 +116,7 @@ class Sent:
     """A message under way."""
 
     message: Message
-    answer: asyncio.Future[PubAck]
+    answer: asyncio.Future[int]
     sent_s: float
 
 
@@ -134,6 +135,14 @@ class Forwarder:
 
     async def follow(self) -> None:
         """Until cancelled. Raises Ended."""
+        try:
+            await self._turn_after_turn()
+        finally:
+            # What is under way is said again by the next connection; how these end is nobody's any more.
+            for one in self._flight:
+                _ = one.answer.cancel() or one.answer.exception()
+
+    async def _turn_after_turn(self) -> None:
         while True:
             await self._read()
             while self._waiting and len(self._flight) < WINDOW:
@@ -184,8 +193,6 @@ class Forwarder:
 
     def _answered(self, sent: Sent) -> None:
         if (refusal := sent.answer.exception()) is not None:
-            for one in self._flight:
-                one.answer.cancel()
             self._figures.refused.inc()
             raise Ended(f"an event was refused: {_words(refusal)}")
         self._places.published.cursor = sent.message.cursor
@@ -216,6 +223,6 @@ class Forwarder:
 
 def _words(refusal: BaseException) -> str:
     """What the server said, and what to do where it is full."""
-    if isinstance(refusal, APIError) and "maximum bytes" in (refusal.description or ""):
+    if isinstance(refusal, Refused) and refusal.code == FULL:
         return "it is full ([fleet] max_bytes): the hub has not taken events for long; they wait in the outbox"
     return str(refusal) or type(refusal).__name__

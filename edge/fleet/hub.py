@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nats.js.api import ExternalStream, StorageType, StreamConfig, StreamSource, SubjectTransform
+from nats.js.api import (
+    ExternalStream,
+    StorageType,
+    StreamConfig,
+    StreamConsumerSource,
+    StreamSource,
+    SubjectTransform,
+)
 from nats.js.errors import NotFoundError
 
 from edge.errors import GoldlineError
 from edge.fleet.rights import delivery
-from edge.fleet.words import DEVICE_STREAM, PLANT_STREAM
+from edge.fleet.words import ANY_EVENT, DEVICE_STREAM, HUB_CONSUMER, PLANT_STREAM
 
 DAY_S = 86_400
 
@@ -53,16 +60,18 @@ async def remove_station(jetstream: Any, station: str) -> None:
 
 
 def source_of(station: str) -> StreamSource:
-    """This station's stream, by the domain of its device.
+    """This station's stream, by the domain of its device and the consumer that the device keeps for the hub.
 
-    The transformation changes nothing, and lets nothing in that is not below the station's own subjects: it is the hub
-    that applies it.
+    Whatever a device puts into its stream, the hub writes the station's own id into the subject: nobody speaks in the
+    name of another. What is no subject of an event stays as it is, and no reader asks for it (`ANY_EVENT`).
     """
-    own = SubjectTransform(
-        src=f"goldline.v1.*.*.{station}.>", dest=f"goldline.v1.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{station}.>"
+    own = f"goldline.v1.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{station}.{{{{wildcard(4)}}}}.{{{{wildcard(5)}}}}"
+    return StreamSource(
+        name=DEVICE_STREAM,
+        external=ExternalStream(api=f"$JS.{station}.API"),
+        consumer=StreamConsumerSource(name=HUB_CONSUMER, deliver_subject=delivery(station)),
+        subject_transforms=[SubjectTransform(src=ANY_EVENT, dest=own)],
     )
-    external = ExternalStream(api=f"$JS.{station}.API", deliver=delivery(station))
-    return StreamSource(name=DEVICE_STREAM, external=external, subject_transforms=[own])
 
 
 def _station(source: StreamSource) -> str:

@@ -44,6 +44,17 @@ class Asked(Protocol):
         ...
 
 
+class Silent:
+    """A station that does not run: it judges by what is on its disk when it starts."""
+
+    def standing(self) -> Standing | None:
+        """Nobody answers."""
+        return None
+
+    def prepare(self, product: str, variant: str | None) -> None:
+        """Nothing is to be done."""
+
+
 class CommandSocket:
     """The running station of this configuration. Its methods block: they belong on a thread."""
 

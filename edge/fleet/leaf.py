@@ -14,11 +14,20 @@ import nats
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error, NoServersError
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+    StreamInfo,
+)
 from nats.js.errors import NotFoundError
 
 from edge.border_config import FleetConfig
-from edge.fleet.words import DEVICE_STREAM, MSG_ID
+from edge.fleet.answers import Answers
+from edge.fleet.words import ANY_EVENT, DEVICE_STREAM, HUB_CONSUMER, MSG_ID
 
 CONNECT_S = 2.0
 # Who hangs is noticed within two of these.
@@ -27,6 +36,8 @@ PING_S = 5
 ANSWER_S = 10.0
 # What NATS forgets a message's id after. A longer one costs the server some 150 bytes for each message in it.
 DUPLICATES_S = 600.0
+# To the hub: what is under way without its answer, and how soon it answers where there is little.
+MOST_UNDER_WAY, HEARTBEAT_S = 1000, 1.0
 
 
 class Ended(Exception):
@@ -36,8 +47,8 @@ class Ended(Exception):
 class Leaf:
     """An open connection, and the device's stream behind it."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, answers: Answers) -> None:
+        self._client, self._answers = client, answers
         # The library's own types are open in places; what is read of them is named here.
         self._jetstream: Any = _untyped(client).jetstream(timeout=ANSWER_S)
 
@@ -56,10 +67,10 @@ class Leaf:
         with ending("the stream cannot be read"):
             return await self._jetstream.stream_info(DEVICE_STREAM)
 
-    async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> asyncio.Future[PubAck]:
-        """Given to the server; its answer comes with the future. Raises Ended."""
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> asyncio.Future[int]:
+        """Given to the server; its number in the stream comes with the future, or Refused. Raises Ended."""
         with ending("connection lost"):
-            return await self._jetstream.publish_async(subject, body, headers=headers)
+            return await self._answers.publish(subject, body, headers)
 
     async def first_id(self, sequence: int) -> str | None:
         """The id of the message at this number of the stream; None where the hub has taken it meanwhile."""
@@ -76,9 +87,26 @@ class Leaf:
             return True
         return False
 
-    async def keep_stream(self, subjects: str, max_bytes: int, *, is_there: bool) -> None:
+    async def keep_hub(self, deliver_subject: str) -> None:
+        """What the hub takes events by: kept here, so that nothing goes before the hub has stored it. Raises Ended.
+
+        JetStream's reliable sourcing (ADR-60): the hub acknowledges with its answers to the flow control.
+        """
+        consumer = ConsumerConfig(
+            durable_name=HUB_CONSUMER,
+            deliver_subject=deliver_subject,
+            ack_policy=AckPolicy.FLOW_CONTROL,
+            flow_control=True,
+            idle_heartbeat=HEARTBEAT_S,
+            max_ack_pending=MOST_UNDER_WAY,
+            max_deliver=-1,
+        )
+        with ending("the hub's place cannot be kept"):
+            await self._jetstream.add_consumer(DEVICE_STREAM, consumer)
+
+    async def keep_stream(self, max_bytes: int, *, is_there: bool) -> None:
         """Make the stream, or have it as the configuration says. Raises Ended."""
-        config = _stream(subjects, max_bytes)
+        config = _stream(max_bytes)
         with ending("the stream cannot be made"):
             if is_there:
                 await self._jetstream.update_stream(config)
@@ -89,10 +117,11 @@ class Leaf:
                 await self._jetstream.add_stream(_untyped(config).evolve(first_seq=time.time_ns() // 1_000_000))
 
 
-def _stream(subjects: str, max_bytes: int) -> StreamConfig:
+def _stream(max_bytes: int) -> StreamConfig:
     return StreamConfig(
         name=DEVICE_STREAM,
-        subjects=[subjects],
+        # Of whichever place in the plant: what was said before the station got another is said on.
+        subjects=[ANY_EVENT],
         storage=StorageType.FILE,
         retention=RetentionPolicy.WORK_QUEUE,
         # Full: what comes is refused, and waits in the outbox. Nothing that was taken is let go of.
@@ -118,7 +147,9 @@ async def connected(config: FleetConfig, name: str) -> AsyncGenerator[Leaf]:
     except (Error, OSError, TimeoutError, NoServersError) as problem:
         raise Ended(f"cannot be reached: {problem or type(problem).__name__}") from problem
     try:
-        yield Leaf(client)
+        with ending("connection lost"):
+            leaf = Leaf(client, await Answers.listening(client))
+        yield leaf
     finally:
         with suppress(Error, OSError, TimeoutError):
             await client.close()

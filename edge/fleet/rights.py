@@ -17,7 +17,7 @@ OPERATOR = Rights((">",), (">",))
 
 
 def delivery(station: str) -> str:
-    """Below it the device hands its events to the hub, and nobody else's."""
+    """Here the device hands its events to the hub, and nobody else's."""
     return f"goldline.deliver.{station}"
 
 
@@ -28,12 +28,14 @@ def inbox(station: str) -> str:
 
 def _rollout_questions(station: str) -> tuple[str, ...]:
     """What a station asks of the hub's buckets: what it is wanted to have, and bundles; and the one key it writes."""
-    ask = f"$JS.{HUB_DOMAIN}.API.DIRECT.GET"
+    # Keys of another domain are written below its API: plain $KV.> is kept from crossing domains.
+    api = f"$JS.{HUB_DOMAIN}.API"
+    ask = f"{api}.DIRECT.GET"
     return (
         f"{ask}.KV_{WANTED}.$KV.{WANTED}.{station}",
         f"{ask}.OBJ_{BUNDLES}",
         f"{ask}.OBJ_{BUNDLES}.>",
-        f"$KV.{STATE}.{station}",
+        f"{api}.$KV.{STATE}.{station}",
     )
 
 
@@ -41,7 +43,7 @@ def device_rights(station: str) -> Rights:
     """Of the leaf connection of this station's device."""
     return Rights(
         # Its events, where the hub asked for them; and its answers to the hub's questions about its stream.
-        publish=(f"{delivery(station)}.>", "$JSC.R.>", *_rollout_questions(station)),
+        publish=(delivery(station), "$JSC.R.>", *_rollout_questions(station)),
         # The hub's questions about its stream, and what the hub has stored.
         subscribe=(f"$JS.{station}.API.CONSUMER.>", f"$JS.FC.{DEVICE_STREAM}.>", f"{inbox(station)}.>"),
     )

@@ -120,7 +120,8 @@ class Conductor:
             stations = rollout.stages[rollout.stage]
             self._tell(f"stage {rollout.stage + 1} of {len(rollout.stages)}: {', '.join(stations)}")
             wanted = WantedProduct(bundle=rollout.bundle, replaces_local=rollout.replaces_local)
-            ordered = {station: await self.want(station, wanted) for station in stations}
+            began = _serial_of(rollout.began)
+            ordered = {station: await self.want(station, wanted, began) for station in stations}
             rollout, seen = await self._watch(rollout, ordered)
             if isinstance(seen, Stopped):
                 return await self._end(rollout, "stopped", f"{seen.station}: {seen.problem}")
@@ -149,12 +150,13 @@ class Conductor:
         """What every station has said of itself; one that says nothing that can be read has said nothing."""
         return acknowledged(await self._buckets.all(STATE))
 
-    async def want(self, station: str, wanted: WantedProduct) -> Ordered:
-        """Write what this station is to have of the product, unless that is written already. Raises GoldlineError."""
+    async def want(self, station: str, wanted: WantedProduct, since: int) -> Ordered:
+        """Write what this station is to have of the product, unless it was said from serial `since` on. Raises GoldlineError."""
         for _ in range(TRIES):
             document, revision = await self._buckets.get(WANTED, station)
             before = self._known(station, document)
-            if document is not None and before is not None and before.products.get(self._product) == wanted:
+            is_said = before is not None and before.products.get(self._product) == wanted and before.serial >= since
+            if document is not None and before is not None and is_said:
                 return _ordered(wanted, before.serial, document)
             document, serial = self._signed(station, before, await self._newest_serial(station), wanted)
             if await self._buckets.write(WANTED, station, document, revision) is not None:
@@ -174,7 +176,7 @@ class Conductor:
 
     def _signed(self, station: str, before: Wanted | None, newest: int, wanted: WantedProduct) -> tuple[bytes, int]:
         """Milliseconds since 1970 grow by themselves, also where a hub was made anew; a clock that went back does not harm."""
-        serial = max(time.time_ns() // 1_000_000, newest + 1, before.serial + 1 if before else 0)
+        serial = max(_serial_of(datetime.now(UTC)), newest + 1, before.serial + 1 if before else 0)
         products = {**(before.products if before else {}), self._product: wanted}
         said = plan.encode(Wanted(station=station, serial=serial, products=products))
         return self._signer.sign("wanted", said), serial
@@ -192,7 +194,8 @@ class Conductor:
         if rollout is not None and rollout.state != "rolled-back":
             back = msgspec.structs.replace(rollout, state="rolled-back", problem=None, holder=self._holder)
             await self._write(back, revision)
-        ordered = {one: await self.want(one, WantedProduct(bundle=name)) for one, name in targets.items()}
+        now = _serial_of(datetime.now(UTC))
+        ordered = {one: await self.want(one, WantedProduct(bundle=name), now) for one, name in targets.items()}
         began_s, told = time.monotonic(), ""
         while True:
             said = await self.acknowledged()
@@ -216,6 +219,10 @@ def acknowledged(values: Mapping[str, bytes]) -> dict[str, Acknowledged]:
         if said.station == station:
             found[station] = said
     return found
+
+
+def _serial_of(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _ordered(wanted: WantedProduct, serial: int, document: bytes) -> Ordered:

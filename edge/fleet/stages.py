@@ -1,5 +1,6 @@
 """Which stations are next, and whether a stage is over. Pure: what stations say and the time come in as values."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def planned(stations: Sequence[str], shares: Sequence[float]) -> tuple[tuple[str
     if any(not 0 < share <= 1 for share in shares) or list(shares) != sorted(set(shares)):
         raise GoldlineError("shares of the stations grow from stage to stage, up to 100 %")
     ends = [0, *(max(1, math.ceil(share * len(stations) - 1e-9)) for share in shares)]
-    stages = [tuple(stations[first:last]) for first, last in zip(ends, ends[1:], strict=False)]
+    stages = [tuple(stations[first:last]) for first, last in itertools.pairwise(ends)]
     return tuple(stage for stage in stages if stage)
 
 

@@ -22,7 +22,6 @@ from edge.fleet.buckets import HubError, StationBuckets
 from edge.fleet.judged_by import Asked, Busy
 from edge.fleet.kept import Kept, ProductRecord, Refused, RoomError
 from edge.fleet.plan import Acknowledged, DocumentError, Judged, ProductState, Wanted, WantedProduct
-from edge.fleet.signing import SignatureError
 from edge.fleet.tally import Tally
 from edge.product_switch import SwitchError
 
@@ -31,7 +30,7 @@ POLL_S = 5.0
 # What has not changed is said again this often, so that the hub knows who lives.
 SAY_S = 30.0
 # What may pass by itself; all else is refused for good.
-PASSING = (RoomError, HubError, Busy, SwitchError, SignatureError)
+PASSING = (RoomError, HubError, Busy, SwitchError)
 
 
 class CannotJudge(GoldlineError):

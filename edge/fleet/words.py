@@ -16,6 +16,10 @@ from edge.heard import Arrived, Cursor, Gone, Item, NewStream
 
 # The device's stream, and the hub's that gathers all of them.
 DEVICE_STREAM, PLANT_STREAM = "EVENTS", "PLANT"
+# What the device keeps for the hub: how far it has stored.
+HUB_CONSUMER = "hub"
+# The subject of every event and notice, and of nothing else.
+ANY_EVENT = "goldline.v1.*.*.*.*.*"
 # JetStream's domain of the hub; a device's is its station id.
 HUB_DOMAIN = "hub"
 # The hub's buckets of roll-outs; what is in each says plan.py.
@@ -43,11 +47,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 def source_of(station: Station) -> Source:
     """Where this station's events come from."""
     return Source(site=station.events.site, line=station.events.line, station=station.station_id)
-
-
-def subjects_of(source: Source) -> str:
-    """Every subject of this station."""
-    return source.topic(">", "").partition(">")[0] + ">"
 
 
 def message_of(item: Item, source: Source) -> Message:

@@ -27,6 +27,10 @@ CODES: Mapping[str, str] = MappingProxyType(
         "does not read its control socket": "GL-WRK-006",
         "unexpected message": "GL-WRK-007",
         "http answer failed": "GL-WRK-008",
+        "control answer failed": "GL-WRK-009",
+        "the configuration is not reloaded": "GL-CFG-001",
+        "the configuration is reloaded": "GL-CFG-001",
+        "the outcome of a reload is not written down": "GL-CFG-002",
         # triggers and their answers
         "not triggered": "GL-TRG-001",
         "a part goes without an answer: no trigger id is left": "GL-TRG-002",

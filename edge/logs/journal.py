@@ -53,7 +53,7 @@ def is_stream(environ: Mapping[str, str], descriptor: int) -> bool:
 class Journal:
     """Sends datagrams to the journal; what it cannot take at once is not sent."""
 
-    def __init__(self, path: Path = SOCKET) -> None:
+    def __init__(self, path: Path) -> None:
         """Raises OSError: there is no journal."""
         self._address = str(path)
         os.stat(path)

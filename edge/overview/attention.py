@@ -12,8 +12,19 @@ def attention(now: Look) -> tuple[str, ...]:
     if now.state is None:
         told.insert(0, "publish does not answer: no order is taken, no event is sent")
     if now.counted is None:
-        return ("the supervisor's page does not answer: see `unheard`", *told)
-    return tuple(told + _workers(now) + _cameras(now) + _counts(now.counted))
+        return ("the supervisor's page of metrics does not answer", *told, *_configuration(now))
+    return tuple(told + _workers(now) + _cameras(now) + _counts(now.counted) + _configuration(now))
+
+
+def _configuration(now: Look) -> list[str]:
+    """A file that somebody changed and nobody made live is a surprise at the next start."""
+    if now.control is None:
+        return []
+    if now.control.problem is not None:
+        return [f"the configuration cannot be taken as it stands now: {now.control.problem}"]
+    if now.control.differs:
+        return [f"the configuration has changed ({now.control.differs} keys): goldline reload --dry-run"]
+    return []
 
 
 def _workers(now: Look) -> list[str]:

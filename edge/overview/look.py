@@ -1,8 +1,8 @@
 """One look at a station: every source asked once, each within its time, and who did not answer named.
 
 The truth has four sources: the supervisor's page (processes, cameras, counts), the command socket (job and alarms), the
-outbox's file (consumers, rejected parts), the lock in the runtime directory (is there a station at all?). None of them
-waits for another, and a look costs the station one scrape and one order.
+outbox's file (consumers, rejected parts), the supervisor's control socket (does what runs still match the file?). The
+lock in the runtime directory says whether there is a station at all. A look costs it one scrape and two questions.
 """
 
 import time
@@ -20,9 +20,10 @@ from edge.orders import StationState
 from edge.overview.record import Record, read_record
 from edge.overview.scraped import Counted, read_metrics, read_readiness
 from edge.running import is_station_running
+from edge.station_control import Status, status
 
-# Publish answers in a millisecond; one that is being restarted is not waited for.
-STATE_WITHIN_S = 1.5
+# Each answers in milliseconds; one that is being restarted is not waited for.
+ANSWER_WITHIN_S = 1.5
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Look(NamedTuple):
     counted: Counted | None
     readiness: dict[str, Any] | None
     state: StationState | None
+    control: Status | None
     record: Record | None
     unheard: tuple[str, ...]
 
@@ -43,15 +45,17 @@ def look(station: Station) -> Look:
     """Ask them all."""
     unheard: list[str] = []
     page = station.metrics.host, station.metrics.port
-    is_running = is_station_running(runtime_directory(station))
-    counted = readiness = state = None
+    runtime = runtime_directory(station)
+    is_running = is_station_running(runtime)
+    counted = readiness = state = control = None
     # A page at that port without a station on this configuration is somebody else's.
     if is_running is not False:
         counted = _tried(unheard, lambda: read_metrics(*page))
         readiness = _tried(unheard, lambda: read_readiness(*page)) if counted else None
         state = _tried(unheard, lambda: _state(station))
+        control = _tried(unheard, lambda: status(runtime, ANSWER_WITHIN_S))
     record = _tried(unheard, lambda: read_record(station.state_dir))
-    return Look(time.monotonic(), is_running, counted, readiness, state, record, tuple(unheard))
+    return Look(time.monotonic(), is_running, counted, readiness, state, control, record, tuple(unheard))
 
 
 def _tried(unheard: list[str], ask_one: Callable[[], T]) -> T | None:
@@ -64,7 +68,7 @@ def _tried(unheard: list[str], ask_one: Callable[[], T]) -> T | None:
 
 def _state(station: Station) -> StationState:
     address = reached(station.events.command)
-    answer = ask(address, {"verb": "state"}, STATE_WITHIN_S, keys=keys_for(station, "orders", None))
+    answer = ask(address, {"verb": "state"}, ANSWER_WITHIN_S, keys=keys_for(station, "orders", None))
     try:
         return msgspec.convert(answer, StationState)
     except msgspec.ValidationError as problem:

@@ -4,6 +4,7 @@ With a look before, rates and quantiles are of the time between the two; without
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -53,6 +54,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A process. `cpu_share` is of one core, over the time looked at."""
 
+    pid: int | None
     state: str
     silent_s: float
     resident_bytes: int
@@ -84,6 +86,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     station: str
     is_running: bool | None
     version: str | None
+    started: datetime | None
     state: str | None
     job: JobState | None
     attention: tuple[str, ...]
@@ -130,6 +133,7 @@ def overview(station: Station, now: Look, before: Look | None = None) -> Overvie
         station=station.station_id,
         is_running=now.is_running,
         version=next(iter(now.counted.by("goldline_build_info", "version")), None) if now.counted else None,
+        started=datetime.fromtimestamp(now.control.started, UTC) if now.control else None,
         state=now.state.state if now.state else None,
         job=now.state.job if now.state else None,
         attention=attention(now),
@@ -214,7 +218,9 @@ def _camera(span: Span, name: str, now: Look) -> Camera:
 
 def _worker(span: Span, name: str, now: Look) -> Worker:
     states: Mapping[str, str] = (now.readiness or {}).get("workers", {})
+    pids = {one.name: one.pid for one in now.control.workers} if now.control else {}
     return Worker(
+        pid=pids.get(name),
         state=states.get(name, "unknown"),
         silent_s=round(span.now.sum("goldline_worker_heartbeat_age_seconds", worker=name), 2),
         resident_bytes=int(span.now.sum("goldline_worker_resident_memory_bytes", worker=name)),

@@ -43,6 +43,8 @@ def _title(shown: Overview) -> Text:
         told.append(f"product {job.product}{variant}")
         told.append(f"recipe {_short(job.recipe_sha256)}, references {_short(job.reference_set)}")
         told.append(f"configuration {job.configuration}")
+    if shown.started is not None:
+        told.append(f"since {shown.started.astimezone():%Y-%m-%d %H:%M}")
     if shown.version is not None:
         told.append(f"Goldline {shown.version}")
     return Text(" · ".join(told), style="bold")
@@ -122,12 +124,13 @@ def _cameras(cameras: dict[str, Camera]) -> Table:
 
 
 def _workers(workers: dict[str, Worker]) -> Table:
-    table = _table("processes", "state", "silent s", "MiB", "files", "CPU %", "died")
+    table = _table("processes", "pid", "state", "silent s", "MiB", "files", "CPU %", "died")
     for name, one in workers.items():
         died = ", ".join(f"{cause} {count}" for cause, count in one.restarts.items())
         share = "-" if one.cpu_share is None else f"{one.cpu_share * 100:.0f}"
         table.add_row(
             name,
+            "-" if one.pid is None else str(one.pid),
             Text(one.state, style=_GOOD if one.state in ("idle", "busy") else _BAD),
             f"{one.silent_s:.1f}",
             f"{one.resident_bytes / 2**20:.0f}",

@@ -1,0 +1,304 @@
+"""Products rolled out to stations, by real NATS servers, real stations and the command that an operator types."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge import rehearsal
+from edge.config import load_station
+from edge.errors import GoldlineError
+from tests.needs import needs_module
+from tests.stations import CAMERA, record, running
+
+needs_module("nats", "fleet")
+needs_module("cryptography", "fleet")
+
+from edge.fleet import plan, product_files, rollout, signing  # noqa: E402
+from edge.fleet.buckets import OperatorBuckets, StationBuckets, connected, station_options  # noqa: E402
+from edge.fleet.judged_by import CommandSocket, Silent  # noqa: E402
+from edge.fleet.plan import Wanted, WantedProduct  # noqa: E402
+from edge.fleet.station import RolloutStation  # noqa: E402
+from edge.fleet.tally import Tally  # noqa: E402
+from edge.fleet.words import ROLLOUTS, STATE, WANTED  # noqa: E402
+from tests.fleet_bench import Hub, Leaf, killed  # noqa: E402
+from tests.fleet_product import PRODUCT, bundles, copy_taught, new_signer, station_of, trust  # noqa: E402
+from tests.publish_line import until  # noqa: E402
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Plant:
+    """A hub, what an operator has, and stations with a server beside each."""
+
+    def __init__(self, folder, taught):
+        self.folder, self.hub = folder, Hub(folder / "hub")
+        self.source = station_of(folder / "source", "source", {"left": CAMERA})
+        copy_taught(taught, self.source)
+        self.signer = new_signer(folder)
+        self.first, self.second = bundles(self.source, folder, self.signer)
+        self.leaves, self.stations = {}, {}
+
+    def add(self, name):
+        leaf = Leaf(self.folder / f"leaf-{name}", name, self.hub)
+        station = station_of(self.folder / name, name, {"left": CAMERA}, server=leaf.url)
+        trust(station, self.folder / "plant.pub")
+        self.leaves[name], self.stations[name] = leaf, station
+        return station
+
+    def start(self):
+        self.hub.start()
+        for leaf in self.leaves.values():
+            leaf.start()
+        self.fleet("init")
+
+    def fleet(self, verb, *words, code=0):
+        done = subprocess.run(self.command(verb, *words), capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def command(self, verb, *words):
+        hub = ["--server", f"nats://127.0.0.1:{self.hub.port}", "--nkey", str(self.hub.folder / "operator.nk")]
+        key = ["--key", str(self.folder / "plant.key"), "--config", str(self.config(self.source))]
+        signs = key if verb.startswith("roll") else []
+        return [sys.executable, "-m", "edge", "fleet", verb, *map(str, words), *hub, *signs]
+
+    @staticmethod
+    def config(station):
+        return station.pipelines_dir.parent / "config.toml"
+
+    def status(self):
+        return {row["station"]: row for row in json.loads(self.fleet("status", "--json"))["stations"]}
+
+    def pull(self, name, code=0):
+        command = [sys.executable, "-m", "edge", "fleet", "pull", "--config", str(self.config(self.stations[name]))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def as_station(self, name, act, asked=None):
+        """What this coroutine answers that is given the station's side of roll-outs, and its buckets."""
+
+        async def acted():
+            station = self.stations[name]
+            async with connected(self.leaves[name].url, **station_options(name)) as client:
+                buckets = StationBuckets(client, name)
+                tally = Tally(station.state_dir / "outbox.sqlite3")
+                return await act(RolloutStation(station, buckets, asked or Silent(), tally), buckets)
+
+        return asyncio.run(acted())
+
+    def turn(self, name, asked=None):
+        return self.as_station(name, lambda rollouts, _: rollouts.turn(), asked)
+
+    def as_operator(self, act):
+        async def acted():
+            async with connected(f"nats://127.0.0.1:{self.hub.port}", nkeys_seed_str=self.hub.seed) as client:
+                return await act(OperatorBuckets(client))
+
+        return asyncio.run(acted())
+
+    def want(self, name, bundle, *, serial, signer=None, station=None):
+        """A document as no operator would write it, where a test says so."""
+        said = Wanted(station=station or name, serial=serial, products={PRODUCT: WantedProduct(bundle=bundle)})
+        document = (signer or self.signer).sign("wanted", plan.encode(said))
+
+        async def write(buckets):
+            _, revision = await buckets.get(WANTED, name)
+            assert await buckets.write(WANTED, name, document, revision) is not None
+
+        self.as_operator(write)
+
+    def put(self, manifest, path=None):
+        name = manifest.archive_sha256
+        self.as_operator(lambda buckets: buckets.put(name, path or self.folder / name))
+
+
+@pytest.fixture
+def plant(tmp_path, taught):
+    made = Plant(tmp_path, taught)
+    with killed(made.hub):
+        try:
+            yield made
+        finally:
+            for leaf in made.leaves.values():
+                leaf.kill()
+
+
+def test_a_running_station_judges_by_what_is_rolled_out_and_by_what_was_before(plant):
+    """Stage by stage, with the hub killed in between, and a new device in place of one that was lost."""
+    runs, waits = plant.add("runs"), plant.add("waits")
+    plant.start()
+    for name in plant.stations:
+        plant.pull(name)
+    plant.want("runs", plant.first.archive_sha256, serial=1)
+    plant.put(plant.first)
+    assert "5" not in plant.pull("runs")[:0]
+    with running(plant.config(runs)) as (daemon, listener):
+        command = plant.command("roll-out", PRODUCT, "--stations", "runs", "--then", "100%", "--parts", "10", "--json")
+        operator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: "runs" in plant.status() and plant.status()["runs"]["is_judged"] and plant.status()["runs"]["active"] == plant.second.archive_sha256, "judged by it")  # fmt: skip
+        # The command dies; so does the hub. Another goes on with the stage that is next.
+        operator.kill()
+        operator.communicate()
+        plant.hub.kill()
+        plant.hub.start()
+        until(lambda: plant.status()["runs"]["counts"], "the hub hears of parts")
+        resumed = subprocess.Popen(plant.command("roll-out", PRODUCT, "--resume", "--json"), stdout=subprocess.PIPE)
+        until(lambda: plant.status()["waits"]["wanted"] == plant.second.archive_sha256, "the second stage")
+        assert plant.pull("waits").startswith(f"{PRODUCT}: {plant.second.archive_sha256[:12]}")
+        out, _ = resumed.communicate(timeout=60)
+        assert resumed.returncode == 0
+        assert json.loads(out)["state"] == "done"
+        # Of the station that runs, its own events say what it judged by; none is by half of one and half of the other.
+        told = plant.fleet("roll-back", PRODUCT, "--stations", "runs")
+        assert "1 station(s) judge by what they judged by before" in told
+        listener.wait_for(20)
+        assert daemon.process.poll() is None
+    pairs = [(event.data.recipe_sha256, event.data.reference_set) for event in record(plant.config(runs))]
+    first, second = ((one.recipe_sha256, one.reference_set) for one in (plant.first, plant.second))
+    kinds = [pair for at, pair in enumerate(pairs) if not at or pairs[at - 1] != pair]
+    assert kinds == [first, second, first]
+    assert plant.status()["runs"]["active"] == plant.first.archive_sha256
+    assert product_files.on_disk(waits, PRODUCT) == second
+    # A new device in the place of the other: nothing on its disk but its configuration, its key and whom it trusts.
+    import shutil
+
+    for folder in (waits.state_dir / "references", waits.state_dir / "fleet", waits.pipelines_dir):
+        shutil.rmtree(folder)
+    plant.pull("waits")
+    assert product_files.on_disk(waits, PRODUCT) == second
+
+
+def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
+    station = plant.add("s1")
+    plant.start()
+    plant.put(plant.first)
+    plant.put(plant.second)
+    stranger = new_signer(plant.folder, "stranger")
+    first, second = plant.first.archive_sha256, plant.second.archive_sha256
+
+    def problem(code=1):
+        text = plant.pull("s1", code)
+        assert len([line for line in text.splitlines() if "info" not in line and "error" not in line]) == 1, text
+        row = plant.status()["s1"]
+        assert row["problem"] in text
+        return row["problem"]
+
+    plant.want("s1", first, serial=5, signer=stranger)
+    assert f"signed by key {stranger.id}, which is not trusted here" in problem()
+    plant.want("s1", first, serial=5, station="s2")
+    assert "was signed for station s2" in problem()
+    # A bundle that a stranger has signed, under the name of one that is wanted.
+    name = "0" * 64
+    product_files.write_bundle(plant.source, PRODUCT, plant.folder / "strange", plant.first.made, stranger)
+    plant.as_operator(lambda buckets: buckets.put(name, plant.folder / "strange"))
+    plant.want("s1", name, serial=6)
+    assert "not trusted here" in problem()
+    (plant.folder / "cut").write_bytes((plant.folder / first).read_bytes()[:-100])
+    plant.as_operator(lambda buckets: buckets.put("1" * 64, plant.folder / "cut"))
+    plant.want("s1", "1" * 64, serial=7)
+    assert "holds" in problem()
+    plant.want("s1", "2" * 64, serial=8)
+    assert "the hub does not have this bundle any more" in problem()
+    assert product_files.on_disk(station, PRODUCT) is None
+    # Both are taken in their order; the first document again is a replay.
+    plant.want("s1", first, serial=20)
+    plant.pull("s1")
+    plant.want("s1", second, serial=21)
+    plant.pull("s1")
+    plant.want("s1", first, serial=20)
+    assert "an older document (serial 20) than what was taken (21): refused" in problem()
+    assert plant.status()["s1"]["active"] == second
+    # Whose key is trusted no more changes nothing any more, and what is judged by stays.
+    plant.want("s1", first, serial=30)
+    (station.keys_dir / "fleet" / "plant.pub").unlink()
+    assert "no key is" in problem()
+    assert plant.status()["s1"]["active"] == second
+
+
+def test_of_two_operators_the_second_is_refused_and_a_dead_one_is_followed(plant):
+    plant.add("s1")
+    plant.start()
+    plant.turn("s1")
+    driven = subprocess.Popen(plant.command("roll-out", PRODUCT, "--all"), stderr=subprocess.PIPE)
+    until(lambda: plant.status()["s1"]["wanted"], "the first operator has begun")
+    told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
+    assert f"another command rolls out {plant.second.archive_sha256[:12]}: stage 1 of 1" in told
+    driven.send_signal(signal.SIGKILL)
+    driven.communicate()
+    told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
+    assert "has died: stage 1 of 1" in told and "--resume" in told
+    # Taking it back ends it, whoever drives it.
+    assert "has anything to go back to" in plant.fleet("roll-back", PRODUCT, code=2)
+
+
+def test_a_station_reads_its_own_document_and_writes_its_own_key_alone(plant):
+    plant.add("s1")
+    plant.add("s2")
+    plant.start()
+    plant.put(plant.first)
+    plant.want("s1", plant.first.archive_sha256, serial=1)
+    plant.want("s2", plant.first.archive_sha256, serial=1)
+
+    async def tries(rollouts, buckets):
+        await rollouts.turn()
+        api, client = "$JS.hub.API", buckets._js._nc
+        refused = []
+        for subject in (
+            f"{api}.$KV.{STATE}.s2",
+            f"{api}.$KV.{WANTED}.s1",
+            f"{api}.$KV.{ROLLOUTS}.{PRODUCT}",
+            f"$KV.{STATE}.s2",
+            f"{api}.$O.goldline-bundles.C.x",
+            f"{api}.DIRECT.GET.KV_{WANTED}.$KV.{WANTED}.s2",
+            f"{api}.STREAM.PURGE.KV_{WANTED}",
+            f"{api}.STREAM.DELETE.OBJ_goldline-bundles",
+            f"{api}.CONSUMER.CREATE.KV_{WANTED}",
+        ):
+            try:
+                await client.request(subject, b"{}", timeout=0.5)
+            except Exception:  # noqa: BLE001 - nobody answers, in whatever way the client says so
+                refused.append(subject)
+        return refused, 9
+
+    refused, tried = plant.as_station("s1", tries)
+    assert len(refused) == tried
+    states = plant.as_operator(lambda buckets: buckets.all(STATE))
+    assert set(states) == {"s1"}
+    assert rollout.acknowledged(states)["s1"].products[PRODUCT].active == plant.first.archive_sha256
+    # One that says it is another is not believed.
+    assert not rollout.acknowledged({"s2": states["s1"]})
+
+
+class Refusing(CommandSocket):
+    """A running station whose order to prepare comes to nothing, as with a model that its accelerator cannot load."""
+
+    def prepare(self, product, variant):
+        raise GoldlineError("this model cannot be loaded")
+
+
+def test_what_the_station_cannot_judge_by_makes_room_for_what_was_there(plant):
+    station = plant.add("s1")
+    plant.start()
+    for one in (plant.first, plant.second):
+        plant.put(one)
+    plant.want("s1", plant.first.archive_sha256, serial=1)
+    plant.turn("s1")
+    with rehearsal.running(plant.config(station)):
+        plant.want("s1", plant.second.archive_sha256, serial=2)
+        said = plant.turn("s1", Refusing(station))
+        state = said.products[PRODUCT]
+        assert (state.active, state.is_refused, state.problem) == (
+            plant.first.archive_sha256, True, "this model cannot be loaded",
+        )  # fmt: skip
+        assert state.is_judged
+        # It is not tried again, until it is rolled out again.
+        assert plant.turn("s1", CommandSocket(station)).products[PRODUCT].is_refused
+        plant.want("s1", plant.second.archive_sha256, serial=3)
+        until(lambda: plant.turn("s1", CommandSocket(station)).products[PRODUCT].is_judged, "judged")
