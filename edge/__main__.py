@@ -10,6 +10,7 @@ from edge.errors import GoldlineError
 
 # In the order a new user meets them.
 COMMANDS = {
+    "install": "lay the service out on this device, and start it; or go back to the one before",
     "check": "validate the configuration, the recipes and the reference sets; needs no hardware",
     "teach": "build a product's reference set from photographs of good parts",
     "inspect": "judge images, and show why",
@@ -33,6 +34,7 @@ COMMANDS = {
     "fleet": "products on many stations at once: roll-out, roll-back, status",
     "keys": "make the station's key, and say whose keys are let in",
     "logs": "what a line of the log means and what to do about it; the service's own lines",
+    "uninstall": "take the service off this device; what it learned stays",
     "bench": "measure this machine: the graph alone, the plain loop, the running station",
 }
 EXIT_CANNOT_RUN = 2
@@ -51,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, formatter_class=argparse.RawDescriptionHelpFormatter)
-        command.add_argument("--config", type=Path, help="the station's config.toml (default: the one in this folder)")
+        command.add_argument("--config", type=Path, help="the station's config.toml (default: the one in this folder, or /etc/goldline)")
         if name == chosen:
             importlib.import_module(f"edge.commands.{name}").add_arguments(command)
     return top

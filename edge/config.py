@@ -28,7 +28,7 @@ from edge.camera_config import MOST_VIEWS, CameraConfig, Name, Section
 from edge.errors import ConfigError, GoldlineError
 from edge.records import view_of
 
-DEFAULT_FILE = Path("config.toml")
+DEFAULT_FILE, INSTALLED_FILE = Path("config.toml"), Path("/etc/goldline/config.toml")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -243,7 +243,7 @@ class Station(BaseSettings):
 def load_station(path: Path | None, environ: Mapping[str, str] = os.environ) -> Station:
     """The station of this file, over it what `environ` sets, below it the defaults.
 
-    Without a path: `GOLDLINE_CONFIG`, else ./config.toml where there is one. Relative paths of the file and of the
+    Without a path: `GOLDLINE_CONFIG`, ./config.toml, or the installed service's, where there is one. Relative paths of the file and of the
     defaults become absolute, relative to the file. Raises ConfigError with every problem, or GoldlineError where the
     file cannot be read.
     """
@@ -275,7 +275,7 @@ def configuration(path: Path | None, environ: Mapping[str, str] = os.environ) ->
     """The file that `load_station` reads; None where there is none. Raises GoldlineError for one that was named and is not there."""
     given = path or environ.get("GOLDLINE_CONFIG")
     if not given:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+        return next((file for file in (DEFAULT_FILE, INSTALLED_FILE) if file.is_file()), None)
     if not (file := Path(given)).is_file():
         raise GoldlineError(f"{file}: no such file")
     return file

@@ -94,11 +94,10 @@ def write_config(directory: Path, cameras: Mapping[str, Mapping[str, Any]], *, p
     return path
 
 
-class Daemon:
-    """A running `goldline run`."""
+class Pages:
+    """What a running station shows over HTTP."""
 
-    def __init__(self, config: Path, process: subprocess.Popen[bytes], metrics_port: int, log: Path) -> None:
-        self.config, self.process, self.log = config, process, log
+    def __init__(self, metrics_port: int) -> None:
         self._metrics = f"http://127.0.0.1:{metrics_port}"
 
     def get(self, page: str) -> tuple[int, str]:
@@ -121,6 +120,14 @@ class Daemon:
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         rows = self.metrics().items()
         return sum(v for k, v in rows if k.partition("{")[0] == name and all(label in k for label in wanted))
+
+
+class Daemon(Pages):
+    """A running `goldline run`."""
+
+    def __init__(self, config: Path, process: subprocess.Popen[bytes], metrics_port: int, log: Path) -> None:
+        super().__init__(metrics_port)
+        self.config, self.process, self.log = config, process, log
 
     def wait_ready(self) -> None:
         """Until /readyz says so. Raises GoldlineError when the daemon ends or takes too long."""

@@ -71,7 +71,7 @@ class Reloads:
         self._current: _Current | None = None
         self._number = 0
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.is_closed = False
+        self._closed: str | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -80,6 +80,9 @@ class Reloads:
 
     def ask(self, request: Request) -> None:
         """Take this one up in its turn."""
+        if self._closed is not None:
+            request.future.set_result(Outcome(outcome="rejected", problem=self._closed))
+            return
         self._asked.put(request)
         os.eventfd_write(self.wake, 1)
 
@@ -116,7 +119,7 @@ class Reloads:
 
     def close(self, why: str) -> None:
         """The station stops: nobody is left waiting."""
-        self.is_closed = True
+        self._closed = why
         if self._current is not None:
             self._current.request.future.set_result(Outcome(outcome="rejected", problem=why))
             self._current = None

@@ -46,7 +46,8 @@ def _by_its_directories(file: Path, environ: Mapping[str, str]) -> Path:
     """By the two keys that say where it is, whatever the others say."""
     data = tomllib.loads(file.read_text(encoding="utf-8"))
     named = {key: file.absolute().parent / data[key] for key in ("state_dir", "runtime_dir") if key in data}
-    return runtime_directory(Station(**{"state_dir": file.absolute().parent / "state"} | named), environ)
+    station = Station.model_validate({"state_dir": file.absolute().parent / "state"} | named)
+    return runtime_directory(station, environ)
 
 
 def is_station_running(runtime: Path) -> bool | None:
@@ -61,3 +62,9 @@ def is_station_running(runtime: Path) -> bool | None:
     except PermissionError:
         return None
     return False
+
+
+def how_to_go_live(station: Station) -> list[str]:
+    """For who has changed a recipe or a reference set: a station that runs goes by what it has loaded."""
+    runs = is_station_running(runtime_directory(station))
+    return ["  the running station goes by it after: goldline reload"] if runs else []

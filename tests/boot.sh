@@ -1,9 +1,10 @@
 #!/bin/sh
 # Boots a root file system with its own systemd as PID 1, in namespaces: nothing of it is seen outside, and nothing of
 # it is left when it is killed. tests/booted.py runs it.
-#   boot.sh outer GROUP HOSTNAME LOWER     1. a cgroup of its own    2. the root: LOWER below, memory on top
-#   boot.sh inner                          3. new namespaces         4. what a container manager mounts, then systemd
-# LOWER is overlayfs's: folders joined by colons, the uppermost first. $PWD is an empty folder to mount things on.
+#   boot.sh outer GROUP HOSTNAME LOWER STATE     1. a cgroup of its own    2. the root: LOWER below, memory on top
+#   boot.sh inner                                3. new namespaces         4. what a container manager mounts; systemd
+# LOWER is overlayfs's: folders joined by colons, the uppermost first. STATE: a folder to be /var/lib/goldline, or
+# nothing. $PWD is an empty folder to mount things on.
 set -eu
 
 outer() {
@@ -17,6 +18,10 @@ outer() {
     cd "$PWD"
     mkdir upper work root
     mount -t overlay overlay root -o "lowerdir=$3,upperdir=upper,workdir=work"
+    if [ -n "$4" ]; then
+        mkdir -p root/var/lib/goldline
+        mount --bind "$4" root/var/lib/goldline
+    fi
     cd root
     echo "$2" >etc/hostname
     exec unshare --pid --mount --uts --ipc --net --cgroup --fork --kill-child sh "$0" inner

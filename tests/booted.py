@@ -106,10 +106,10 @@ class Device:
 
 
 @contextmanager
-def booted(*layers: Path, name: str = "device") -> Generator[Device]:
+def booted(*layers: Path, name: str = "device", state: Path | None = None) -> Generator[Device]:
     """A device of these layers, the uppermost first, all of which stay as they are. For root, and the main thread:
 
-    the device dies with the thread that made it.
+    the device dies with the thread that made it. `state`: a folder of this machine to be its /var/lib/goldline.
     """
     needs_root()
     for program, package in (("unshare", "util-linux"), ("setpriv", "util-linux"), ("ip", "iproute2")):
@@ -118,7 +118,7 @@ def booted(*layers: Path, name: str = "device") -> Generator[Device]:
     with tempfile.TemporaryDirectory() as folder:
         place, console = Path(folder, "place"), Path(folder, "console")
         place.mkdir()
-        outer = ("sh", BOOT, "outer", group, name, ":".join(map(str, layers)))
+        outer = ("sh", BOOT, "outer", group, name, ":".join(map(str, layers)), state or "")
         with console.open("wb") as output:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", *outer],

@@ -4,15 +4,14 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from edge import client, rehearsal
 from edge.errors import GoldlineError
-from edge.rehearsal import Daemon
+from edge.rehearsal import Pages
 from tests.booted import Device
 from tests.debian_root import ROOT
 from tests.stations import Listener
@@ -84,27 +83,25 @@ class Installed:
 
     def get(self, page: str) -> tuple[int, str]:
         """Status and body of a page of its metrics server."""
-        return self.device.in_its_network(lambda: self._daemon.get(page))
+        return self.device.in_its_network(lambda: self._pages.get(page))
 
     def metrics(self) -> dict[str, float]:
         """Every sample, by its name with labels."""
-        return self.device.in_its_network(self._daemon.metrics)
+        return self.device.in_its_network(self._pages.metrics)
 
     @property
-    def _daemon(self) -> Daemon:
-        port = rehearsal.settings(self.config)["metrics"]["port"]
-        return Daemon(self.config, None, port, self.config.with_suffix(".log"))  # type: ignore[arg-type] # asked over HTTP only
+    def _pages(self) -> Pages:
+        return Pages(rehearsal.settings(self.config)["metrics"]["port"])
 
     def wait_ready(self) -> float:
         """Seconds until every worker is warm."""
         return self.device.wait(lambda: self.get("/readyz")[0] == 200, f"{self.unit} is ready", WITHIN_S)
 
-    @contextmanager
-    def listening(self) -> Generator[Listener]:
-        """Every event it says from now on, over its restarts."""
+    def listen(self) -> Listener:
+        """Hears every event that it says from now on, over its restarts, until the device is gone."""
         listener = self.device.in_its_network(lambda: Listener(self.config))
         assert listener.joined.wait(WITHIN_S)
-        yield listener
+        return listener
 
     def fetch_record(self) -> None:
         """A copy of its outbox as it stands, to where the tests' own stations have theirs."""
@@ -120,13 +117,15 @@ class Installed:
 
 
 def add_station(
-    device: Device, folder: Path, taught: Path, cameras: dict[str, dict[str, object]], name: str = ""
+    device: Device, folder: Path, taught: Path, cameras: Mapping[str, Mapping[str, Any]], name: str = ""
 ) -> Installed:
     """Configuration, recipe and reference set of one more station, which is not started. `name`: of an instance."""
     config = rehearsal.write_config(folder, cameras)
     runtime = f"/run/goldline-{name}" if name else "/run/goldline"
     station = Installed(device, f"goldline@{name}.service" if name else "goldline.service", name, config)
-    text = config.read_text().replace('state_dir = "state"', f'state_dir = "{station.state}"\nruntime_dir = "{runtime}"')
+    text = config.read_text().replace(
+        'state_dir = "state"', f'state_dir = "{station.state}"\nruntime_dir = "{runtime}"'
+    )
     text = text.replace('"rehearsal"', f'"{name or "rehearsal"}"')
     config.write_text(text)
     place = device.path(station.file)

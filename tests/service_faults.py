@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 from tests.installed import WITHIN_S, Installed
 
-Fault = Callable[[Installed], float]
-
 
 def kill_worker(station: Installed) -> float:
     """SIGKILL of inspection: the supervisor starts another. Seconds until every worker is warm again."""
@@ -36,22 +34,23 @@ def hang_supervisor(station: Installed) -> float:
 
 def restart(station: Installed) -> float:
     """`systemctl restart`, in seconds."""
-    began_s = time.monotonic()
-    station.device.run("systemctl", "restart", station.unit)
-    return time.monotonic() - began_s
+    return timed(lambda: station.device.run("systemctl", "restart", station.unit))
 
 
 def stop(station: Installed) -> float:
     """`systemctl stop`, in seconds."""
-    began_s = time.monotonic()
-    station.stop()
-    return time.monotonic() - began_s
+    return timed(station.stop)
 
 
 def start(station: Installed) -> float:
     """`systemctl start`, which returns when the service has said READY=1, in seconds."""
+    return timed(station.start)
+
+
+def timed(act: Callable[[], object]) -> float:
+    """How long it took, s."""
     began_s = time.monotonic()
-    station.start()
+    act()
     return time.monotonic() - began_s
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from edge import client, events, rehearsal
 from edge.events import Event
@@ -132,7 +133,13 @@ def assert_each_answered_once(config: Path, listener: Listener) -> None:
     assert heard == list(range(heard[0], heard[-1] + 1)), "a number went missing in silence"
 
 
-def assert_balanced(daemon: Daemon) -> None:
+class Counted(Protocol):
+    """What has counters: a daemon, or a service."""
+
+    def metrics(self) -> dict[str, float]: ...
+
+
+def assert_balanced(daemon: Counted) -> None:
     """Every trigger is answered or in flight, and every frame handed over, dropped for a reason, or waiting.
 
     The pages are read while the station runs, so the sums are right at one of many looks.

@@ -1,34 +1,106 @@
-"""The alert rules that are shipped: valid, about what exists, and each seen to fire."""
+"""The alert rules that are shipped: valid, about what exists, each seen to fire and not to, each with its runbook."""
 
 import re
 import subprocess
 from pathlib import Path
 
-from edge.metric_table import METRICS
+import pytest
+
+from edge.metric_table import ROWS
 from tests.needs import needs_program
 
 ROOT = Path(__file__).parents[1]
-RULES = ROOT / "deploy" / "goldline.rules.yml"
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RULES = PROMETHEUS / "goldline.rules.yml"
+TESTS = tuple(RULES.with_suffix(f".{kind}") for kind in ("test.yml", "slow.test.yml"))
+RUNBOOKS = ROOT / "docs" / "runbooks"
+ALERTS = re.findall(r"alert: (\w+)", RULES.read_text())
+# What a runbook answers, in this order.
+QUESTIONS = ("What it means.", "What the line does meanwhile.", "First look.", "Mend.", "Over when.")
+# Of Prometheus' own, about each scrape.
+OWN = {"up", "scrape_samples_scraped", "scrape_duration_seconds"}
 
 
-def test_the_alerts_are_valid_and_fire_when_they_should() -> None:
+def run(program: Path, *words: object) -> None:
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False, cwd=PROMETHEUS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_are_valid_and_the_configuration_that_names_them():
     promtool = needs_program("promtool", "prometheus")
-    for words in (["check", "rules", RULES], ["test", "rules", RULES.with_suffix(".test.yml")]):
-        checked = subprocess.run([promtool, *words], capture_output=True, text=True, check=False, cwd=ROOT)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", RULES)
+    run(promtool, "check", "config", PROMETHEUS / "prometheus.yml")
 
 
-def test_the_alerts_are_about_metrics_and_labels_that_exist() -> None:
-    table = {metric.name: metric for metrics in METRICS.values() for metric in metrics}
+@pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.name)
+def test_each_alert_fires_when_it_should_and_only_then(tests):
+    run(needs_program("promtool", "prometheus"), "test", "rules", tests)
+
+
+def tried() -> dict[str, str]:
+    """Each test by its name."""
+    found: dict[str, str] = {}
+    for path in TESTS:
+        for one in path.read_text().split("\n  - name: ")[1:]:
+            name, _, text = one.partition("\n")
+            found[name] = text
+    return found
+
+
+def test_no_alert_lacks_a_test_of_either():
+    assert ALERTS
+    assert len(ALERTS) == len(set(ALERTS))
+    blocks = tried()
+    assert set(ALERTS) <= blocks.keys()
+    for alert in ALERTS:
+        # One station that somebody is called for, and another, or an earlier time, that nobody is.
+        stations = set(re.findall(r'instance="([\w ]+)"', blocks[alert]))
+        assert "bad" in stations, alert
+        assert len(stations) > 1 or "exp_alerts: []" in blocks[alert], alert
+        assert f'alertname="{alert}"' in blocks[alert] or f"alertname: {alert}" in blocks[alert]
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
+    assert {path.stem for path in RUNBOOKS.glob("Goldline*.md")} == set(ALERTS)
+    assert re.findall(r"runbook_url: (\S+)", RULES.read_text()) == [f"docs/runbooks/{one}.md" for one in ALERTS]
+    for alert in ALERTS:
+        text = (RUNBOOKS / f"{alert}.md").read_text()
+        assert text.startswith(f"# {alert}\n")
+        assert tuple(re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)) == QUESTIONS
+        for page in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (RUNBOOKS / page).is_file(), f"{alert}: {page}"
+    index = (RUNBOOKS / "README.md").read_text()
+    assert [one for one in ALERTS if f"({one}.md)" not in index] == []
+
+
+def test_the_alerts_are_about_metrics_and_labels_that_exist():
     rules = RULES.read_text()
-    used = set(re.findall(r"goldline_\w+", rules))
+    recorded = set(re.findall(r"record: (\S+)", rules))
+    used = {name.removesuffix("_bucket") for name in re.findall(r"\bgoldline_\w+", rules)}
     assert used
-    assert used <= table.keys()
-    known = {"instance", *(label for name in used for label in table[name].labels)}
+    assert used <= ROWS.keys()
+    assert set(re.findall(r"\bgoldline:[\w:]+", rules)) == recorded
+    known = {"instance", "job", *(label for name in used for label in ROWS[name].labels)}
     assert set(re.findall(r"\$labels\.(\w+)", rules)) <= known
+    # A value that a rule asks for is one that its label can have.
+    for label, value in re.findall(r'(\w+)!?="(\w+)"', re.sub(r"\{\{.*?\}\}", "", rules)):
+        if label != "job":
+            assert any(value in (ROWS[name].labels.get(label) or ()) for name in used), (label, value)
 
 
-def test_every_alert_is_tried() -> None:
-    alerts = re.findall(r"alert: (\w+)", RULES.read_text())
-    assert alerts
-    assert all(f'"{alert}"' in RULES.with_suffix(".test.yml").read_text() for alert in alerts)
+def test_runbooks_name_metrics_that_exist():
+    for page in RUNBOOKS.glob("*.md"):
+        named = set(re.findall(r"\bgoldline_\w+", page.read_text()))
+        assert named <= ROWS.keys(), page.name
+
+
+def test_the_alertmanager_is_told_who_hears_of_what():
+    amtool = needs_program("amtool", "prometheus-alertmanager")
+    config = PROMETHEUS / "alertmanager.yml"
+    run(amtool, "check-config", config)
+    for severity, receiver in (("critical", "shift"), ("warning", "maintenance")):
+        route = ("config", "routes", "test", f"--config.file={config}", f"--verify.receivers={receiver}")
+        run(amtool, *route, f"severity={severity}", "alertname=GoldlineCameraDown")
+    assert set(re.findall(r"severity: (\w+)", RULES.read_text())) == {"critical", "warning"}
+    named = set(re.findall(r"Goldline\w+", config.read_text()))
+    assert named <= set(ALERTS)

@@ -10,12 +10,13 @@ import pytest
 
 SCRIPTS = (
     "archive", "chaos", "disk_faults", "lanes", "latency", "network_faults", "overload", "plc", "power_cuts", "prepare",
-    "strangers",
+    "reload", "service", "soak", "strangers",
 )  # fmt: skip
 WRONG = {
     "archive": "--parts 0", "chaos": "--rate 0", "disk_faults": "--only nothing", "lanes": "--count x",
     "latency": "--events -1", "network_faults": "--cuts 5,x", "overload": "--loads 0", "plc": "--load nan",
-    "power_cuts": "--cuts 0", "prepare": "--references 1", "strangers": "--silent 0",
+    "power_cuts": "--cuts 0", "prepare": "--references 1", "reload": "--cameras 1", "service": "--runs 0", "soak": "--minutes 0",
+    "strangers": "--silent 0",
 }  # fmt: skip
 
 

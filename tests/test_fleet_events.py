@@ -3,17 +3,21 @@
 import asyncio
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.border_config import FleetConfig
 from edge.events import Source
 from edge.heard import Arrived, Cursor, Gone, NewStream
+from edge.rehearsal import free_ports
 from tests.needs import needs_module
 
 needs_module("nats", "fleet")
@@ -22,10 +26,12 @@ import nats  # noqa: E402
 
 from edge.fleet import words  # noqa: E402
 from edge.fleet.answers import Answers  # noqa: E402
+from edge.fleet.hub import remove_station  # noqa: E402
 from edge.fleet.leaf import Leaf as LeafEnd  # noqa: E402
+from edge.fleet.leaf import connected  # noqa: E402
 from edge.fleet.rights import delivery  # noqa: E402
 from edge.fleet.words import DEVICE_STREAM  # noqa: E402
-from tests.fleet_bench import MIB, Hub, Leaf, Uplink, events_of, killed, once  # noqa: E402
+from tests.fleet_bench import MIB, Hub, Leaf, NatsServer, Uplink, events_of, killed, once  # noqa: E402
 from tests.publish_line import until  # noqa: E402
 from tests.sync_line import sync_lines  # noqa: E402
 
@@ -137,11 +143,15 @@ def test_a_server_that_is_full_is_waited_for_and_a_reader_hears_what_is_gone(tmp
         assert [int(event["sequence"]) for event in told[1:]] == list(range(101, small + 1))
 
 
-def heard(hub: Hub, count: int) -> list[dict]:
+def heard(hub: Hub, count: int, nkey: Path | None = None, consumer: str = "reader") -> list[dict]:
     """What the example prints that is shipped, of so many messages."""
-    words = [str(READER), f"nats://127.0.0.1:{hub.port}", "--nkey", str(hub.folder / "operator.nk")]
+    words = [str(READER), f"nats://127.0.0.1:{hub.port}", "--nkey", str(nkey or hub.folder / "operator.nk")]
     done = subprocess.run(
-        [sys.executable, *words, "--count", str(count)], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, *words, "--consumer", consumer, "--count", str(count)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -208,16 +218,10 @@ def test_a_reader_takes_each_once_and_says_what_is_missing(steps, stream, data):
 
 
 def test_a_gap_without_a_word_is_missing(tmp_path):
-    stream, order = next(iter_uuid()), reader().Order()
+    stream, order = uuid4(), reader().Order()
     told = [what for n in (1, 2, 5) for what in order.take(event(stream, n).id, event(stream, n).body)]
     assert [what["kind"] for what in told] == ["event", "event", "missing", "event"]
     assert (told[2]["first"], told[2]["last"]) == (3, 4)
-
-
-def iter_uuid():
-    from uuid import uuid4
-
-    yield uuid4()
 
 
 def event(stream, number: int) -> words.Message:
@@ -244,3 +248,83 @@ def test_an_id_tells_where_it_stands(stream, number):
         assert told.subject == "goldline.v1.-.l1.cell.-.notice"
         assert words.before(told.id) is None
         assert told.cursor == notice.cursor
+
+
+def goldline(config: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", "fleet", *map(str, words)]
+    return subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=config.parent,
+        env={**os.environ, "GOLDLINE_CONFIG": str(config)},
+    )
+
+
+def test_a_device_joins_by_two_commands(tmp_path):
+    """On the device, at the hub, and its events come; a reader with a key of its own reads them and nothing else."""
+    (port,) = free_ports(1)
+    config = tmp_path / "config.toml"
+    config.write_text(f'station_id = "cell"\n[fleet]\nserver = "nats://127.0.0.1:{port}"\n')
+    hub = Hub(tmp_path / "hub")
+    at_hub = ("--server", f"nats://127.0.0.1:{hub.port}", "--devices", hub.folder / "devices.toml")
+    operator = (*at_hub, "--nkey", tmp_path / "operator.nk")
+    assert goldline(config, "hub", "new", "operator", "--operator", *at_hub).returncode == 0
+    hub.seed = (tmp_path / "operator.nk").read_text()
+    with killed(hub):
+        hub.start()
+        assert goldline(config, "hub", "init", "--max-gb", "0.1", *operator).returncode == 0
+        url = f"nats-leaf://127.0.0.1:{hub.leaf_port}"
+        joined = goldline(config, "join", url, "--store", tmp_path / "store")
+        assert joined.returncode == 0, joined.stderr
+        assert (tmp_path / "leaf.conf").stat().st_mode & 0o777 == 0o640
+        again = goldline(config, "join", url, "--store", tmp_path / "store")
+        assert again.returncode == 2
+        assert "is there already" in again.stderr
+        added = joined.stdout.splitlines()[-1].split()[2:]
+        assert goldline(config, *added, *operator).returncode == 0
+        assert goldline(config, "hub", "new", "mes", *operator).returncode == 0
+        hub.reload()
+        listed = json.loads(goldline(config, "hub", "list", "--json", *operator).stdout)
+        assert listed["taken"] == ["cell"]
+        leaf = NatsServer(tmp_path / "leaf", port, (tmp_path / "leaf.conf").read_text())
+        with killed(leaf):
+            leaf.start()
+            asyncio.run(say_one(f"nats://127.0.0.1:{port}"))
+            # By itself the hub looks again for a device that was not there within half a minute.
+            hub.ask(lambda js: remove_station(js, "cell"))
+            hub.add("cell")
+            until(lambda: hub.count() == 1, "it is at the hub")
+        assert [event["n"] for event in heard(hub, 1, tmp_path / "mes.nk", "mes")] == [1]
+        with pytest.raises((nats.errors.Error, TimeoutError)):
+            hub.ask(lambda js: js.purge_stream("PLANT"), (tmp_path / "mes.nk").read_text())
+        assert goldline(config, "hub", "remove", "cell", *operator).returncode == 0
+        assert json.loads(goldline(config, "hub", "list", "--json", *operator).stdout)["devices"] == {}
+
+
+async def say_one(url: str) -> None:
+    async with connected(FleetConfig(server=url), "test") as leaf:
+        await leaf.keep_stream(MIB, is_there=False)
+        await leaf.keep_hub(delivery("cell"))
+        one = event(uuid4(), 1)
+        await (await leaf.publish(one.subject, one.body, one.headers(None)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("join", "http://hub"),
+        ("join", "nats-leaf://user:pass@hub"),
+        ("hub", "add", "Cell", "U"),
+        ("hub", "add", "cell", "SUAHZIRV5P3GT4J3JLX2B4WRJC4FKTLWT34IKE2GAKASX56QRR6HBZJD6I"),
+        ("hub", "list"),
+    ],
+)
+def test_what_cannot_be_is_one_line(tmp_path, words):
+    config = tmp_path / "config.toml"
+    config.write_text('station_id = "cell"\n[fleet]\n')
+    done = goldline(config, *words)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("*.conf"))

@@ -1,122 +1,29 @@
 """Products rolled out to stations, by real NATS servers, real stations and the command that an operator types."""
 
-import asyncio
 import json
-import os
+import shutil
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 
 from edge import rehearsal
-from edge.config import load_station
 from edge.errors import GoldlineError
 from tests.needs import needs_module
-from tests.stations import CAMERA, record, running
+from tests.stations import record, running
 
 needs_module("nats", "fleet")
 needs_module("cryptography", "fleet")
 
-from edge.fleet import plan, product_files, rollout, signing  # noqa: E402
-from edge.fleet.buckets import OperatorBuckets, StationBuckets, connected, station_options  # noqa: E402
-from edge.fleet.judged_by import CommandSocket, Silent  # noqa: E402
-from edge.fleet.plan import Wanted, WantedProduct  # noqa: E402
-from edge.fleet.station import RolloutStation  # noqa: E402
-from edge.fleet.tally import Tally  # noqa: E402
+from edge.fleet import product_files, rollout  # noqa: E402
+from edge.fleet.judged_by import CommandSocket  # noqa: E402
 from edge.fleet.words import ROLLOUTS, STATE, WANTED  # noqa: E402
-from tests.fleet_bench import Hub, Leaf, killed  # noqa: E402
-from tests.fleet_product import PRODUCT, bundles, copy_taught, new_signer, station_of, trust  # noqa: E402
+from tests.fleet_bench import killed  # noqa: E402
+from tests.fleet_plant import Plant  # noqa: E402
+from tests.fleet_product import PRODUCT, new_signer, pair_of  # noqa: E402
 from tests.publish_line import until  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class Plant:
-    """A hub, what an operator has, and stations with a server beside each."""
-
-    def __init__(self, folder, taught):
-        self.folder, self.hub = folder, Hub(folder / "hub")
-        self.source = station_of(folder / "source", "source", {"left": CAMERA})
-        copy_taught(taught, self.source)
-        self.signer = new_signer(folder)
-        self.first, self.second = bundles(self.source, folder, self.signer)
-        self.leaves, self.stations = {}, {}
-
-    def add(self, name):
-        leaf = Leaf(self.folder / f"leaf-{name}", name, self.hub)
-        station = station_of(self.folder / name, name, {"left": CAMERA}, server=leaf.url)
-        trust(station, self.folder / "plant.pub")
-        self.leaves[name], self.stations[name] = leaf, station
-        return station
-
-    def start(self):
-        self.hub.start()
-        for leaf in self.leaves.values():
-            leaf.start()
-        self.fleet("init")
-
-    def fleet(self, verb, *words, code=0):
-        done = subprocess.run(self.command(verb, *words), capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def command(self, verb, *words):
-        hub = ["--server", f"nats://127.0.0.1:{self.hub.port}", "--nkey", str(self.hub.folder / "operator.nk")]
-        key = ["--key", str(self.folder / "plant.key"), "--config", str(self.config(self.source))]
-        signs = key if verb.startswith("roll") else []
-        return [sys.executable, "-m", "edge", "fleet", verb, *map(str, words), *hub, *signs]
-
-    @staticmethod
-    def config(station):
-        return station.pipelines_dir.parent / "config.toml"
-
-    def status(self):
-        return {row["station"]: row for row in json.loads(self.fleet("status", "--json"))["stations"]}
-
-    def pull(self, name, code=0):
-        command = [sys.executable, "-m", "edge", "fleet", "pull", "--config", str(self.config(self.stations[name]))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def as_station(self, name, act, asked=None):
-        """What this coroutine answers that is given the station's side of roll-outs, and its buckets."""
-
-        async def acted():
-            station = self.stations[name]
-            async with connected(self.leaves[name].url, **station_options(name)) as client:
-                buckets = StationBuckets(client, name)
-                tally = Tally(station.state_dir / "outbox.sqlite3")
-                return await act(RolloutStation(station, buckets, asked or Silent(), tally), buckets)
-
-        return asyncio.run(acted())
-
-    def turn(self, name, asked=None):
-        return self.as_station(name, lambda rollouts, _: rollouts.turn(), asked)
-
-    def as_operator(self, act):
-        async def acted():
-            async with connected(f"nats://127.0.0.1:{self.hub.port}", nkeys_seed_str=self.hub.seed) as client:
-                return await act(OperatorBuckets(client))
-
-        return asyncio.run(acted())
-
-    def want(self, name, bundle, *, serial, signer=None, station=None):
-        """A document as no operator would write it, where a test says so."""
-        said = Wanted(station=station or name, serial=serial, products={PRODUCT: WantedProduct(bundle=bundle)})
-        document = (signer or self.signer).sign("wanted", plan.encode(said))
-
-        async def write(buckets):
-            _, revision = await buckets.get(WANTED, name)
-            assert await buckets.write(WANTED, name, document, revision) is not None
-
-        self.as_operator(write)
-
-    def put(self, manifest, path=None):
-        name = manifest.archive_sha256
-        self.as_operator(lambda buckets: buckets.put(name, path or self.folder / name))
 
 
 @pytest.fixture
@@ -133,25 +40,25 @@ def plant(tmp_path, taught):
 def test_a_running_station_judges_by_what_is_rolled_out_and_by_what_was_before(plant):
     """Stage by stage, with the hub killed in between, and a new device in place of one that was lost."""
     runs, waits = plant.add("runs"), plant.add("waits")
+    second = plant.second.archive_sha256
     plant.start()
     for name in plant.stations:
         plant.pull(name)
     plant.want("runs", plant.first.archive_sha256, serial=1)
     plant.put(plant.first)
-    assert "5" not in plant.pull("runs")[:0]
+    plant.pull("runs")
     with running(plant.config(runs)) as (daemon, listener):
         command = plant.command("roll-out", PRODUCT, "--stations", "runs", "--then", "100%", "--parts", "10", "--json")
         operator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        until(lambda: "runs" in plant.status() and plant.status()["runs"]["is_judged"] and plant.status()["runs"]["active"] == plant.second.archive_sha256, "judged by it")  # fmt: skip
+        until(lambda: plant.judges("runs", plant.second), "it judges by what was rolled out")
         # The command dies; so does the hub. Another goes on with the stage that is next.
         operator.kill()
         operator.communicate()
         plant.hub.kill()
         plant.hub.start()
-        until(lambda: plant.status()["runs"]["counts"], "the hub hears of parts")
+        until(lambda: plant.status()["runs"].counts, "the hub hears of parts")
         resumed = subprocess.Popen(plant.command("roll-out", PRODUCT, "--resume", "--json"), stdout=subprocess.PIPE)
-        until(lambda: plant.status()["waits"]["wanted"] == plant.second.archive_sha256, "the second stage")
-        assert plant.pull("waits").startswith(f"{PRODUCT}: {plant.second.archive_sha256[:12]}")
+        until(lambda: plant.pull("waits").startswith(f"{PRODUCT}: {second[:12]}"), "the second stage")
         out, _ = resumed.communicate(timeout=60)
         assert resumed.returncode == 0
         assert json.loads(out)["state"] == "done"
@@ -161,18 +68,15 @@ def test_a_running_station_judges_by_what_is_rolled_out_and_by_what_was_before(p
         listener.wait_for(20)
         assert daemon.process.poll() is None
     pairs = [(event.data.recipe_sha256, event.data.reference_set) for event in record(plant.config(runs))]
-    first, second = ((one.recipe_sha256, one.reference_set) for one in (plant.first, plant.second))
     kinds = [pair for at, pair in enumerate(pairs) if not at or pairs[at - 1] != pair]
-    assert kinds == [first, second, first]
-    assert plant.status()["runs"]["active"] == plant.first.archive_sha256
-    assert product_files.on_disk(waits, PRODUCT) == second
+    assert kinds == [pair_of(plant.first), pair_of(plant.second), pair_of(plant.first)]
+    assert plant.status()["runs"].active == plant.first.archive_sha256
+    assert product_files.on_disk(waits, PRODUCT) == pair_of(plant.second)
     # A new device in the place of the other: nothing on its disk but its configuration, its key and whom it trusts.
-    import shutil
-
     for folder in (waits.state_dir / "references", waits.state_dir / "fleet", waits.pipelines_dir):
         shutil.rmtree(folder)
     plant.pull("waits")
-    assert product_files.on_disk(waits, PRODUCT) == second
+    assert product_files.on_disk(waits, PRODUCT) == pair_of(plant.second)
 
 
 def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
@@ -185,10 +89,10 @@ def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
 
     def problem(code=1):
         text = plant.pull("s1", code)
-        assert len([line for line in text.splitlines() if "info" not in line and "error" not in line]) == 1, text
-        row = plant.status()["s1"]
-        assert row["problem"] in text
-        return row["problem"]
+        assert len(text.splitlines()) == 1, text
+        rows = json.loads(plant.fleet("status", "--json"))["stations"]
+        assert rows[0]["problem"] in text
+        return rows[0]["problem"]
 
     plant.want("s1", first, serial=5, signer=stranger)
     assert f"signed by key {stranger.id}, which is not trusted here" in problem()
@@ -214,12 +118,12 @@ def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
     plant.pull("s1")
     plant.want("s1", first, serial=20)
     assert "an older document (serial 20) than what was taken (21): refused" in problem()
-    assert plant.status()["s1"]["active"] == second
+    assert plant.status()["s1"].active == second
     # Whose key is trusted no more changes nothing any more, and what is judged by stays.
     plant.want("s1", first, serial=30)
     (station.keys_dir / "fleet" / "plant.pub").unlink()
     assert "no key is" in problem()
-    assert plant.status()["s1"]["active"] == second
+    assert plant.status()["s1"].active == second
 
 
 def test_of_two_operators_the_second_is_refused_and_a_dead_one_is_followed(plant):
@@ -227,7 +131,7 @@ def test_of_two_operators_the_second_is_refused_and_a_dead_one_is_followed(plant
     plant.start()
     plant.turn("s1")
     driven = subprocess.Popen(plant.command("roll-out", PRODUCT, "--all"), stderr=subprocess.PIPE)
-    until(lambda: plant.status()["s1"]["wanted"], "the first operator has begun")
+    until(lambda: "s1" in plant.wanted(), "the first operator has begun")
     told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
     assert f"another command rolls out {plant.second.archive_sha256[:12]}: stage 1 of 1" in told
     driven.send_signal(signal.SIGKILL)

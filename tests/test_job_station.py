@@ -27,6 +27,7 @@ from tests.stations import (
     record,
     running,
     station,
+    teach,
     write_recipe,
 )
 
@@ -44,7 +45,7 @@ def two(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = rehearsal.write_config(folder, {"left": TRIGGERED})
     rehearsal.draw_good_parts(folder / "good", 12, SIZE, seed=5)
     write_recipe(folder, RECIPE, "lid")
-    rehearsal.goldline("teach", "lid", "--good", folder / "good", "--config", config)
+    teach(config, "lid", folder / "good")
     return folder
 
 

@@ -1,13 +1,16 @@
 """Every line that asks somebody to act has a code, every code an entry, and every entry a line that says it."""
 
+import argparse
 import ast
+import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from edge import metric_table, outbox_health
+from edge import outbox_health
 from edge.logs import catalogue
 from edge.logs.codes import ALARMS, BY_KEY, CODES, REASONS, code_of
 from edge.records import Reason
@@ -141,6 +144,42 @@ def test_entries_can_be_acted_on():
         assert all(text.endswith((".", "?", "…")) for text in (entry.why, entry.verdicts, *entry.do)), entry.code
 
 
+def words_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option and verb that a command takes."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found |= set(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for name, verb in action.choices.items():
+                found |= {name} | words_of(verb)
+    return found
+
+
+def test_the_commands_that_entries_tell_to_give_exist():
+    told = {
+        command for entry in ENTRIES.values() for step in entry.do for command in re.findall("`goldline ([^`]*)`", step)
+    }
+    assert len(told) > 20
+    for command, *words in (one.split() for one in told - {"--version"}):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--config")
+        importlib.import_module(f"edge.commands.{command}").add_arguments(parser)
+        wanted = {word for word in words if word.startswith("--") or word.islower()}
+        # What an order is called is no verb of the parser's.
+        assert command == "order" or wanted <= words_of(parser), (command, wanted - words_of(parser))
+
+
+def test_the_page_is_as_the_tables_are():
+    spec = importlib.util.spec_from_file_location("logs_page", ROOT / "tools" / "logs_page.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    text = tool.PAGE.read_text()
+    assert tool.page(text) == text, "run tools/logs_page.py"
+    for link in re.findall(r"\]\(([a-z][^)#:]*)\)", text):
+        assert (ROOT / "docs" / link).is_file(), link
+
+
 @pytest.mark.parametrize(
     ("event", "code"),
     [
@@ -180,5 +219,8 @@ def test_every_entry_is_found_by_its_code_and_its_name():
             assert catalogue.find(entry.name) == [entry]
 
 
-def test_no_metric_is_named_twice_in_the_tables():
-    assert metric_table.METRICS if hasattr(metric_table, "METRICS") else True
+def test_no_line_uses_a_name_that_the_log_gives_itself():
+    taken = {"event", "level", "timestamp", "worker", "code", "message", "repeats", "since", "exception"}
+    # "unexpected message" tells a message's kind; nothing that is held back has that name at the same time.
+    for call in CALLS:
+        assert not taken.intersection(call.keys) - {"message"}, call

@@ -30,7 +30,6 @@ from tests.stations import (
     RECIPE,
     SIZE,
     TRIGGERED,
-    Listener,
     Manager,
     assert_balanced,
     assert_each_answered_once,
@@ -62,15 +61,20 @@ def runtime(config: Path) -> Path:
     return config.parent / "state" / "run"
 
 
+def write(config: Path, text: str) -> None:
+    """Replaced whole, as an editor does."""
+    partial = config.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(config)
+
+
 def change(config: Path, *pairs: tuple[str, str]) -> None:
-    """In the file, replaced whole as an editor does."""
+    """In the file."""
     text = config.read_text()
     for before, after in pairs:
         assert before in text, before
         text = text.replace(before, after)
-    partial = config.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(config)
+    write(config, text)
 
 
 def reload(config: Path, *, dry_run: bool = False) -> Outcome:
@@ -87,7 +91,8 @@ class Triggers:
     def __init__(self, config: Path, cameras: tuple[str, ...], period_s: float) -> None:
         self.accepted: list[tuple[float, str, int]] = []
         self.errors: list[str] = []
-        self._config, self._cameras, self._period_s = config, itertools.cycle(cameras), period_s
+        self._address, self._cameras = rehearsal.settings(config)["events"]["command"], itertools.cycle(cameras)
+        self._period_s = period_s
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -95,7 +100,7 @@ class Triggers:
         while not self._is_over.wait(self._period_s):
             camera, asked_s = next(self._cameras), time.monotonic()
             try:
-                answer = order(self._config, "trigger", camera=camera)
+                answer = ask(self._address, {"verb": "trigger", "camera": camera}, PATIENCE_S)
             except GoldlineError as problem:  # publish was killed over it: nobody knows whether it was taken
                 self.errors.append(str(problem))
                 continue
@@ -144,80 +149,24 @@ def test_a_station_takes_over_what_stands_in_its_file_or_goes_on_as_it_was(
     manager = Manager(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("GOLDLINE_CAMERAS__RIGHT__SEED", "3")
-    free = CAMERA | {"rate_hz": 10.0}
-    config = station(two, tmp_path / "station", {"left": TRIGGERED, "right": free})
+    config = station(two, tmp_path / "station", {"left": TRIGGERED, "right": CAMERA | {"rate_hz": 10.0}})
     triggers = Triggers(config, ("left",), 0.03)
     with running(config) as (daemon, listener):
         monkeypatch.delenv("GOLDLINE_CAMERAS__RIGHT__SEED")
         assert stat.S_IMODE((runtime(config) / station_control.SOCKET).stat().st_mode) == 0o600
         with triggers.running():
             triggers.wait_for(5)
-
-            # Nothing differs: what the service's environment sets stays laid over the file.
-            assert reload(config).outcome == "unchanged"
-
-            # Live: for triggers that come from then on.
+            assert reload(config).outcome == "unchanged", "what the service's environment sets lies over the file"
             pids = daemon.workers()
-            change(config, ("deadline_ms = 2000.0", "deadline_ms = 1700.0"), ("[log]", '[log]\nlevel = "debug"'))
-            assert reload(config, dry_run=True).outcome == "planned"
-            assert station_control.status(runtime(config)).differs == 2
-            manager.said.clear()
-            outcome = reload(config)
-            assert outcome.outcome == "applied"
-            assert outcome.generation == 2
-            assert [(one.key, one.effect) for one in outcome.changes] == [
-                ("cameras.left.trigger.deadline_ms", "live"),
-                ("log.level", "live"),
-            ]
-            asked_s = time.monotonic()
+            deadline_s = take_over_live(config, manager)
             triggers.wait_for(5)
             assert daemon.workers() == pids, "nobody was started anew"
-            said = [word for word in manager.said if not word.startswith((b"WATCHDOG", b"STATUS", b"MONOTONIC"))]
-            assert said == [b"RELOADING=1", b"READY=1"]
-            assert any(word.startswith(b"MONOTONIC_USEC=") for word in manager.said)
-
-            # Rejected whole: the file, and a key that needs a restart beside one that would be live.
-            whole = config.read_text()
-            for pair in (("queue_depth = 8", "queue_depth = 800"), ("rehearsal", "other"), ('"trunk"', '"lost"')):
-                change(config, pair, ('"debug"', '"warning"'))
-                rejected = reload(config)
-                assert (rejected.outcome, rejected.generation) == ("rejected", None)
-                assert {"queue_depth = 800": "at most 64", "other": "restart", '"lost"': "no recipe"}[pair[1]] in str(
-                    rejected.problem
-                )
-                config.write_text(whole)
-            assert station_control.status(runtime(config)).generation == 2
-            assert json.loads((runtime(config) / station_control.OUTCOME_FILE).read_text())["outcome"] == "rejected"
-
-            # A worker: the other camera's pictures all go on.
-            change(config, ("prerendered = 40\n\n[cameras.left.trigger]", "prerendered = 30\n\n[cameras.left.trigger]"))
-            assert [one.meaning for one in reload(config).changes] == ["restarts capture@left"]
-            now = daemon.workers()
-            assert {name for name in now if now[name] != pids[name]} == {"capture@left"}
-            assert daemon.total("goldline_worker_restarts_total") == 0, "that is no death"
+            reject_whole(config)
+            restart_a_worker(config, daemon, pids)
             triggers.wait_for(5)
-
-            # By a signal, and with the product: what was accepted before stays with the product before.
-            change(config, ('product = "trunk"', 'product = "lid"'))
-            os.kill(daemon.process.pid, signal.SIGHUP)
-            until(lambda: station_control.status(runtime(config)).product == "lid", "SIGHUP changes the product")
-            product_s = time.monotonic()
+            product_s = change_the_product(config, daemon)
             triggers.wait_for(5)
-
-            # What has become of its recipe goes live with a reload, too.
-            recipe = config.parent / "pipelines" / "lid" / "recipe.toml"
-            text = recipe.read_text()
-            recipe.write_text(text + "\n# looked at again\n")
-            done = words(config, "--json")
-            assert done.returncode == 0, done.stderr
-            (found,) = json.loads(done.stdout)["changes"]
-            assert found["key"] == "recipe of lid"
-            recipe.write_text("regions = 3\n")
-            refused = words(config)
-            assert refused.returncode == 1
-            assert "rejected, nothing is changed" in refused.stdout
-            assert "recipe.toml" in refused.stdout
-            recipe.write_text(text)
+            look_at_the_recipe(config)
             triggers.wait_for(3)
         page = daemon.metrics()
         assert page['goldline_reload_total{outcome="applied"}'] == 5
@@ -225,22 +174,93 @@ def test_a_station_takes_over_what_stands_in_its_file_or_goes_on_as_it_was(
         assert page["goldline_configuration_generation"] == 5
         assert daemon.total("goldline_deadline_seconds", camera="left") == 1.7
         events = answered(daemon, config)
+    manager.close()
     assert {one for _, _, one in triggers.accepted} <= set(events)
     mine = [(asked, events[one].data) for asked, _, one in triggers.accepted]
-    after = [one for asked, one in mine if asked > asked_s]
-    assert after
-    assert {round(one.deadline_ms or 0, 3) for one in after} == {1700.0}
-    hashes: dict[int, set[tuple[Any, ...]]] = {}
-    for event in events.values():
-        if event.data.reference_set is not None:
-            named = (event.data.product, event.data.recipe_sha256, event.data.reference_set)
-            hashes.setdefault(event.data.configuration or 0, set()).add(named)
-    assert {len(one) for one in hashes.values()} == {1}, "one number, one product"
+    assert {round(one.deadline_ms or 0, 3) for asked, one in mine if asked > deadline_s} == {1700.0}
     assert {one.product for asked, one in mine if asked > product_s and one.reference_set} == {"lid"}
+    assert_one_number_is_one_product(events)
     frames = [event.data.frame_id for event in events.values() if event.data.camera == "right" and event.data.frame_id]
     assert len(frames) == len(set(frames)), "the other camera was never started anew"
     assert_each_answered_once(config, listener)
-    manager.close()
+
+
+def take_over_live(config: Path, manager: Manager) -> float:
+    """Keys that nobody is started anew for; returns when they held."""
+    change(config, ("deadline_ms = 2000.0", "deadline_ms = 1700.0"), ("[log]", '[log]\nlevel = "debug"'))
+    assert reload(config, dry_run=True).outcome == "planned"
+    assert station_control.status(runtime(config)).differs == 2
+    manager.said.clear()
+    outcome = reload(config)
+    assert (outcome.outcome, outcome.generation) == ("applied", 2)
+    live = [(one.key, one.effect) for one in outcome.changes]
+    assert live == [("cameras.left.trigger.deadline_ms", "live"), ("log.level", "live")]
+    said = [word for word in manager.said if not word.startswith((b"WATCHDOG", b"STATUS", b"MONOTONIC"))]
+    assert said == [b"RELOADING=1", b"READY=1"]
+    assert any(word.startswith(b"MONOTONIC_USEC=") for word in manager.said)
+    return time.monotonic()
+
+
+def reject_whole(config: Path) -> None:
+    """A value out of bounds, a key that needs a restart, a product that is not there: beside one that would be live."""
+    whole = config.read_text()
+    for before, after, why in (
+        ("queue_depth = 8", "queue_depth = 800", "at most 64"),
+        ("rehearsal", "other", "restart"),
+        ('"trunk"', '"lost"', "no recipe"),
+    ):
+        change(config, (before, after), ('"debug"', '"warning"'))
+        rejected = reload(config)
+        assert (rejected.outcome, rejected.generation) == ("rejected", None)
+        assert why in str(rejected.problem)
+        write(config, whole)
+    assert station_control.status(runtime(config)).generation == 2
+    assert json.loads((runtime(config) / station_control.OUTCOME_FILE).read_text())["outcome"] == "rejected"
+
+
+def restart_a_worker(config: Path, daemon: Daemon, pids: dict[str, int]) -> None:
+    """One camera's process, in order; the others go on."""
+    change(config, ("prerendered = 40\n\n[cameras.left.trigger]", "prerendered = 30\n\n[cameras.left.trigger]"))
+    assert [one.meaning for one in reload(config).changes] == ["restarts capture@left"]
+    now = daemon.workers()
+    assert {name for name in now if now[name] != pids[name]} == {"capture@left"}
+    assert daemon.total("goldline_worker_restarts_total") == 0, "that is no death"
+
+
+def change_the_product(config: Path, daemon: Daemon) -> float:
+    """By a signal; returns when it held."""
+    change(config, ('product = "trunk"', 'product = "lid"'))
+    os.kill(daemon.process.pid, signal.SIGHUP)
+    until(lambda: station_control.status(runtime(config)).product == "lid", "SIGHUP changes the product")
+    until(lambda: not station_control.status(runtime(config)).is_reloading, "and is over")
+    return time.monotonic()
+
+
+def look_at_the_recipe(config: Path) -> None:
+    """What has become of it goes live with a reload, too; one that is refused does not."""
+    recipe = config.parent / "pipelines" / "lid" / "recipe.toml"
+    text = recipe.read_text()
+    recipe.write_text(text + "\n# looked at again\n")
+    done = words(config, "--json")
+    recipe.write_text("regions = 3\n")
+    refused = words(config)
+    recipe.write_text(text)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["changes"]
+    assert found["key"] == "recipe of lid"
+    assert refused.returncode == 1
+    assert "rejected, nothing is changed" in refused.stdout
+    assert "recipe.toml" in refused.stdout
+
+
+def assert_one_number_is_one_product(events: dict[int, Event]) -> None:
+    """And one recipe, one set, one model: nothing is judged by the hashes of another configuration."""
+    hashes: dict[int, set[tuple[Any, ...]]] = {}
+    for one in (event.data for event in events.values()):
+        if one.reference_set is not None:
+            named = (one.product, one.recipe_sha256, one.reference_set, one.model_sha256)
+            hashes.setdefault(one.configuration or 0, set()).add(named)
+    assert {len(one) for one in hashes.values()} == {1}, hashes
 
 
 def test_no_trigger_is_lost_or_judged_by_halves_whatever_is_reloaded_and_whoever_is_killed(
@@ -253,16 +273,16 @@ def test_no_trigger_is_lost_or_judged_by_halves_whatever_is_reloaded_and_whoever
     with running(config) as (daemon, listener):
         with triggers.running():
             triggers.wait_for(5)
-            for number in range(12):
+            for number in range(8):
                 text = config.read_text()
                 edited(config, number, chance)
                 victim = chance.choice(["capture@right", "inspection", "publish"]) if number % 3 == 0 else None
                 outcomes.append(reload_over(daemon, config, victim, chance.uniform(0, 0.15)))
                 if outcomes[-1].outcome == "rejected":
-                    config.write_text(text)
+                    write(config, text)
                 triggers.wait_for(2)
             until(lambda: not order(config, "state")["alarms"], "inspection is back")
-            config.write_text(re.sub('product = "[a-z]+"', 'product = "lid"', config.read_text()))
+            write(config, re.sub('product = "[a-z]+"', 'product = "lid"', config.read_text()))
             assert reload(config).outcome != "rejected", "it can be reloaded still"
             asked_s = time.monotonic()
             triggers.wait_for(6)
@@ -270,12 +290,7 @@ def test_no_trigger_is_lost_or_judged_by_halves_whatever_is_reloaded_and_whoever
     assert {one for _, _, one in triggers.accepted} <= set(events), "every trigger has its verdict"
     # A killed publish or inspection rejects what it was to take part in; the file that is invalid is always rejected.
     assert {"applied", "rejected"} <= {one.outcome for one in outcomes}
-    hashes: dict[int, set[tuple[Any, ...]]] = {}
-    for event in events.values():
-        if event.data.reference_set is not None:
-            named = (event.data.product, event.data.recipe_sha256, event.data.reference_set, event.data.model_sha256)
-            hashes.setdefault(event.data.configuration or 0, set()).add(named)
-    assert {len(one) for one in hashes.values()} == {1}, "one number is one product, recipe, set and model"
+    assert_one_number_is_one_product(events)
     last = [events[one].data for asked, _, one in triggers.accepted if asked > asked_s]
     assert {one.product for one in last if one.reference_set} == {"lid"}
     passed = [event.data for event in events.values() if event.data.verdict == "PASS"]
@@ -297,7 +312,7 @@ def edited(config: Path, number: int, chance: random.Random) -> None:
             text = re.sub(r"prerendered = [0-9]+", f"prerendered = {chance.randint(20, 40)}", text, count=1)
         case _:
             text = text.replace("queue_depth = 8", "queue_depth = -8")
-    config.write_text(text)
+    write(config, text)
 
 
 def reload_over(daemon: Daemon, config: Path, victim: str | None, after_s: float) -> Outcome:

@@ -1,22 +1,26 @@
 """The systemd unit: valid, closed, and in step with what the program promises."""
 
+import re
 import subprocess
 from configparser import ConfigParser
 from pathlib import Path
+
+import pytest
 
 from tests.needs import needs_program
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 UNIT = SYSTEMD / "goldline.service"
+UNITS = sorted(SYSTEMD.glob("*.service"))
 # In tenths: what a network service with camera and GPU devices can be closed to. A bare unit has 92.
 EXPOSURE = 15
 
 
-def settings() -> dict[str, str]:
+def settings(unit: Path = UNIT) -> dict[str, str]:
     """The [Service] section; of a key given several times, the last."""
     parser = ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str
-    parser.read(UNIT)
+    parser.read(unit)
     return dict(parser["Service"])
 
 
@@ -27,25 +31,28 @@ def run(*command: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_systemd_finds_nothing_wrong(tmp_path):
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_nothing_wrong(unit: Path, tmp_path):
     analyze = needs_program("systemd-analyze", package="systemd")
-    # The program is not installed here: any other stands in for it.
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/goldline/bin/goldline", "/bin/true"))
-    assert run(analyze, "verify", unit) == ""
+    # The programs are not installed here: any other stands in for them.
+    copy = tmp_path / unit.name.replace("@", "@left")
+    copy.write_text(re.sub(r"/opt/goldline/bin/\S+", "/bin/true", unit.read_text()))
+    assert run(analyze, "verify", copy) == ""
 
 
-def test_the_service_is_closed(tmp_path):
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_service_is_closed(unit: Path):
     analyze = needs_program("systemd-analyze", package="systemd")
-    run(analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", UNIT)
+    run(analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", unit)
 
 
-def test_the_user_and_groups_it_runs_as_are_made():
+def test_the_users_and_groups_they_run_as_are_made():
     sysusers = needs_program("systemd-sysusers", package="systemd")
     file = SYSTEMD / "sysusers.d" / "goldline.conf"
     run(sysusers, "--dry-run", file)
     named = {line.split()[1] for line in file.read_text().splitlines() if line[:1] in ("u", "g")}
-    assert named == {settings()["User"], *settings()["SupplementaryGroups"].split()}
+    wanted = {settings(unit)[key] for unit in UNITS for key in ("User", "Group")}
+    assert named == wanted | {*settings()["SupplementaryGroups"].split()}
 
 
 def test_it_is_watched_restarted_and_given_time_to_stop():

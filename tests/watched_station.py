@@ -145,7 +145,7 @@ class Receiver:
                 self.send_response(200)
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 """No news."""
 
         self._http = HTTPServer(("127.0.0.1", 0), Handler)

@@ -15,20 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from edge.camera_config import SimulatedCamera
-from edge.cameras import scene
 from edge.config import Station, load_station
+from edge.demo import GOOD_PARTS, camera_of, draw, is_taught
 from edge.errors import GoldlineError
-from edge.recipe import load_recipe
-from edge.references import ReferenceSetError, Store, refuse_other_recipe
 
-# Enough to learn how good parts differ, and taught within a minute.
-GOOD_PARTS = 40
-# Added to the camera's seed: the station then inspects no part that it was taught from.
-OTHER_SEED = 1_000_003
 # From the station's end to that of the printing, so that the last events are seen.
 LAST_EVENTS_S = 0.3
 
@@ -50,42 +40,18 @@ def main() -> int:
 
 def teach(station: Station, config: Path) -> int:
     """The exit code of `goldline teach`, or 0 where the product has its reference set."""
-    cameras = [camera for camera in station.cameras.values() if isinstance(camera, SimulatedCamera)]
-    if station.product is None or not cameras:
-        raise GoldlineError(f"{config}: the demo needs a product and a simulated camera")
-    if is_taught(station, station.product):
+    camera, product = camera_of(station), str(station.product)
+    if is_taught(station, product):
         return 0
     good = station.state_dir / "demo" / "good"
-    draw(good, cameras[0])
-    return subprocess.run(
-        goldline("teach", station.product, "--good", str(good), config=config), check=False
-    ).returncode
-
-
-def is_taught(station: Station, product: str) -> bool:
-    """Whether the station can judge the product as its recipe is now; a demo of another day may have had another."""
-    store, recipe = Store(station.state_dir, product), load_recipe(station, product)
-    try:
-        refuse_other_recipe(recipe, store.load())
-    except ReferenceSetError:
-        return False
-    return True
+    print(f"demo: drawing {GOOD_PARTS} good parts into {good}", flush=True)
+    draw(good, camera)
+    return subprocess.run(goldline("teach", product, "--good", str(good), config=config), check=False).returncode
 
 
 def goldline(*words: str, config: Path) -> list[str]:
     """The command line `goldline WORDS --config CONFIG`."""
     return [sys.executable, "-m", "edge", *words, "--config", str(config)]
-
-
-def draw(folder: Path, camera: SimulatedCamera) -> None:
-    """Photographs of good parts, as the simulated camera would take them."""
-    print(f"demo: drawing {GOOD_PARTS} good parts into {folder}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(camera.seed + OTHER_SEED)
-    for number in range(GOOD_PARTS):
-        picture, _truth = scene.render("good", generator, (camera.width, camera.height))
-        # Compressed least: a third of the time, for files a little larger.
-        cv2.imwrite(str(folder / f"{number:02}.png"), picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 def run(config: Path, seconds: str | None) -> int:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 EPILOG = """\
 A hub (NATS) has bundles: a product's recipe, models and reference set in one signed file. Each station takes what it is
-wanted to have, checks it, judges by it, and says so. docs/fleet.md tells the whole, step by step.
+wanted to have, checks it, judges by it, and says so. docs/roll-outs.md tells the whole, step by step.
 
 examples:
+  goldline fleet join tls://hub.plant:7422                  on a device, once: its events go to the hub
   goldline fleet key new plant.key                          makes plant.key and plant.pub
   goldline fleet roll-out lid --stations s1 --then 30%,100% --wait 10m --parts 200 --key plant.key
   goldline fleet roll-out lid --resume --key plant.key      go on after this command was ended
@@ -19,6 +20,8 @@ examples:
 exit code: 0 done, 1 a station refused or is not there, 2 it cannot be done: no hub, another operator, no right
 """
 VERBS = {
+    "join": "on a device: make the configuration of its NATS server, with a key of its own",
+    "hub": "at the hub: who is let in, and whose events are taken",
     "key": "make the key that bundles are signed with",
     "init": "make the hub's buckets; those that are there stay",
     "status": "every station with what it is wanted to have and what it judges by",
@@ -36,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     made = {name: verbs.add_parser(name, help=text, description=text, parents=[common]) for name, text in VERBS.items()}
+    for name in ("join", "hub"):
+        importlib.import_module(f"edge.commands.fleet_{name}").add_arguments(made[name])
     made["key"].add_argument("what", choices=["new"])
     made["key"].add_argument("file", type=Path, help="where to write the secret key; the public one goes beside it")
     for name in ("init", "status", "roll-out", "roll-back"):
@@ -75,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says. Raises GoldlineError."""
     from edge.errors import GoldlineError
 
-    module = {"key": "key", "pull": "pull", "status": "status"}.get(arguments.verb, "products")
+    module = {"join": "join", "hub": "hub", "key": "key", "pull": "pull", "status": "status"}.get(
+        arguments.verb, "products"
+    )
     try:
         return importlib.import_module(f"edge.commands.fleet_{module}").run(arguments)
     except ModuleNotFoundError as missing:

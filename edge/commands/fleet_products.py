@@ -101,7 +101,9 @@ async def _bundle(arguments: argparse.Namespace, buckets: "OperatorBuckets") -> 
         path = Path(folder, "bundle")
         manifest = await asyncio.to_thread(write_bundle, station, arguments.product, path, datetime.now(UTC), signer)
         is_new = await buckets.put(manifest.archive_sha256, path)
-        _tell(f"{manifest.archive_sha256[:12]}: {manifest.archive_bytes:,} bytes, {'put there' if is_new else 'there already'}")
+        _tell(
+            f"{manifest.archive_sha256[:12]}: {manifest.archive_bytes:,} bytes, {'put there' if is_new else 'there already'}"
+        )
     return manifest.archive_sha256
 
 

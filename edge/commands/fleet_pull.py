@@ -17,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0: all that is wanted is in force on the disk, or nothing is wanted. Raises GoldlineError."""
     import msgspec
 
+    from edge import log
     from edge.commands.fleet_words import seconds
     from edge.commands.run import only_one
     from edge.config import load_station, runtime_directory
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     station = load_station(arguments.config)
     if station.fleet is None:
         raise GoldlineError("configuration: [fleet]: this station belongs to no fleet")
+    log.setup(station.log, "fleet")
     with only_one(runtime_directory(station)):
         said = asyncio.run(_pull(station, seconds(arguments.wait)))
     if arguments.json:

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Learn, and report. 0 when it ran."""
     from edge.learn import learn
+    from edge.running import how_to_go_live
 
     if not arguments.good and not arguments.bad:
         raise GoldlineError("learn: give images, --good IMAGE… or --bad IMAGE…")
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         counted=not arguments.uncounted,
         variant=arguments.variant or _variant(station, arguments),
     )
-    print(json.dumps(to_json(lesson)) if arguments.json else "\n".join(to_text(arguments.product, lesson)))
+    text = [*to_text(arguments.product, lesson), *how_to_go_live(station)]
+    print(json.dumps(to_json(lesson)) if arguments.json else "\n".join(text))
     return 0
 
 

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.inspector import Inspector
     from edge.limits import accept, effects
     from edge.recipe import load_recipe
+    from edge.running import how_to_go_live
 
     station = load_station(arguments.config)
     recipe = load_recipe(station, arguments.product)
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"product": arguments.product, "accepted": arguments.accept, "views": views}))
     else:
         print("\n".join(line for effect in found for line in to_text(effect)))
-        print(f"written to {recipe.path}; restart the station" if arguments.accept else "nothing is changed: --accept")
+        written = [f"written to {recipe.path}", *how_to_go_live(station)]
+        print("\n".join(written) if arguments.accept else "nothing is changed: --accept")
     return 0
 
 

@@ -1,6 +1,7 @@
 """goldline run: the station, in the foreground or under systemd."""
 
 import argparse
+import faulthandler
 import fcntl
 import signal
 import sys
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @saying_why_not()
 def run(arguments: argparse.Namespace) -> int:
     """Start, watch, stop, sum up."""
+    # A watchdog that starves sends SIGABRT: every thread's stack, to stderr.
+    faulthandler.enable(2)
     station = load_station(arguments.config)
     log.setup(station.log, "supervisor")
     log.take_uncaught()

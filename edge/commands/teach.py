@@ -42,12 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _teach(station: Station, arguments: argparse.Namespace) -> int:
+    from edge.running import how_to_go_live
     from edge.teach import teach
     from edge.terminal import stages
 
     with stages() as tell:
         taught = teach(station, arguments.product, arguments.good, tell)
-    print(json.dumps(taught.to_json()) if arguments.json else "\n".join(report(taught)))
+    text = [*report(taught), *how_to_go_live(station)]
+    print(json.dumps(taught.to_json()) if arguments.json else "\n".join(text))
     return 0
 
 
@@ -102,6 +104,7 @@ def _named(what: str, names: Sequence[str]) -> list[str]:
 def _switch(station: Station, arguments: argparse.Namespace) -> int:
     from edge.recipe import recipe_path
     from edge.references import Store
+    from edge.running import how_to_go_live
 
     recipe_path(station, arguments.product)
     store = Store(station.state_dir, arguments.product)
@@ -115,5 +118,6 @@ def _switch(station: Station, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"product": arguments.product, "active": active, "reference_sets": stored}))
     else:
-        print("\n".join(f"{'*' if identity == active else ' '} {identity}" for identity in stored))
+        hint = how_to_go_live(station) if arguments.undo or arguments.activate else []
+        print("\n".join([*(f"{'*' if identity == active else ' '} {identity}" for identity in stored), *hint]))
     return 0

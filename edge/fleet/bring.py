@@ -19,15 +19,12 @@ RETRY_S = 5.0
 async def bring_products(context: WorkerContext) -> None:
     """Until cancelled."""
     tally = Tally(context.station.state_dir / "outbox.sqlite3")
-    try:
-        while True:
-            try:
-                await _follow(context.station, tally)
-            except (GoldlineError, OSError) as problem:
-                structlog.get_logger().warning("roll-outs wait", problem=str(problem), retry_s=RETRY_S)
-            await asyncio.sleep(RETRY_S)
-    finally:
-        tally.close()
+    while True:
+        try:
+            await _follow(context.station, tally)
+        except (GoldlineError, OSError) as problem:
+            structlog.get_logger().warning("roll-outs wait", problem=str(problem), retry_s=RETRY_S)
+        await asyncio.sleep(RETRY_S)
 
 
 async def _follow(station: Station, tally: Tally) -> None:

@@ -53,7 +53,9 @@ def station_options(station: str) -> dict[str, Any]:
 
 def operator_options(seed: Path | None) -> dict[str, Any]:
     """How the operator connects to the hub: with the secret key of that file, where there is one."""
-    return {"name": "goldline fleet", **({} if seed is None else {"nkeys_seed": str(seed)})}
+    key = {} if seed is None else {"nkeys_seed": str(seed)}
+    # A roll-out takes hours where it waits between stages; the hub may be started anew meanwhile.
+    return {"name": "goldline fleet", "allow_reconnect": True, "max_reconnect_attempts": -1, **key}
 
 
 @asynccontextmanager
@@ -65,9 +67,11 @@ async def connected(server: str, **options: Any) -> AsyncGenerator[Client]:
         said.append(str(problem) or type(problem).__name__)
 
     try:
-        client = await _untyped(nats).connect(
-            server, error_cb=note, connect_timeout=CONNECT_WITHIN_S, allow_reconnect=False, **options
-        )
+        chosen = {"error_cb": note, "connect_timeout": CONNECT_WITHIN_S, "allow_reconnect": False, **options}
+        if chosen["allow_reconnect"]:
+            # What is to come back by itself afterwards would be looked for without end at first, too.
+            await (await _untyped(nats).connect(server, **{**chosen, "allow_reconnect": False})).close()
+        client = await asyncio.wait_for(_untyped(nats).connect(server, **chosen), CONNECT_WITHIN_S)
     except (*_LOST, ValueError) as problem:
         why = said[-1] if said else str(problem) or type(problem).__name__
         raise HubError(f"{_plain(server)}: no connection: {why}") from problem

@@ -30,7 +30,8 @@ from edge.worker import WorkerContext
 CONSUMER = "uplink"
 # Under way at once: what one flush of a slow disk (5 ms) needs at a few thousand a second; more only fills memory.
 WINDOW = 64
-TURN_S = 0.05
+# The loop comes round this often where nothing comes; what comes is taken at once.
+TURN_S = 0.25
 # How far the hub has come is asked this often.
 LOOK_S = 1.0
 # A server that is away is tried again after 0.5 s, then ever later.
@@ -177,7 +178,7 @@ class Forwarder:
         """Say that this one is not said. It is kept in the outbox as long as any, and SYNC has it."""
         self._figures.too_large.inc()
         told = too_large(message, self._source, self._leaf.most_bytes)
-        structlog.get_logger().error("an event is passed over", event=message.id, bytes=len(message.body))
+        structlog.get_logger().error("an event is passed over", event_id=message.id, bytes=len(message.body))
         return told
 
     async def _settle(self) -> None:

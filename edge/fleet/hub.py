@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
     ExternalStream,
     StorageType,
     StreamConfig,
@@ -36,6 +38,12 @@ async def make_plant(jetstream: Any, *, max_bytes: int, max_days: float, replica
         )
     else:
         await jetstream.update_stream(replace(config, **limits))
+
+
+async def add_reader(jetstream: Any, name: str) -> None:
+    """A place in the plant's stream for a program that reads it; the hub keeps it. One that is there stays as it is."""
+    consumer = ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT, filter_subject=ANY_EVENT)
+    await jetstream.add_consumer(PLANT_STREAM, consumer)
 
 
 async def stations(jetstream: Any) -> list[str]:

@@ -9,28 +9,32 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import msgspec
 
 from edge.errors import GoldlineError
 from edge.fleet import plan, signing
-from edge.fleet.buckets import OperatorBuckets
+from edge.fleet.buckets import HubError, OperatorBuckets
 from edge.fleet.plan import Acknowledged, DocumentError, Rollout, Rules, Wanted, WantedProduct
 from edge.fleet.signing import Signer, Trusted
 from edge.fleet.stages import NOT_THERE, Look, Ordered, Stopped, Waiting, has_arrived, look
 from edge.fleet.words import ROLLOUTS, STATE, WANTED
 
-# Stations are looked at this often; each answers within its own poll of 5 s.
+# Stations are looked at this often; each answers within its own poll of 2 s.
 LOOK_S = 1.0
 # A command that drives a roll-out says so this often; one that has said nothing for LEASE_S is dead.
-BEAT_S, LEASE_S = 3.0, 12.0
+BEAT_S, LEASE_S = 1.5, 6.0
 # Another product's roll-out may write a station's document at the same moment: then it is read again.
 TRIES = 5
+# A hub that was restarted is back within seconds; a roll-out that is given up goes on with `--resume`.
+HUB_PATIENCE_S = 120.0
 
 Tell = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class Taken(GoldlineError):
@@ -100,9 +104,13 @@ class Conductor:
         return (await self.read())[1] != revision
 
     async def _write(self, rollout: Rollout, revision: int) -> Rollout:
-        written = await self._buckets.write(ROLLOUTS, self._product, plan.encode(rollout), revision)
-        if written is None:
-            raise Taken(f"{self._product}: another command has changed this roll-out meanwhile: goldline fleet status")
+        while (written := await self._buckets.write(ROLLOUTS, self._product, plan.encode(rollout), revision)) is None:
+            # One of our own whose answer the hub took with it is no other command's.
+            stored, revision = await self.read()
+            if stored is None or stored.holder != self._holder:
+                raise Taken(
+                    f"{self._product}: another command has changed this roll-out meanwhile: goldline fleet status"
+                )
         self._revision = written
         return rollout
 
@@ -115,27 +123,44 @@ class Conductor:
     # --- driving
 
     async def drive(self, rollout: Rollout) -> Rollout:
-        """Stage after stage to the end, or to the first refusal. Raises Taken or HubError: then `resume` goes on."""
+        """Stage after stage to the end, or to the first refusal. Raises Taken, or HubError for a hub that stays away."""
         while rollout.stage < len(rollout.stages):
             stations = rollout.stages[rollout.stage]
             self._tell(f"stage {rollout.stage + 1} of {len(rollout.stages)}: {', '.join(stations)}")
             wanted = WantedProduct(bundle=rollout.bundle, replaces_local=rollout.replaces_local)
             began = _serial_of(rollout.began)
-            ordered = {station: await self.want(station, wanted, began) for station in stations}
+            ordered = {one: await self._patiently(partial(self.want, one, wanted, began)) for one in stations}
             rollout, seen = await self._watch(rollout, ordered)
             if isinstance(seen, Stopped):
                 return await self._end(rollout, "stopped", f"{seen.station}: {seen.problem}")
-            rollout = await self._write(msgspec.structs.replace(rollout, stage=rollout.stage + 1), self._revision)
+            following = msgspec.structs.replace(rollout, stage=rollout.stage + 1)
+            rollout = await self._patiently(partial(self._put, following))
         return await self._end(rollout, "done", None)
 
     async def _end(self, rollout: Rollout, state: Literal["done", "stopped"], problem: str | None) -> Rollout:
-        return await self._write(msgspec.structs.replace(rollout, state=state, problem=problem), self._revision)
+        ended = msgspec.structs.replace(rollout, state=state, problem=problem)
+        return await self._patiently(partial(self._put, ended))
+
+    async def _put(self, rollout: Rollout) -> Rollout:
+        return await self._write(rollout, self._revision)
+
+    async def _patiently(self, act: Callable[[], Awaitable[Result]]) -> Result:
+        """What comes of it at a hub that may be away for a while. Raises HubError for one that stays away."""
+        until = time.monotonic() + HUB_PATIENCE_S
+        while True:
+            try:
+                return await act()
+            except HubError as away:
+                if time.monotonic() > until:
+                    raise
+                self._tell(f"the hub is away, tried again: {away}")
+                await asyncio.sleep(LOOK_S)
 
     async def _watch(self, rollout: Rollout, ordered: Mapping[str, Ordered]) -> tuple[Rollout, Look]:
         began_s, arrived_s, told = time.monotonic(), None, ""
         while True:
-            rollout = await self._beat(rollout)
-            said, now_s = await self.acknowledged(), time.monotonic()
+            rollout = await self._patiently(partial(self._beat, rollout))
+            said, now_s = await self._patiently(self.acknowledged), time.monotonic()
             are_there = all(has_arrived(self._product, order, said.get(one)) for one, order in ordered.items())
             arrived_s = (arrived_s or now_s) if are_there else None
             since_s = None if arrived_s is None else now_s - arrived_s
@@ -198,7 +223,7 @@ class Conductor:
         ordered = {one: await self.want(one, WantedProduct(bundle=name), now) for one, name in targets.items()}
         began_s, told = time.monotonic(), ""
         while True:
-            said = await self.acknowledged()
+            said = await self._patiently(self.acknowledged)
             waited_s = time.monotonic() - began_s
             seen = look(self._product, ordered, said, rules, waited_s=waited_s, arrived_s=waited_s)
             if not isinstance(seen, Waiting):

@@ -18,6 +18,7 @@ from edge.errors import GoldlineError
 from edge.fleet.rights import OPERATOR, Rights, device_rights
 
 _nkeys: Any = nkeys
+CLIENT_PORT = 4222
 # The hub's port for leaf nodes as NATS has it by default.
 LEAF_PORT = 7422
 # An event of a part with many views is a megabyte at most; the hub takes as much.
@@ -95,6 +96,11 @@ def hub_url(url: str) -> str:
     if not host or parts.scheme not in ("nats-leaf", "tls") or "@" in parts.netloc or parts.path.strip("/"):
         raise GoldlineError(f"{url}: expected nats-leaf://HOST:{LEAF_PORT}, or tls://HOST:{LEAF_PORT}")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def port_of(server: str) -> int:
+    """Of the URL of a device's own server."""
+    return urlsplit(server).port or CLIENT_PORT
 
 
 def devices_conf(devices: Mapping[str, str], others: Mapping[str, tuple[str, Rights]] | None = None) -> str:

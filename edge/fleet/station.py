@@ -25,8 +25,8 @@ from edge.fleet.plan import Acknowledged, DocumentError, Judged, ProductState, W
 from edge.fleet.tally import Tally
 from edge.product_switch import SwitchError
 
-# A document waits for so long at most; a thousand stations ask the hub two hundred times a second.
-POLL_S = 5.0
+# A document waits for so long at most; a thousand stations ask the hub five hundred times a second.
+POLL_S = 2.0
 # What has not changed is said again this often, so that the hub knows who lives.
 SAY_S = 30.0
 # What may pass by itself; all else is refused for good.

@@ -27,10 +27,6 @@ class Tally:
         # Events that the hub does not have yet, as far as the outbox knows.
         self.behind: int | None = None
 
-    def close(self) -> None:
-        """Let go of the outbox."""
-        self._reader.close()
-
     def look(self) -> None:
         """Count what was written since the last look."""
         try:
@@ -41,6 +37,9 @@ class Tally:
             self.behind = extent.head - self._reader.acknowledged().get(CONSUMER, 0)
         except Unavailable:
             return
+        finally:
+            # The next look may be on another thread, where SQLite would not have this connection.
+            self._reader.close()
         for row in rows:
             self._next = row.sequence + 1
             self._count(row.body)

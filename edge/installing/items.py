@@ -56,8 +56,8 @@ class Command:
     words: tuple[str, ...]
     after: tuple[str, ...] = ()
     is_needed: bool = True
-    # As the service's user, in its state directory.
-    as_user: bool = False
+    # Not as root but as this user.
+    as_user: str = "root"
 
 
 Placed = File | Directory | Link

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import GoldlineError
-from edge.installing.items import Command, Directory, File, Item, Keep, Link
+from edge.installing.items import Directory, File, Item, Keep, Link
 
 # Not in the state directory: what removes files as root must not be written by the service's user.
 PATH = "/usr/local/lib/goldline/manifest.json"
@@ -18,11 +18,11 @@ FORMAT = 1
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`files`: every sha256 that we laid out at a path. `previous`: the program's environment before this one."""
+    """`files`: every sha256 that we laid out at a path. `previous`: the program that was installed before `program`."""
 
     format: int = FORMAT
     version: str = ""
-    environment: str = ""
+    program: str = ""
     previous: str = ""
     user: str = "goldline"
     files: dict[str, list[str]] = {}
@@ -41,7 +41,9 @@ def load(path: Path) -> Manifest | None:
     except (msgspec.MsgspecError, OSError) as problem:
         raise GoldlineError(f"{path}: cannot be read, so nothing is known of what was installed: {problem}") from None
     if manifest.format != FORMAT:
-        raise GoldlineError(f"{path}: is of another Goldline (format {manifest.format}): install with that one or newer")
+        raise GoldlineError(
+            f"{path}: is of another Goldline (format {manifest.format}): install with that one or newer"
+        )
     return manifest
 
 
@@ -56,7 +58,8 @@ def begun(before: Manifest | None, items: list[Item], pending: list[str]) -> Man
     files = {path: list(hashes) for path, hashes in old.files.items()}
     links = {path: list(targets) for path, targets in old.links.items()}
     for item in items:
-        if isinstance(item, File):
+        # What is yours is given once: before it was given, nobody has removed it.
+        if isinstance(item, File) and item.keep is Keep.OURS:
             files[item.path] = sorted({*files.get(item.path, []), item.sha256})
         if isinstance(item, Link):
             links[item.path] = sorted({*links.get(item.path, []), item.target})
@@ -64,36 +67,34 @@ def begun(before: Manifest | None, items: list[Item], pending: list[str]) -> Man
     return msgspec.structs.replace(
         old,
         files=files,
-        yours=sorted({*old.yours, *(file.path for file in items if isinstance(file, File) and file.keep is Keep.YOURS)}),
         links=links,
         directories=sorted({*old.directories, *folders}),
         pending=sorted({*old.pending, *pending}),
     )
 
 
-def ended(under_way: Manifest, items: list[Item], *, version: str, environment: str, user: str) -> Manifest:
-    """When all is done: what is not laid out any more is forgotten, and so are older contents of ours.
+def ended(
+    under_way: Manifest, items: list[Item], *, version: str, program: str, user: str, pending: list[str]
+) -> Manifest:
+    """When all is done but `pending`, commands that cannot run here: what is not laid out any more is forgotten.
 
-    A file of a person's keeps every content that we ever gave it: that is how a change of theirs is told.
+    A path keeps every content that we ever gave it: whatever else is there is a person's.
     """
-    kept = {item.path: item for item in items if isinstance(item, File)}
-    before = under_way.environment
+    given = [item for item in items if isinstance(item, File)]
+    yours = sorted({*under_way.yours, *(file.path for file in given if file.keep is Keep.YOURS)})
+    files = {path: set(hashes) for path, hashes in under_way.files.items()}
+    for file in given:
+        files.setdefault(file.path, set()).add(file.sha256)
+    paths = {file.path for file in given} | set(yours)
+    before = under_way.program
     return msgspec.structs.replace(
         under_way,
         version=version,
-        environment=environment,
-        previous=before if before not in ("", environment) else under_way.previous,
+        program=program,
+        previous=before if before not in ("", program) else under_way.previous,
         user=user,
-        files={
-            path: hashes if path in under_way.yours else [kept[path].sha256]
-            for path, hashes in under_way.files.items()
-            if path in kept or path in under_way.yours
-        },
-        links={item.path: [item.target] for item in items if isinstance(item, Link)},
-        pending=[],
+        files={path: sorted(hashes) for path, hashes in files.items() if path in paths},
+        yours=yours,
+        links={item.path: under_way.links[item.path] for item in items if isinstance(item, Link)},
+        pending=pending,
     )
-
-
-def pending(items: list[Item], names: list[str]) -> list[Command]:
-    """Commands of these that were to be carried out before, and were not."""
-    return [item for item in items if isinstance(item, Command) and item.name in names]

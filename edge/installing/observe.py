@@ -26,8 +26,8 @@ def users(root: Path) -> dict[int, str]:
     try:
         lines = place(root, "/etc/passwd").read_text().splitlines()
     except FileNotFoundError:
-        return {0: "root"}
-    return {int(line.split(":")[2]): line.split(":")[0] for line in lines if line.count(":") >= 6}
+        lines = []
+    return {0: "root"} | {int(line.split(":")[2]): line.split(":")[0] for line in lines if line.count(":") >= 6}
 
 
 def numbers(root: Path, user: str) -> tuple[int, int] | None:

@@ -1,8 +1,8 @@
 """What is to be done on a device: pure, from what it should have, what it has, and what was laid out before.
 
-    there        as we laid it out     changed by a person          missing
-    OURS         update                keep; ours beside, as .new   create
-    YOURS        unchanged             keep                         create, once
+there        as we laid it out     changed by a person          missing
+OURS         update                keep; ours beside, as .new   create
+YOURS        unchanged             keep                         create, once
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,9 @@ def _directory(item: Directory, there: Found | None) -> Step:
         return Step(action=Action.CREATE, item=item)
     is_one = there.kind == "directory"
     return Step(
-        action=Action.UNCHANGED if is_one else Action.KEEP, item=item, note="" if is_one else "is not a folder of its own"
+        action=Action.UNCHANGED if is_one else Action.KEEP,
+        item=item,
+        note="" if is_one else "is not a folder of its own",
     )
 
 

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
@@ -57,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def entries() -> Mapping[str, Entry]:
     """All of them, by code, in the order of the tables."""
     found: dict[str, Entry] = {}
-    for code, table in sorted(_tables()):
+    for code, table in sorted(_tables(), key=itemgetter(0)):
         assert code not in found, f"{code} stands in two tables"
         found[code] = _entry(code, table)
     return found

@@ -87,6 +87,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "connected to the broker": "GL-MQT-001",
         "a message is passed over": "GL-MQT-002",
         "the cursor cannot be written": "GL-MQT-003",
+        # the fleet
+        "the fleet's server is away": "GL-FLT-001",
+        "connected to the fleet's server": "GL-FLT-001",
+        "the fleet's hub is away": "GL-FLT-002",
+        "roll-outs wait": "GL-FLT-003",
+        "a roll-out is refused": "GL-FLT-004",
+        "an event is passed over": "GL-FLT-005",
+        "[fleet] needs a library that is not installed: pip install 'goldline[fleet]'": "GL-FLT-006",
         # the log itself
         "log lines were lost": "GL-LOG-001",
     }

@@ -1,7 +1,9 @@
 """The Device board: the machines below a line, from "has it room" downwards."""
 
-from tools.boards.device_machine import ACCELERATOR, LANES, MACHINE, PICTURES
-from tools.boards.device_work import RECORD, ROOM, STAGES
+from tools.boards.device_lanes import LANES, PICTURES
+from tools.boards.device_machine import ACCELERATOR, MACHINE
+from tools.boards.device_record import RECORD
+from tools.boards.device_work import ROOM, STAGES
 from tools.boards.panel import Board
 
 DEVICE = Board(

@@ -5,37 +5,40 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
-    common,
     dashboard,
-    heatmap,
     prometheus,
-    stat,
-    statetimeline,
-    table,
-    timeseries,
 )
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as words
 from grafana_foundation_sdk.models import dashboard as model
-from grafana_foundation_sdk.models import heatmap as heat_words
 from grafana_foundation_sdk.models import prometheus as prometheus_words
 
 from tools.boards.annotations import ANNOTATIONS
+from tools.boards.kinds import LETTERS, heatmap_panel, series_panel, stat_panel, states_panel, table_panel
 from tools.boards.panel import STATION, Board, Panel, Query
 
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
-# What of a panel's letters name its queries.
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 GRID_WIDTH = 24
-# Columns that only say how the station was scraped, or when.
-UNSAID = ("Time", "job", "__name__", "quantity")
 TAG = "goldline"
 
 
 def rendered(board: Board) -> str:
     """The file that Grafana reads."""
     built = json.loads(json.dumps(_dashboard(board).build(), cls=JSONEncoder))
+    _leave_out_what_was(built)
     return json.dumps(_without_nulls(built), indent=1, sort_keys=True) + "\n"
+
+
+def _leave_out_what_was(built: dict[str, Any]) -> None:
+    """The builders write a few fields that Grafana's newer types do not have."""
+    built.pop("style", None)
+    for variable in built["templating"]["list"]:
+        for name in ("auto", "auto_count", "auto_min", "id"):
+            variable.pop(name, None)
+    for panel in built["panels"]:
+        options = panel.get("options", {})
+        options.pop("footer", None)
+        if panel["type"] == "heatmap":
+            options["tooltip"] = {"mode": "single", "yHistogram": False}
 
 
 def _without_nulls(value: Any) -> Any:
@@ -122,13 +125,13 @@ def _add_panels(made: dashboard.Dashboard, board: Board) -> None:
 
 def _panel(panel: Panel) -> Any:
     makers: dict[str, Callable[[Panel], Any]] = {
-        "stat": _stat,
-        "lines": _series,
-        "areas": _series,
-        "bars": _series,
-        "states": _states,
-        "table": _table,
-        "heatmap": _heatmap,
+        "stat": stat_panel,
+        "lines": series_panel,
+        "areas": series_panel,
+        "bars": series_panel,
+        "states": states_panel,
+        "table": table_panel,
+        "heatmap": heatmap_panel,
     }
     made = makers[panel.kind](panel)
     made.title(panel.title).description(panel.description).datasource(SOURCE).unit(panel.unit)
@@ -154,141 +157,6 @@ def _target(panel: Panel, letter: str, query: Query) -> prometheus.Dataquery:
         target.range()
     formats = {"table": prometheus_words.PromQueryFormat.TABLE, "heatmap": prometheus_words.PromQueryFormat.HEATMAP}
     return target.format(formats.get(panel.kind, prometheus_words.PromQueryFormat.TIME_SERIES))
-
-
-def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
-    steps = [model.Threshold(value=value, color=colour) for value, colour in panel.steps]
-    return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
-
-
-def _by(mode: model.FieldColorModeId) -> dashboard.FieldColor:
-    return dashboard.FieldColor().mode(mode)
-
-
-def _stat(panel: Panel) -> stat.Panel:
-    return (
-        stat.Panel()
-        .thresholds(_thresholds(panel))
-        .color_scheme(_by(model.FieldColorModeId.THRESHOLDS))
-        .color_mode(words.BigValueColorMode.BACKGROUND)
-        .graph_mode(words.BigValueGraphMode.NONE)
-        .text_mode(words.BigValueTextMode.VALUE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .no_value("no parts")
-    )
-
-
-def _series(panel: Panel) -> timeseries.Panel:
-    made = (
-        timeseries.Panel()
-        .thresholds(_thresholds(panel))
-        .color_scheme(_by(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
-        .min(0 if not _goes_below_zero(panel) else None)
-        .line_width(1)
-        .fill_opacity({"lines": 0, "areas": 60, "bars": 80}[panel.kind])
-        .draw_style(words.GraphDrawStyle.BARS if panel.kind == "bars" else words.GraphDrawStyle.LINE)
-        .show_points(words.VisibilityMode.NEVER)
-        .legend(_legend(panel))
-        .tooltip(common.VizTooltipOptions().mode(words.TooltipDisplayMode.MULTI).sort(words.SortOrder.DESCENDING))
-    )
-    if panel.kind != "lines":
-        made.stacking(common.StackingConfig().mode(words.StackingMode.NORMAL).group("A"))
-    if panel.top is not None:
-        made.max(panel.top)
-    if panel.is_limit:
-        made.thresholds_style(common.GraphThresholdsStyleConfig().mode(words.GraphThresholdsStyleMode.DASHED))
-    if panel.dashed:
-        made.override_by_regexp(
-            panel.dashed,
-            _properties(
-                {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}, "color": {"mode": "fixed", "fixedColor": "red"}}
-            ),
-        )
-    for name, colour in panel.colours.items():
-        made.override_by_name(name, _properties({"color": {"mode": "fixed", "fixedColor": colour}}))
-    return made
-
-
-def _goes_below_zero(panel: Panel) -> bool:
-    return any(value is not None and value < 0 for value, _ in panel.steps) or panel.unit == "celsius"
-
-
-def _legend(panel: Panel) -> common.VizLegendOptions:
-    legend = common.VizLegendOptions().show_legend(True)
-    if panel.width >= 12:
-        legend.display_mode(words.LegendDisplayMode.TABLE).placement(words.LegendPlacement.RIGHT)
-        return legend.calcs(["lastNotNull", "max"])
-    return legend.display_mode(words.LegendDisplayMode.LIST).placement(words.LegendPlacement.BOTTOM).calcs([])
-
-
-def _states(panel: Panel) -> statetimeline.Panel:
-    meanings = {
-        str(value): model.ValueMappingResult(text=text, color=colour, index=index)
-        for index, (value, (text, colour)) in enumerate(panel.words.items())
-    }
-    return (
-        statetimeline.Panel()
-        .thresholds(_thresholds(panel))
-        .mappings([model.ValueMap(options=meanings)])
-        .merge_values(True)
-        .show_value(words.VisibilityMode.NEVER)
-        .row_height(0.8)
-        .fill_opacity(80)
-        .legend(
-            common.VizLegendOptions()
-            .show_legend(True)
-            .display_mode(words.LegendDisplayMode.LIST)
-            .placement(words.LegendPlacement.BOTTOM)
-            .calcs([])
-        )
-        .tooltip(common.VizTooltipOptions().mode(words.TooltipDisplayMode.SINGLE).sort(words.SortOrder.NONE))
-    )
-
-
-def _table(panel: Panel) -> table.Panel:
-    """One row for each set of labels, a column for each label and each query."""
-    names = {_column(panel, letter): query.legend for letter, query in zip(LETTERS, panel.queries, strict=False)}
-    made = (
-        table.Panel()
-        .thresholds(_thresholds(panel))
-        .color_scheme(_by(model.FieldColorModeId.THRESHOLDS))
-        .show_header(True)
-        .no_value("none")
-        .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
-        .with_transformation(
-            model.DataTransformerConfig(
-                id_val="organize",
-                options={"excludeByName": dict.fromkeys(UNSAID, True), "indexByName": {}, "renameByName": names},
-            )
-        )
-    )
-    for name, unit in panel.units.items():
-        made.override_by_name(name, _properties({"unit": unit}))
-    # Alerts name their runbooks.
-    link = {"title": "What to do", "url": "${runbooks}/${__value.text}.md", "targetBlank": True}
-    made.override_by_name("alertname", _properties({"links": [link]}))
-    return made
-
-
-def _column(panel: Panel, letter: str) -> str:
-    """What the transformation `merge` calls a query's values."""
-    return f"Value #{letter}" if len(panel.queries) > 1 else "Value"
-
-
-def _heatmap(panel: Panel) -> heatmap.Panel:
-    """Of a histogram's buckets, which Grafana takes apart by their upper edges."""
-    return (
-        heatmap.Panel()
-        .calculate(False)
-        .color(heatmap.HeatmapColorOptions().mode(heat_words.HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
-        .y_axis(heatmap.YAxisConfig().unit(panel.unit))
-        .show_legend()
-        .show_tooltip()
-    )
-
-
-def _properties(values: dict[str, Any]) -> list[model.DynamicConfigValue]:
-    return [model.DynamicConfigValue(id_val=name, value=value) for name, value in values.items()]
 
 
 def files(boards: Sequence[Board]) -> dict[str, str]:

@@ -31,7 +31,7 @@ CAMERAS = Row(
             good="streaming; an age below the line's own pause.",
             act="connecting for minutes: absent or held by another program. `goldline camera list` shows who answers.",
             queries=(
-                Query("max by (instance, camera, state) (goldline_camera_state{CAMERA}) == 1", "is"),
+                Query("max by (instance, camera, state) (goldline_camera_state{CAMERA}) == 1", ""),
                 Query(
                     f"time() - max by ({BY}) (goldline_camera_last_frame_timestamp_seconds{{CAMERA}})", "newest picture"
                 ),
@@ -115,7 +115,7 @@ WORKERS = Row(
             good="one version on the line; no reload rejected.",
             act="`goldline reload --dry-run` says what a rejected configuration has wrong. The one before stays in force.",
             queries=(
-                Query("max by (instance, version) (goldline_build_info{STATION})", "runs"),
+                Query("max by (instance, version) (goldline_build_info{STATION})", ""),
                 Query("max by (instance) (goldline_configuration_generation{STATION})", "generation"),
                 Query(
                     f'sum by (instance) (increase(goldline_reload_total{{STATION, outcome="applied"}}[{WHOLE}]))',

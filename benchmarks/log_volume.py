@@ -1,0 +1,81 @@
+"""What a station writes into its log: healthy, and with a camera and a broker away.
+
+    python benchmarks/log_volume.py [--seconds 120]
+
+Two stations run beside each other, each with four simulated cameras; one has besides a stream that nobody sends and a
+broker that is not there. Lines are counted after the stations are ready. What an hour of a message that repeats itself
+comes to is reckoned by the limiter itself, with the clock as an argument.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+from edge import rehearsal
+from edge.logs.limiter import KEYS, LONGEST_NS, MOST, WINDOW_NS
+from edge.logs.repeats import Repeats
+
+CAMERA = {"source": "simulated", "width": 320, "height": 240, "rate_hz": 10.0, "prerendered": 40}
+RECIPE = '[[regions]]\nname = "part"\ntemplate = false\nanomaly = { working_px = 128, bank = "positional" }\n'
+HOUR_NS = 3600 * 10**9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        healthy = station(Path(name, "healthy"), away=False)
+        faulty = station(Path(name, "faulty"), away=True)
+        daemons = {"healthy": stack.enter_context(rehearsal.running(healthy))}
+        daemons["away"] = stack.enter_context(rehearsal.running(faulty))
+        until_ready = {kind: len(daemon.log.read_bytes()) for kind, daemon in daemons.items()}
+        time.sleep(seconds)
+        for kind, daemon in daemons.items():
+            told = daemon.log.read_bytes()
+            show(f"{kind}: until ready", told[: until_ready[kind]])
+            show(f"{kind}: {seconds:g} s after", told[until_ready[kind] :])
+    for period_s in (0.1, 2.0, 15.0):
+        print(f"an hour of a message every {period_s:g} s: {hour_of(round(period_s * 1e9))} lines")
+
+
+def station(directory: Path, *, away: bool) -> Path:
+    cameras: dict[str, dict[str, object]] = {f"camera{number}": CAMERA for number in range(4)}
+    (port,) = rehearsal.free_ports(1)
+    if away:
+        cameras["eye"] = {"source": "stream", "url": f"http://127.0.0.1:{port}/video"}
+    config = rehearsal.write_config(directory, cameras)
+    if away:
+        with config.open("a") as file:
+            file.write(f'\n[lanes.mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n')
+    recipe = directory / "pipelines" / rehearsal.PRODUCT / "recipe.toml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(RECIPE)
+    rehearsal.draw_good_parts(directory / "good", 12, (320, 240))
+    rehearsal.goldline("teach", rehearsal.PRODUCT, "--good", directory / "good", "--config", config)
+    return config
+
+
+def show(kind: str, told: bytes) -> None:
+    lines = [json.loads(line) for line in told.splitlines() if line.startswith(b"{")]
+    counts = Counter(f"{line['level']}: {line.get('message', line['event'])}" for line in lines)
+    print(f"{kind}: {len(lines)} lines, {len(told)} bytes")
+    for sentence, count in counts.most_common():
+        print(f"  {count:4} {sentence}")
+
+
+def hour_of(period_ns: int) -> int:
+    """Lines of one message that comes every `period_ns`, with those that say what was held back."""
+    repeats: Repeats[str] = Repeats(most=MOST, window_ns=WINDOW_NS, longest_ns=LONGEST_NS, keys=KEYS)
+    lines = 0
+    for now_ns in range(0, HOUR_NS, period_ns):
+        lines += len(repeats.over(now_ns)) + repeats.admit("", now_ns)
+    return lines
+
+
+if __name__ == "__main__":
+    main()
