@@ -45,8 +45,8 @@ class Rule:
     why: str
 
 
-def _camera(*keys: str) -> tuple[str, ...]:
-    return tuple(f"cameras.*.{key}" for key in keys)
+def _camera(keys: str) -> tuple[str, ...]:
+    return tuple(f"cameras.*.{key}" for key in keys.split())
 
 
 CAPTURE = ("capture@",)
@@ -73,10 +73,10 @@ RULES = (
     Rule(
         Effect.STATION,
         (),
-        _camera("trigger.mode", "shot", "shot.*", "shot.*.name"),
+        _camera("trigger.mode shot shot.* shot.*.name"),
         "who opens a trigger and which views it has: publish, capture and lanes go by it",
     ),
-    Rule(Effect.LIVE, ("inspection",), _camera("role", "shot.*.role"), "the product's views are assigned anew"),
+    Rule(Effect.LIVE, ("inspection",), _camera("role shot.*.role"), "the product's views are assigned anew"),
     Rule(
         Effect.LIVE,
         ("capture@", "publish", "lane"),
@@ -93,7 +93,7 @@ RULES = (
     Rule(
         Effect.WORKER,
         CAPTURE,
-        _camera("trigger.source", "trigger.activation", "trigger.counter"),
+        _camera("trigger.source trigger.activation trigger.counter"),
         "the camera's input is set up when it is opened",
     ),
     Rule(Effect.WORKER, CAPTURE, _camera("slots"), "another ring is made"),
@@ -101,11 +101,11 @@ RULES = (
         Effect.WORKER,
         CAPTURE,
         _camera(
-            *"source settling_frames detect_frozen width height rate_hz deviation_rate seed phase prerendered".split(),
-            *"path play allow_automatic strobe strobe.* address packet_size_bytes packet_delay_ns".split(),
-            *"packet_resend packet_timeout_ms frame_retention_ms receive_buffer_bytes chunks device".split(),
-            *"pixel_format url transport timeout_ms serial producer features features.* controls controls.*".split(),
-            *"shot.*.features shot.*.features.*".split(),
+            "source settling_frames detect_frozen width height rate_hz deviation_rate seed phase prerendered "
+            "path play allow_automatic strobe strobe.* address packet_size_bytes packet_delay_ns "
+            "packet_resend packet_timeout_ms frame_retention_ms receive_buffer_bytes chunks device "
+            "pixel_format url transport timeout_ms serial producer features features.* controls controls.* "
+            "shot.*.features shot.*.features.* "
         ),
         "the camera is opened anew, its settings written and read back",
     ),

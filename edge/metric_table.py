@@ -14,7 +14,7 @@ NS_PER_MS, NS_PER_S = 1e6, 1e9
 # From the cheapest stage to the default deadline of 1 s, densest around a budget of 20 ms.
 SECONDS = (0.001, 0.002, 0.005, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
 # An outbox commit takes 10 us unflushed, 4 ms flushed, and up to a second on a worn card.
-COMMIT_SECONDS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+COMMIT_SECONDS = (0.0001, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
 # Once for each stage: so fine as to tell which of them grew.
 STAGE_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 # Once for each camera; what matters most is the bucket at its deadline, which comes on top.
@@ -106,12 +106,12 @@ VIOLATIONS = ("unbalanced", "second_decision", "unknown_trigger", "pass_without_
 # What becomes of an order of an OPC UA client; unanswered: it may have been carried out.
 LANE_ORDERS = ("accepted", "refused", "unanswered")
 # Loading a product takes from half a second to minutes (`judging.py`). A problem: it cannot be judged by.
-PREPARE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+PREPARE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
 PREPARES_REFUSED = ("problem", "time-out")
 # Why a picture that was wanted is not kept (`picture_keeper.py`, `archive_writer.py`), and what keeping one may take.
 UNKEPT_BY_INSPECTION = ("away", "full", "late", "size", "no_region", "torn")
 UNKEPT_BY_ARCHIVE = ("disk", "full", "torn")
-KEEP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+KEEP_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 UNKEPT = "Pictures that were to be kept and are not, by where they were dropped and why."
 DROPPED = "Frames that were never judged, by the stage that dropped them and why."
 

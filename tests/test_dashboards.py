@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -201,14 +202,15 @@ def test_every_alert_has_its_runbook_where_a_panel_links_to_it() -> None:
                 assert (ROOT / "docs" / "runbooks" / f"{name}.md").is_file()
 
 
-def test_commands_and_pages_that_panels_name_exist() -> None:
+def test_commands_and_pages_that_panels_name_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     from edge.__main__ import parser
 
     text = " ".join(panel["description"] for board in BOARDS.values() for panel in panels(board))
     assert all((ROOT / page).is_file() for page in re.findall(r"docs/[\w/-]+\.md", text))
     for command in re.findall(r"`goldline ([a-z][^`]*)`", text):
-        known = parser().parse_known_args(command.split())
-        assert known[1] == [], command
+        # A command's own words are known to the parser once it is the one that was called.
+        monkeypatch.setattr(sys, "argv", ["goldline", *command.split()])
+        parser().parse_args(command.split())
 
 
 def test_panels_fill_their_rows_and_none_overlap() -> None:

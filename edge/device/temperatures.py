@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from edge.device.sample import Sample, number_of, text_of
 
-# A board has a handful that matter; a server may have dozens.
-MOST_SENSORS = 12
+# A board has a handful that matter; a server may have dozens. Each is two series.
+MOST_SENSORS = 8
 # Nothing that runs is colder or hotter.
 COLDEST_C, HOTTEST_C = -100.0, 200.0
 # Every core has its own, and the package has the highest of them.
