@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' fleet of real p
 
 from command_line import Parser, at_least, cannot, run, without_module, without_tests
 
-from edge import rehearsal
+from edge import log, rehearsal
+from edge.config import LogConfig
 from edge.fleet import product_files
 from edge.fleet.buckets import HubError
 from tests.fleet_plant import Plant
@@ -274,6 +275,7 @@ def main():
         cannot("--running: three stations at least are not whole ones")
     if missing := without_tests() or without_module("nats", "fleet") or without_module("cryptography", "fleet"):
         cannot(f"needs {missing}")
+    log.setup(LogConfig(level="warning"), "benchmark")
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
         found = measure(Path(folder), arguments.stations, arguments.running, arguments.kills)
     if arguments.json:

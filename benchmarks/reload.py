@@ -21,6 +21,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,24 @@ def measure(rounds: int, cameras: int, period_ms: float) -> dict[str, Any]:
             shutil.rmtree(directory / product)
         spans: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
         with rehearsal.running(config) as daemon:
+            wait_for_cameras(daemon)
             time.sleep(PAUSE_S)
             for number in range(rounds):
                 for kind in KINDS:
                     spans[kind].append(one(config, kind, number))
+                    wait_for_cameras(daemon)
                     time.sleep(PAUSE_S)
             violated = daemon.total("goldline_invariant_violations_total")
         return figures(said(config), spans) | {"invariant_violations": violated, "cameras": cameras}
+
+
+def wait_for_cameras(daemon: rehearsal.Daemon) -> None:
+    """Until each of them streams."""
+    until_s = time.monotonic() + 120
+    while set(json.loads(daemon.get("/readyz")[1] or '{"cameras":{}}')["cameras"].values()) != {"streaming"}:
+        if time.monotonic() > until_s:
+            raise SystemExit(f"the cameras do not stream: {daemon.get('/readyz')[1]}")
+        time.sleep(0.02)
 
 
 def one(config: Path, kind: str, number: int) -> tuple[float, float]:
@@ -123,7 +135,7 @@ def verdicts(results: list[Result]) -> dict[str, Any]:
     took_ms = sorted((one.decided.timestamp() - opened_s(one)) * 1e3 for one in results)
     return {
         "verdicts": len(results),
-        "not_judged": sum(one.verdict == "ERROR" for one in results),
+        "not_judged": dict(Counter(one.reason for one in results if one.reason is not None)),
         "late": sum(not one.on_time for one in results),
         "p50_ms": round(statistics.median(took_ms), 1) if took_ms else None,
         "p99_ms": round(took_ms[int(0.99 * (len(took_ms) - 1))], 1) if took_ms else None,
@@ -135,10 +147,12 @@ def away_ms(results: list[Result], spans: list[tuple[float, float]]) -> list[flo
     mine = [one for one in results if one.camera == "camera0"]
     found: list[float] = []
     for first, last in spans:
-        lost = [opened_s(one) for one in mine if first <= opened_s(one) <= last + 1 and one.reason == "camera_down"]
-        if lost:
-            back = min(opened_s(one) for one in mine if opened_s(one) > max(lost) and one.reason is None)
-            found.append((back - min(lost)) * 1e3)
+        lost = [
+            opened_s(one) for one in mine if first <= opened_s(one) <= last + PAUSE_S and one.reason == "camera_down"
+        ]
+        back = [opened_s(one) for one in mine if lost and opened_s(one) > max(lost) and one.reason is None]
+        if back:
+            found.append((min(back) - min(lost)) * 1e3)
     return found
 
 

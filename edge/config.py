@@ -275,7 +275,7 @@ def configuration(path: Path | None, environ: Mapping[str, str] = os.environ) ->
     """The file that `load_station` reads; None where there is none. Raises GoldlineError for one that was named and is not there."""
     given = path or environ.get("GOLDLINE_CONFIG")
     if not given:
-        return next((file for file in (DEFAULT_FILE, INSTALLED_FILE) if file.is_file()), None)
+        return next((file for file in (DEFAULT_FILE, INSTALLED_FILE) if os.path.isfile(file)), None)
     if not (file := Path(given)).is_file():
         raise GoldlineError(f"{file}: no such file")
     return file

@@ -262,7 +262,7 @@ class Ledger:
             self._violated(PASS_WITHOUT_FRAME)
             verdict = error(Reason.CANNOT_JUDGE, "a PASS came without the frame that it was judged from")
         if verdict.outcome is Outcome.PASS and _is_of_two_products(views):
-            verdict = error(Reason.CANNOT_JUDGE, "another product was prepared between its views")
+            verdict = error(Reason.CANNOT_JUDGE, "another product, or another configuration, came between its views")
         self.closed[trigger.camera, verdict.outcome, verdict.reason] += 1
         self._remember(trigger.trigger_id, part.news)
         return Decision(trigger=trigger, verdict=verdict, views=views, decided_ns=now_ns)

@@ -90,7 +90,7 @@ RESTART_CAUSES = ("exit", "signal", "stall")
 RELOAD_OUTCOMES = ("applied", "rejected")
 CPU_MODES = ("user", "system", "iowait", "steal", "idle")
 # The directories that a station writes; the name of each, not its path.
-DIRECTORIES = ("state", "archive", "runtime")
+DIRECTORIES = ("state", "archive")
 # What a client's key is good for.
 ZONES = ("events", "orders")
 STAGES = ("queue", "register", "graph", "judge")

@@ -156,7 +156,10 @@ def running(config: Path, *words: str) -> Generator[Daemon]:
     log = config.with_suffix(".log")
     with log.open("ab") as output:
         command = [sys.executable, "-m", "edge", "run", "--config", str(config), *words]
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
+        # Without the terminal of whoever measures: with it SIGHUP would be that terminal's end.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(os.environ)
+        )
     daemon = Daemon(config, process, station["metrics"]["port"], log)
     try:
         daemon.wait_ready()

@@ -30,6 +30,8 @@ from edge.takeover import station_file
 NEEDED = ("publish", "inspection")
 # Loading a product: inspection refuses it itself within 120 s (840 s with TensorRT); the rest is for its answer.
 OFFER_WITHIN_S = {"cpu": 130.0, "cuda": 130.0, "tensorrt": 850.0}
+# One of the two was killed a moment ago: being started again takes seconds on a busy machine.
+AWAY_WITHIN_S = 15.0
 # After the commit nothing can be taken back; who waits for the answer is told who was not done by then.
 COMMIT_WITHIN_S = 30.0
 
@@ -140,19 +142,19 @@ class _Current:
         self._offered: dict[str, int] = {}
         self._waiting: set[str] = set()
         self._problem: str | None = None
-        self._generation, self._is_committed = 0, False
-        if (problem := self._hindrance()) is not None:
-            self._problem = problem
-        else:
-            self._offer()
-
-    def _hindrance(self) -> str | None:
+        self._generation, self._is_offered, self._is_committed = 0, False, False
         if fixed := [one for one in self._changes if one.effect is Effect.STATION]:
-            return "\n".join(f"{one.key}: needs a restart of the station: {one.why}" for one in fixed)
-        away = [name for name in NEEDED if not self._stage.children[name].is_running]
-        return f"{away[0]} is being started: try again" if away else None
+            self._problem = "\n".join(f"{one.key}: needs a restart of the station: {one.why}" for one in fixed)
 
-    def _offer(self) -> None:
+    def _offer_when_it_can_be(self, now_s: float) -> None:
+        away = [name for name in NEEDED if not self._stage.children[name].is_running]
+        if not away:
+            self._offer(now_s)
+        elif now_s - self._began_s > AWAY_WITHIN_S:
+            self._problem = f"{away[0]} is being started: try again"
+
+    def _offer(self, now_s: float) -> None:
+        self._is_offered, self._offered_s = True, now_s
         with station_file(self.request.station) as descriptor:
             for name, child in self._stage.children.items():
                 if child.is_running and name not in self._restarts and child.pid is not None:
@@ -179,7 +181,7 @@ class _Current:
         self._offered.pop(child.name, None)
         if not self._is_committed:
             self._waiting.discard(child.name)
-        if child.name in NEEDED and not self._is_committed and self._problem is None:
+        if self._is_offered and not self._is_committed and child.name in NEEDED and self._problem is None:
             self._problem = f"{child.name} died while it was made ready: try again"
 
     # --- the pass
@@ -188,8 +190,12 @@ class _Current:
         """What became of it, once that is known."""
         if self._is_committed:
             return self._finish(now_s)
+        if self._problem is None and not self._is_offered:
+            self._offer_when_it_can_be(now_s)
+            if self._problem is None:
+                return None
         if self._problem is None and self._waiting:
-            if now_s - self._began_s < OFFER_WITHIN_S[self.request.station.inference.provider]:
+            if now_s - self._offered_s < OFFER_WITHIN_S[self.request.station.inference.provider]:
                 return None
             self._problem = f"{', '.join(sorted(self._waiting))} did not make ready in time"
         if self._problem is not None:

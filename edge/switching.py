@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
+from edge import heap
 from edge.beside import Beside, sources_differ
 from edge.config import Station
 from edge.errors import GoldlineError
@@ -101,6 +102,8 @@ class Switching:
         self._takeover.say(Offered(number=beside.number, problem=beside.problem, loads=beside.found))
 
     def _let_go(self) -> None:
+        if self._beside is not None and isinstance(self._beside.outcome, Inspector):
+            heap.trim_after(self._beside.outcome)
         self._beside = None
 
     def _take_over(self, _number: int, _station: Station, generation: int) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.debian_root import PROGRAM
-from tests.needs import needs_program, needs_root
+from tests.needs import needs_namespaces, needs_program
 
 Result = TypeVar("Result")
 
@@ -111,8 +111,8 @@ def booted(*layers: Path, name: str = "device", state: Path | None = None) -> Ge
 
     the device dies with the thread that made it. `state`: a folder of this machine to be its /var/lib/goldline.
     """
-    needs_root()
-    for program, package in (("unshare", "util-linux"), ("setpriv", "util-linux"), ("ip", "iproute2")):
+    needs_namespaces()
+    for program, package in (("setpriv", "util-linux"), ("ip", "iproute2")):
         needs_program(program, package)
     group = f"goldline-device-{os.getpid()}-{next(_numbers)}"
     with tempfile.TemporaryDirectory() as folder:
@@ -142,13 +142,21 @@ def _up(process: subprocess.Popen[bytes], console: Path) -> Device:
     state = ""
     while time.monotonic() < until and process.poll() is None:
         for pid in children.read_text().split():
-            device = Device(int(pid), console)
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+            if _name(pid) == "systemd":
+                device = Device(int(pid), console)
                 state = device.run("systemctl", "is-system-running", "--wait", code=None).strip()
                 if state in ("running", "degraded"):
                     return device
         time.sleep(0.02)
     raise AssertionError(f"the device did not boot: {state}\n{console.read_text()[-2000:]}")
+
+
+def _name(pid: str) -> str:
+    """Of a process; nothing for one that has just ended, as those do that mount things before systemd is there."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _remove_cgroups(group: str) -> None:

@@ -120,7 +120,7 @@ class Bench:
         for name in set(group) - {"left"}:
             cameras[name] = {"source": "simulated", "role": name, "trigger": trigger | {"deadline_ms": DEADLINE_MS / 2}}
         groups = {"box": {"cameras": group}} if group else {}
-        station = Station.model_validate(
+        self.station = station = Station.model_validate(
             {"state_dir": directory, "runtime_dir": self.runtime, "cameras": cameras, "groups": groups}
         )
         page = os.memfd_create("page")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def needs_root() -> None:
     """Root: network namespaces and the like."""
     if os.geteuid() != 0:
         _missing("root")
+
+
+def needs_namespaces() -> None:
+    """Namespaces of one's own, with mounts in them: a container may forbid even root."""
+    needs_root()
+    new = ("--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--cgroup")
+    command = [needs_program("unshare", "util-linux"), *new, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        _missing("namespaces with mounts")
 
 
 def needs_module(name: str, extra: str) -> None:

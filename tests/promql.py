@@ -1,6 +1,6 @@
 """What a PromQL expression names, taken from its syntax tree by the grammar of Prometheus itself."""
 
-import datetime
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import promql_parser as promql
 
 # Words of Grafana that stand where PromQL wants a duration, and durations that no board uses for their place.
 DURATIONS = {"$__rate_interval": "3m17s", "$__range": "1h7m"}
-RATE_INTERVAL = datetime.timedelta(minutes=3, seconds=17)
+RATE_INTERVAL = dt.timedelta(minutes=3, seconds=17)
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Selected:
     metric: str
     matchers: tuple[tuple[str, str, str], ...]
     calls: tuple[str, ...]
-    window: datetime.timedelta | None
+    window: dt.timedelta | None
 
     def has(self, label: str, value: str) -> bool:
         """Whether it asks for this by a regular expression."""
@@ -54,9 +54,7 @@ def _operator(found: promql.MatchOp) -> str:
     return next((text for operator, text in OPERATORS if operator == found), "!~")
 
 
-def _selected(
-    tree: promql.Expr, calls: tuple[str, ...], window: datetime.timedelta | None = None
-) -> Iterator[Selected]:
+def _selected(tree: promql.Expr, calls: tuple[str, ...], window: dt.timedelta | None = None) -> Iterator[Selected]:
     if isinstance(tree, promql.VectorSelector):
         matchers = tuple((one.name, _operator(one.op), one.value) for one in tree.matchers.matchers)
         yield Selected(tree.name or "", matchers, calls, window)

@@ -88,10 +88,14 @@ def test_the_alerts_are_about_metrics_and_labels_that_exist():
             assert any(value in (ROWS[name].labels.get(label) or ()) for name in used), (label, value)
 
 
-def test_runbooks_name_metrics_that_exist():
+def test_runbooks_name_metrics_commands_and_units_that_exist():
+    commands = {path.stem for path in (ROOT / "edge" / "commands").iterdir()}
+    units = {path.stem for path in (ROOT / "systemd").glob("*.service")}
     for page in RUNBOOKS.glob("*.md"):
-        named = set(re.findall(r"\bgoldline_\w+", page.read_text()))
-        assert named <= ROWS.keys(), page.name
+        text = page.read_text()
+        assert set(re.findall(r"\bgoldline_\w+", text)) <= ROWS.keys(), page.name
+        assert set(re.findall(r"`goldline (\w+)", text)) <= commands, page.name
+        assert set(re.findall(r"systemctl \w+ ([\w-]+)", text)) <= units, page.name
 
 
 def test_the_alertmanager_is_told_who_hears_of_what():

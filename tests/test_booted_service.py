@@ -1,11 +1,13 @@
 """goldline.service under a systemd of its own as PID 1: what the unit promises, shown on the installed thing."""
 
+import contextlib
 import copy
 import json
 import os
 import re
 import resource
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,6 @@ from tests.stations import CAMERA, TRIGGERED, Listener, assert_balanced, assert_
 pytestmark = pytest.mark.timeout(300)
 # A free-running one beside the one that is triggered, at a rate that leaves the machine to the faults.
 CAMERAS = {"left": TRIGGERED, "right": CAMERA | {"rate_hz": 5.0}}
-# systemd's own scale: tenths of it are what its --threshold counts in.
 EXPOSURE = 1.5
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 
@@ -57,6 +58,12 @@ def listener(station: Installed) -> Listener:
     return station.listen()
 
 
+def exposure(device: Device, unit: str) -> float:
+    """What systemd says of the unit as it runs: 0 is closed, 10 is open."""
+    seen = device.run("systemd-analyze", "security", "--no-pager", unit)
+    return float(seen.rpartition(f"level for {unit}: ")[2].split()[0])
+
+
 def assert_heard_as_recorded(station: Installed, listener: Listener) -> None:
     """Up to now, for the station goes on."""
     heard = copy.copy(listener)
@@ -86,10 +93,24 @@ def test_it_is_started_when_it_has_said_that_it_is_ready(station: Installed, lis
 
 
 def test_it_is_closed_as_far_as_the_unit_says(station: Installed) -> None:
-    seen = station.device.run(
-        "systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE * 10:.0f}", station.unit
-    )
-    assert float(seen.rpartition("level for goldline.service: ")[2].split()[0]) <= EXPOSURE
+    assert exposure(station.device, station.unit) <= EXPOSURE
+
+
+def test_the_nats_server_beside_it_runs_as_closed(device: Device) -> None:
+    config = device.path("/etc/goldline-nats/leaf.conf")
+    config.parent.mkdir()
+    config.write_text('listen: "127.0.0.1:4222"\njetstream { store_dir: "/var/lib/goldline-nats" }\n')
+    device.run("systemctl", "start", "goldline-nats")
+
+    def greeting() -> bytes:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 4222)) as server:
+            return server.recv(1000)
+        return b""
+
+    device.wait(lambda: b'"jetstream":true' in device.in_its_network(greeting), "it answers with its store", WITHIN_S)
+    assert exposure(device, "goldline-nats.service") <= EXPOSURE
+    device.run("systemctl", "stop", "goldline-nats")
+    assert device.unit("goldline-nats", "Result") == "success"
 
 
 def test_what_cameras_and_accelerators_need_is_open_and_the_rest_is_closed(device: Device) -> None:
@@ -227,8 +248,7 @@ def test_a_second_station_has_its_own_everything(
     assert device.path("/run/goldline/triggers").exists()
     assert not device.path("/run/goldline-left").exists()
     assert_heard_as_recorded(station, listener)
-    seen = device.run("systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE * 10:.0f}", left.unit)
-    assert float(seen.rpartition("level for goldline@left.service: ")[2].split()[0]) <= EXPOSURE
+    assert exposure(device, left.unit) <= EXPOSURE
 
 
 def drop_in(station: Installed, lines: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from edge.cameras.camera import CameraLost, CameraStalled
 from edge.channel import Channel, pair
-from edge.messages import Link, WantRing
+from edge.messages import Commit, Link, Offer, Stop, Taken, WantRing
 from edge.records import Reason
+from edge.takeover import station_file
 from tests.capture_bench import DEADLINE_MS, FRAME_BYTES, INFO, SLOTS, Bench, Connect, TinyCamera, benches
 
 Make = Callable[..., Bench]
@@ -206,3 +207,51 @@ def test_more_triggers_than_may_wait_are_answered_at_once(bench: Bench) -> None:
     for number in range(1, 6):
         bench.fire(number)
     assert bench.answers() == {5: Reason.OVERRUN}, "one is exposing, three may wait"
+
+
+def test_one_that_makes_room_for_another_takes_the_pictures_that_were_asked_for_and_no_more(bench: Bench) -> None:
+    """The next incarnation has another configuration (`leaving.py`)."""
+    bench.fire(1)
+    bench.fire(2)
+    bench.control.send(Stop(is_restart=True))
+    bench.turn()
+    bench.fire(3)
+    assert bench.answers() == {3: Reason.CAMERA_DOWN}, "at once"
+    leaving, exposures = bench.capture._leaving, bench.capture._exposures
+    assert not leaving.is_due(exposures, time.monotonic() - 1), "pictures are still to come"
+    handed: list[int] = []
+    for number in (1, 2):
+        bench.picture()
+        bench.until(lambda number=number: handed.extend(bench.frames()) or number in handed, "it is handed over")
+    assert handed == [1, 2]
+    assert leaving.is_due(exposures, time.monotonic() - 1)
+
+
+def test_one_that_makes_room_for_another_does_not_wait_for_pictures_that_never_come(bench: Bench) -> None:
+    bench.fire(1)
+    bench.fire(2)
+    bench.control.send(Stop(is_restart=True))
+    bench.turn()
+    bench.until(lambda: bench.capture._leaving.is_due(bench.capture._exposures, time.monotonic()), "it leaves")
+    assert bench.camera.triggered == 1
+    assert bench.capture._leaving.reason is Reason.CAMERA_DOWN, "as which the rest is answered"
+
+
+def test_another_deadline_and_another_depth_hold_for_triggers_from_then_on(make: Make) -> None:
+    bench = make("software", trigger={"mode": "software", "deadline_ms": DEADLINE_MS, "queue_depth": 1})
+    station = bench.station.model_copy(deep=True)
+    trigger = station.cameras["left"].trigger.model_copy(update={"deadline_ms": 9_000.0, "queue_depth": 2})
+    left = station.cameras["left"].model_copy(update={"trigger": trigger})
+    changed = station.model_copy(update={"cameras": {"left": left}})
+    for number in (1, 2, 3):
+        bench.fire(number)
+    assert bench.answers() == {3: Reason.OVERRUN}, "one is exposing, one may wait"
+    with station_file(changed) as descriptor:
+        bench.control.send(Offer(number=1), descriptor=descriptor)
+    bench.fire(4)
+    assert bench.answers() == {4: Reason.OVERRUN}, "offered only"
+    bench.control.send(Commit(number=1, generation=2))
+    bench.until(lambda: bench.heard(bench.control, Taken), "it is taken over")
+    bench.fire(5)
+    bench.fire(6)
+    assert bench.answers() == {6: Reason.OVERRUN}

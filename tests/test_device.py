@@ -262,7 +262,7 @@ def until(is_so, timeout_s: float = 30.0) -> None:
 def test_what_is_read_is_in_the_table(tmp_path):
     station = Station.model_validate({"state_dir": tmp_path, "cameras": {"left": {"source": "simulated"}}})
     found = watch.sources(station)
-    assert {"disk_state", "disk_archive", "disk_runtime", "processor", "temperature"} <= found.keys()
+    assert {"disk_state", "disk_archive", "processor", "temperature"} <= found.keys()
     boards = (temperatures.read(write(tmp_path / "b", BOARD)), jetson.read(write(tmp_path / "o", ORIN)))
     samples = [*(one for read in found.values() for one in read()), *boards[0], *boards[1]]
     assert samples

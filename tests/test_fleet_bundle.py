@@ -33,6 +33,7 @@ from tests.fleet_product import (  # noqa: E402
     PRODUCT,
     bundles,
     copy_taught,
+    make_small,
     new_signer,
     pair_of,
     station_of,
@@ -378,8 +379,15 @@ def test_what_was_taught_here_stays_until_it_is_to_be_replaced_and_is_kept_then(
     assert put(station, kept, second.archive_sha256, 5, replaces_local=True).previous.is_local
 
 
-def test_a_process_killed_at_any_step_leaves_the_old_or_the_new(made, target):
-    (_, _, first, second), (station, _) = made, target
+def test_a_process_killed_at_any_step_leaves_the_old_or_the_new(taught, tmp_path):
+    source, station = (station_of(tmp_path / name, name, {"left": CAMERA}) for name in ("source", "s1"))
+    copy_taught(taught, source)
+    make_small(source)
+    kept = Kept(station.state_dir)
+    kept.make()
+    signer = new_signer(tmp_path)
+    trust(station, tmp_path / "plant.pub")
+    first, second = bundles(source, kept.bundles, signer)
     command = [sys.executable, "-m", "tests.fleet_killer", station.pipelines_dir.parent / "config.toml"]
     done = subprocess.run(
         [*command, first.archive_sha256, second.archive_sha256],

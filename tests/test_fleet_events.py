@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib.util
+import io
 import json
-import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import edge.__main__
 from edge.border_config import FleetConfig
+from edge.config import Station
 from edge.events import Source
 from edge.heard import Arrived, Cursor, Gone, NewStream
 from edge.rehearsal import free_ports
@@ -250,16 +254,20 @@ def test_an_id_tells_where_it_stands(stream, number):
         assert told.cursor == notice.cursor
 
 
-def goldline(config: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge", "fleet", *map(str, words)]
-    return subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=config.parent,
-        env={**os.environ, "GOLDLINE_CONFIG": str(config)},
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def goldline(config: Path, *words: object) -> Done:
+    """`goldline fleet`, in the folder of this configuration."""
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(config.parent), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["goldline", "fleet", *map(str, words)])
+        code = edge.__main__.main()
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def test_a_device_joins_by_two_commands(tmp_path):
@@ -328,3 +336,16 @@ def test_what_cannot_be_is_one_line(tmp_path, words):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.glob("*.conf"))
+
+
+def test_a_station_without_the_library_says_so_and_goes_on(tmp_path, monkeypatch, capfd):
+    missing = tmp_path / "missing" / "nats"
+    missing.mkdir(parents=True)
+    (missing / "__init__.py").write_text("raise ModuleNotFoundError('No module named nats', name='nats')\n")
+    monkeypatch.setenv("PYTHONPATH", str(missing.parent))
+    station = Station.model_validate({"state_dir": tmp_path / "state", "fleet": {}})
+    with killed(Uplink(station)) as (uplink,):
+        uplink.start()
+        until(lambda: "pip install 'goldline[fleet]'" in capfd.readouterr().err, "it says what is missing")
+        beats = uplink.child.page.loop_count
+        until(lambda: uplink.child.page.loop_count > beats + 2, "and beats on")

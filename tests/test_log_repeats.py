@@ -84,6 +84,23 @@ def test_what_goes_on_is_told_ever_more_rarely_and_what_was_silent_is_new():
     assert [limit.admit("a", 3000 + n) for n in range(4)] == [True, True, True, False]
 
 
+@pytest.mark.parametrize("period_ns", [40, 60, 90])
+def test_slow_repetitions_are_held_back_too(period_ns):
+    limit, told = repeats(), 0
+    for now_ns in range(0, 40_000, period_ns):
+        limit.over(now_ns)
+        told += limit.admit("a", now_ns)
+    # Three, then once in each of a hundred windows at the most.
+    assert told <= 3 + 40_000 // LONGEST_NS + 5
+
+
+def test_what_was_silent_for_a_whole_window_is_always_told():
+    limit = repeats(most=1)
+    for now_ns in range(0, 10_000, WINDOW_NS):
+        assert limit.over(now_ns) == []
+        assert limit.admit("a", now_ns)
+
+
 def test_it_says_when_something_is_due():
     limit = repeats(most=1)
     assert limit.admit("a", 5)

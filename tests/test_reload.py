@@ -23,7 +23,7 @@ from edge.job_file import Kept
 from edge.messages import Abandon, Commit, Offer, Offered, Taken
 from edge.metronome import Metronome
 from edge.record_log import boot_identity
-from edge.reload import COMMIT_WITHIN_S, OFFER_WITHIN_S, Reloads, Request
+from edge.reload import AWAY_WITHIN_S, COMMIT_WITHIN_S, OFFER_WITHIN_S, Reloads, Request
 from edge.running import make_findable, runtime_of
 from edge.station_control import Outcome, Status
 from edge.takeover import Takeover, station_file
@@ -254,7 +254,7 @@ def test_all_take_it_over_or_none_whoever_refuses_or_dies(new: Station, steps: l
                 now_s += 0.1
                 reloads.turn(now_s)
     # Nobody says anything more: it comes to an end all the same.
-    for wait_s in (OFFER_WITHIN_S["cpu"], COMMIT_WITHIN_S, 1.0):
+    for wait_s in (AWAY_WITHIN_S, OFFER_WITHIN_S["cpu"], COMMIT_WITHIN_S, 1.0):
         now_s += wait_s + 1
         reloads.turn(now_s)
     outcome = request.future.result(0)
@@ -294,11 +294,13 @@ def test_a_station_whose_inspection_is_away_says_so_and_one_whose_camera_is_take
     first, second = Request(LIVE, dry_run=False), Request(LIVE, dry_run=False)
     reloads.ask(first)
     reloads.turn(0.0)
+    assert not first.future.done(), "it may be back in a moment"
+    reloads.turn(AWAY_WITHIN_S + 1)
     assert "inspection is being started" in str(first.future.result(0).problem)
     stage.children["inspection"].is_running = True
     stage.children["capture@left"].is_running = False
     reloads.ask(second)
-    for _ in range(3):
+    for _ in range(4):
         reloads.turn(0.0)
         for name in stage.children:
             if name != "capture@left":

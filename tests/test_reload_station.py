@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +323,8 @@ def reload_over(daemon: Daemon, config: Path, victim: str | None, after_s: float
     thread.start()
     time.sleep(after_s)
     if pid is not None:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it was started anew meanwhile
+            os.kill(pid, signal.SIGKILL)
     thread.join(PATIENCE_S)
     return outcomes[0]
 

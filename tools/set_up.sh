@@ -71,7 +71,7 @@ parts="--group test"
 case "$* $made" in *lint*) parts="$parts --group lint" ;; esac
 case "$* $made" in *peers*)
         for extra in pylon gentl modbus opcua mqtt postgres fleet; do parts="$parts --extra $extra"; done
-        parts="$parts --group peers"
+        parts="$parts --group peers --group boards"
         ;; esac
 [ "$made" = "$key $parts" ] && [ -x .venv/bin/python ] && exit 0
 

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import re
 import sys
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ examples:
   goldline logs explain deadline
   goldline logs explain "goldline: /run/goldline: another goldline run uses this runtime directory"
   goldline logs explain                      every code, one a line
-  goldline logs show --camera left --level warning --since -1h
+  goldline logs show --camera left --level warning --since 1h
 """
 # Where the service's lines are.
 UNIT = "goldline.service"
@@ -29,16 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `goldline logs`."""
     parser.description, parser.epilog = "What a line of the log means, and what to do about it.", EPILOG
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    explain = verbs.add_parser("explain", help="why a line comes, what it means, what to do")
+    # Accepted as by every command; what a line means is the same for every station.
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    explain = verbs.add_parser("explain", parents=[common], help="why a line comes, what it means, what to do")
     explain.add_argument("words", nargs="*", metavar="CODE", help="a code, a name, or the line itself; none: list them")
     explain.add_argument("--json", action="store_true", help="print JSON: one object, or a list of them")
-    show = verbs.add_parser("show", help="the service's own lines, from the journal")
+    show = verbs.add_parser("show", parents=[common], help="the service's own lines, from the journal")
     show.add_argument("--unit", default=UNIT, help=f"of another instance: goldline@NAME (default: {UNIT})")
     show.add_argument("--camera", help="about this camera only")
     show.add_argument("--code", help="with this code only")
     show.add_argument("--trigger", type=int, metavar="ID", help="about this trigger only")
     show.add_argument("--level", choices=LEVELS, default="debug", help="this severe, or more")
-    show.add_argument("--since", metavar="WHEN", help="as journalctl takes it: -1h, today, '2026-01-31 06:00'")
+    show.add_argument("--since", metavar="WHEN", help="1h, 2d, or as journalctl takes it: today, '2026-01-31 06:00'")
     show.add_argument("--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     show.add_argument("--json", action="store_true", help="print one JSON object a line, with every field")
 
@@ -116,8 +121,13 @@ def journalctl(arguments: argparse.Namespace) -> list[str]:
         "journalctl",
         f"--unit={arguments.unit}",
         f"--priority={PRIORITIES[arguments.level]}",
-        *([f"--since={arguments.since}"] if arguments.since else []),
+        *([f"--since={_since(arguments.since)}"] if arguments.since else []),
         *(["--follow"] if arguments.follow else []),
         *(["--output=json"] if arguments.json else []),
         *(f"{PREFIX}{name}={value}" for name, value in fields.items() if value is not None),
     ]
+
+
+def _since(when: str) -> str:
+    """`2d` as journalctl says it: `-2d`."""
+    return f"-{when}" if re.fullmatch(r"\d+[smhdw]", when) else when

@@ -3,8 +3,8 @@
 import argparse
 import faulthandler
 import fcntl
+import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -124,7 +124,9 @@ def told() -> Generator[list[int]]:
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    # Whoever starts it with nohup wants nothing of SIGHUP.
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, *hangup)}
     try:
         yield received
     finally:
@@ -156,7 +158,7 @@ def watch(supervisor: Supervisor, reloader: Reloader, seconds: float | None) -> 
                 notifier.send("WATCHDOG=1")
 
         started_s, ready_s = time.monotonic(), None
-        supervisor.reloads.notice = lambda is_on: notifier.send(*reloading(supervisor, is_on=is_on))
+        supervisor.reloads.notice = partial(tell_systemd, notifier, supervisor)
         while not is_stopped(received, reloader) and not (ready_s and seconds and time.monotonic() - ready_s > seconds):
             supervisor.turn()
             feed()
@@ -174,17 +176,21 @@ def watch(supervisor: Supervisor, reloader: Reloader, seconds: float | None) -> 
 
 def is_stopped(received: list[int], reloader: Reloader) -> bool:
     """Whether a signal said so. SIGHUP has the configuration reloaded; on a terminal it means that the terminal has gone."""
-    while signal.SIGHUP in received and not sys.stdin.isatty():
+    while signal.SIGHUP in received and not os.isatty(0):
         received.remove(signal.SIGHUP)
         reloader.begin()
     return bool(received)
 
 
-def reloading(supervisor: Supervisor, *, is_on: bool) -> tuple[str, ...]:
-    """For systemd: a reload has begun, or is over (sd_notify(3))."""
+def tell_systemd(notifier: Notifier, supervisor: Supervisor, is_on: bool) -> None:  # noqa: FBT001 - a callback's one word
+    """A reload has begun, or is over (sd_notify(3)). Of a station that is not ready yet READY would be a lie."""
+    if not supervisor.has_been_ready:
+        return
     if is_on:
-        return "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading the configuration"
-    return "READY=1", f"STATUS=inspecting {supervisor.station.product}"
+        now_us = time.monotonic_ns() // 1000
+        notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_us}", "STATUS=reloading the configuration")
+    else:
+        notifier.send("READY=1", f"STATUS=inspecting {supervisor.station.product}")
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Self
 from prometheus_client.registry import Collector
 
 from edge.border_config import ARCHIVE_FOLDER
-from edge.config import Station, runtime_directory
+from edge.config import Station
 from edge.device import disks, jetson, nvidia, temperatures
 from edge.device.processor import Processor
 from edge.device.sample import Read, Sample
@@ -29,7 +29,7 @@ END_WITHIN_S = 0.5
 def sources(station: Station) -> dict[str, Read]:
     """What there is to read on this machine, by name."""
     # Not the archive's own size, which it says itself: the disk that it is on, which may be another.
-    directories = {"state": station.state_dir, "runtime": runtime_directory(station)}
+    directories = {"state": station.state_dir}
     if station.archive.is_on:
         directories["archive"] = station.state_dir / ARCHIVE_FOLDER
     found: dict[str, Read] = {f"disk_{name}": partial(disks.read, name, path) for name, path in directories.items()}

@@ -67,11 +67,15 @@ async def connected(server: str, **options: Any) -> AsyncGenerator[Client]:
         said.append(str(problem) or type(problem).__name__)
 
     try:
-        chosen = {"error_cb": note, "connect_timeout": CONNECT_WITHIN_S, "allow_reconnect": False, **options}
-        if chosen["allow_reconnect"]:
+        # Of 0 attempts nats-py makes any number.
+        once = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1}
+        common = {"error_cb": note, "connect_timeout": CONNECT_WITHIN_S, **options}
+        if "allow_reconnect" in options:
             # What is to come back by itself afterwards would be looked for without end at first, too.
-            await (await _untyped(nats).connect(server, **{**chosen, "allow_reconnect": False})).close()
-        client = await asyncio.wait_for(_untyped(nats).connect(server, **chosen), CONNECT_WITHIN_S)
+            await (
+                await asyncio.wait_for(_untyped(nats).connect(server, **{**common, **once}), CONNECT_WITHIN_S)
+            ).close()
+        client = await asyncio.wait_for(_untyped(nats).connect(server, **{**once, **common}), CONNECT_WITHIN_S)
     except (*_LOST, ValueError) as problem:
         why = said[-1] if said else str(problem) or type(problem).__name__
         raise HubError(f"{_plain(server)}: no connection: {why}") from problem

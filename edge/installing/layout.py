@@ -1,7 +1,7 @@
 """What a device should have: pure, from what is shipped and where it is to run.
 
 /etc/goldline/config.toml          the station; yours from the first day
-/etc/systemd/system                goldline.service, goldline@.service
+/etc/systemd/system                goldline.service, goldline@.service, goldline-nats.service
 /etc/{sysusers,tmpfiles,sysctl}.d, /etc/udev/rules.d
 /usr/local/bin/goldline            -> the program's environment
 /usr/local/share/goldline          -> what is shipped with it: Prometheus' rules, Grafana's dashboards, ...
@@ -19,12 +19,16 @@ USER = "goldline"
 CONFIG = "/etc/goldline/config.toml"
 STATE = "/var/lib/goldline"
 SERVICE = "goldline.service"
+# Beside the station where it is of a fleet; it starts once it was told of the hub.
+NATS_SERVICE = "goldline-nats.service"
 UNITS = "/etc/systemd/system"
+# Every station of the device, as systemctl matches those that run.
+STATIONS = (SERVICE, "goldline@*.service")
 PROGRAM_LINK = "/usr/local/bin/goldline"
 SHARE_LINK = "/usr/local/share/goldline"
 DEMO = "trunk"
 # As config.toml and the units name them in the source tree.
-_SHIPPED_PROGRAM = "/opt/goldline/bin/goldline"
+_SHIPPED_PROGRAMS = "/opt/goldline/bin/"
 # Where goldline.service sees nothing, or something else: ProtectHome, PrivateTmp, TemporaryFileSystem.
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/var/lib")  # noqa: S108 - nothing is put there
 # A station's id: lower-case letters, digits, - and _.
@@ -109,7 +113,7 @@ def _station(target: Target, read: Read) -> list[Item]:
 def _service(target: Target, read: Read) -> list[Item]:
     units = [
         _root_file(f"{UNITS}/{name}", _with_user(_with_program(read(f"systemd/{name}"), target), target))
-        for name in (SERVICE, "goldline@.service")
+        for name in (SERVICE, "goldline@.service", NATS_SERVICE)
     ]
     paths = tuple(unit.path for unit in units)
     return [
@@ -120,7 +124,7 @@ def _service(target: Target, read: Read) -> list[Item]:
         Command(name=TEACH, words=(target.python, "-m", "edge.demo", "--config", CONFIG), as_user=target.user),
         Command(name=START, words=("systemctl", "restart", SERVICE)),
         # Those that run, and no others.
-        Command(name=RESTART, words=("systemctl", "try-restart", SERVICE, "goldline@*.service"), after=paths),
+        Command(name=RESTART, words=("systemctl", "try-restart", *STATIONS, NATS_SERVICE), after=paths),
     ]
 
 
@@ -131,6 +135,8 @@ def first_config(shipped: bytes, target: Target) -> bytes:
         ('station_id = "demo"', f'station_id = "{target.station_id}"'),
         ('state_dir = "state"', f'state_dir = "{STATE}"'),
         ('# pipelines_dir = "pipelines"', f'pipelines_dir = "{STATE}/pipelines"'),
+        # systemd gives it to the service; the commands that people give beside it read it here.
+        ('# runtime_dir = "/run/goldline" #', 'runtime_dir = "/run/goldline"   #'),
     ):
         text = _replaced(text, old, new)
     return text.encode()
@@ -142,12 +148,13 @@ def station_id(hostname: str) -> str:
 
 
 def _with_program(unit: bytes, target: Target) -> bytes:
-    return _replaced(unit.decode(), f"ExecStart={_SHIPPED_PROGRAM} ", f"ExecStart={target.program} ").encode()
+    folder = target.program.rpartition("/")[0]
+    return unit.decode().replace(_SHIPPED_PROGRAMS, f"{folder}/").encode()
 
 
 def _with_user(content: bytes, target: Target) -> bytes:
     """A unit or a sysusers file for another user than goldline; its own words elsewhere are left."""
-    pattern = rf"^(User=|Group=|[um] ){USER}\b"
+    pattern = rf"^(User=|Group=|[um] ){USER}(?=\s)"
     return re.sub(pattern, rf"\g<1>{target.user}", content.decode(), flags=re.MULTILINE).encode()
 
 

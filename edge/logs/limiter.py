@@ -11,7 +11,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from edge.logs.repeats import Held, Repeats
 
-# Enough to see that it repeats and how fast; then once a minute, and ever more rarely down to once in a quarter.
+# Enough to see that it repeats and how fast; then once in two minutes, and ever more rarely, down to 16.
 MOST, WINDOW_NS, LONGEST_NS = 5, 60 * 10**9, 960 * 10**9
 # Messages at once, of all cameras and clients of a worker: some hundred kilobytes at the most.
 KEYS = 256
@@ -21,7 +21,7 @@ KEY_CHARACTERS = 200
 # Names that numbers tell apart: `camera1` and `camera2` are two things.
 NAMES = frozenset({"camera", "view", "child", "channel", "product", "alarm", "reason", "peer_name", "logger", "code"})
 # What differs from line to line without making it another message.
-PASSING = frozenset({"event_id", "timestamp", "exception", "detail"})
+PASSING = frozenset({"event_id", "timestamp", "exception", "detail", "verdict"})
 
 Key = tuple[tuple[str, str], ...]
 Tell = Callable[..., None]

@@ -1,9 +1,10 @@
 """How often a message may repeat itself: pure, time is an argument.
 
-1. A message that is new, or was long silent, is let through `most` times within `window_ns`; more is held back.
-2. When that window is over, what was held back in it is told by one count. A message of which something was held back
-   goes on: it is let through once in a next window of twice the length, up to `longest_ns`.
-3. A message that kept to its number through a whole window is forgotten, and is new when it comes again.
+1. A message that is new, or was silent for a whole window, is let through `most` times; more is held back. A window is
+   `window_ns` long, and what is left of the number carries over into the next: slow repetitions are repetitions.
+2. When a window is over, what was held back in it is told by one count. A message of which something was held back goes
+   on: it is let through once in a next window of twice the length, up to `longest_ns`.
+3. A message that was silent as long as its window is forgotten.
 
 Each call is either let through or counted in exactly one `Held`. Memory is bounded: beyond `keys` messages the one that
 was new longest ago makes room, and what was held back of it is told.
@@ -33,6 +34,7 @@ class _Window:
     ends_ns: int
     length_ns: int
     left: int
+    last_ns: int
     held: int = 0
     since_ns: int = 0
 
@@ -51,6 +53,7 @@ class Repeats(Generic[Key]):
         window = self._windows.get(key)
         if window is None:
             window = self._begin(key, now_ns)
+        window.last_ns = now_ns
         if window.left:
             window.left -= 1
             return True
@@ -62,12 +65,12 @@ class Repeats(Generic[Key]):
         """What was held back in windows that have ended by now, and of messages that made room."""
         told, self._displaced = self._displaced, []
         for key, window in [one for one in self._windows.items() if now_ns >= one[1].ends_ns]:
-            if not window.held:
+            if window.held:
+                told.append(Held(key=key, count=window.held, since_ns=window.since_ns))
+            if now_ns - window.last_ns >= window.length_ns:
                 del self._windows[key]
-                continue
-            told.append(Held(key=key, count=window.held, since_ns=window.since_ns))
-            length_ns = min(2 * window.length_ns, self._longest_ns)
-            self._windows[key] = _Window(ends_ns=now_ns + length_ns, length_ns=length_ns, left=1)
+            else:
+                self._windows[key] = self._next(window, now_ns)
         return told
 
     def rest(self) -> list[Held[Key]]:
@@ -96,6 +99,12 @@ class Repeats(Generic[Key]):
             displaced, window = self._windows.popitem(last=False)
             if window.held:
                 self._displaced.append(Held(key=displaced, count=window.held, since_ns=window.since_ns))
-        window = _Window(ends_ns=now_ns + self._window_ns, length_ns=self._window_ns, left=self._most)
+        ends_ns = now_ns + self._window_ns
+        window = _Window(ends_ns=ends_ns, length_ns=self._window_ns, left=self._most, last_ns=now_ns)
         self._windows[key] = window
         return window
+
+    def _next(self, window: _Window, now_ns: int) -> _Window:
+        length_ns = min(2 * window.length_ns, self._longest_ns) if window.held else window.length_ns
+        left = 1 if window.held else window.left
+        return _Window(ends_ns=now_ns + length_ns, length_ns=length_ns, left=left, last_ns=window.last_ns)

@@ -1,6 +1,6 @@
 """What happened to the stations, marked on every panel: name, when it holds, colour."""
 
-from tools.boards.panel import Query
+from tools.boards.panel import Query, counted
 
 # Grafana asks once a minute of the board's time, or more often.
 WINDOW = "1m"
@@ -14,9 +14,7 @@ ANNOTATIONS = tuple(
         ),
         (
             "Worker started again",
-            "sum by (instance, worker, cause) ((goldline_worker_restarts_total{STATION} unless "
-            f"goldline_worker_restarts_total{{STATION}} offset {WINDOW}) or "
-            f"increase(goldline_worker_restarts_total{{STATION}}[{WINDOW}])) > 0",
+            f"sum by (instance, worker, cause) {counted('goldline_worker_restarts_total{STATION}', WINDOW)} > 0",
             "orange",
         ),
         (

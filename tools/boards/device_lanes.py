@@ -46,7 +46,7 @@ LANES = Row(
             shows="Results let go because the PLC did not acknowledge those before, PLC triggers not accepted, orders of OPC "
             "UA clients that were refused or not answered, and times that the NATS server took no more.",
             good="none.",
-            act="Overruns: the PLC program does not cycle its acknowledge bit, docs/plc.md shows the handshake.",
+            act="Overruns: no PLC is connected, or its program does not cycle its acknowledge bit: docs/plc.md.",
             queries=(
                 Query(
                     f"sum by (lane) (increase(goldline_lane_overruns_total{{STATION}}[{WINDOW}]))", "overrun {{lane}}"
@@ -109,7 +109,7 @@ PICTURES = Row(
             unit="short",
             shows="Pictures in the archive.",
             good="as many as its limits allow.",
-            act="`goldline images` says how far back they go.",
+            act="`goldline images list` says how far back they go.",
             queries=(Query("sum(goldline_archive_pictures{STATION})", "pictures"),),
             width=4,
             height=4,

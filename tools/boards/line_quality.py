@@ -45,7 +45,7 @@ QUALITY = Row(
             unit="none",
             shows="Parts in each range of score / limit; the limit is the upper edge of the range that ends at 1.",
             good="a dark band far below 1, a few far above it, little between 0.8 and 1.25.",
-            act="A band that has grown near 1 is a limit that does not part good from bad: `goldline evaluate`.",
+            act="A band that has grown near 1 is a limit that does not part good from bad: `goldline evaluate NAME --data DIR`.",
             queries=(Query(f"sum by (le) (increase(goldline_score_ratio_bucket{{VIEW}}[{WINDOW}]))", "{{le}}"),),
         ),
         Panel(
