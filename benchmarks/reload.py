@@ -69,15 +69,21 @@ def measure(rounds: int, cameras: int, period_ms: float) -> dict[str, Any]:
             shutil.rmtree(directory / product)
         spans: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
         with rehearsal.running(config) as daemon:
-            wait_for_cameras(daemon)
-            time.sleep(PAUSE_S)
+            quiet = [pause(daemon)]
             for number in range(rounds):
                 for kind in KINDS:
                     spans[kind].append(one(config, kind, number))
-                    wait_for_cameras(daemon)
-                    time.sleep(PAUSE_S)
+                    quiet.append(pause(daemon))
             violated = daemon.total("goldline_invariant_violations_total")
-        return figures(said(config), spans) | {"invariant_violations": violated, "cameras": cameras}
+        return figures(said(config), spans, quiet) | {"invariant_violations": violated, "cameras": cameras}
+
+
+def pause(daemon: rehearsal.Daemon) -> tuple[float, float]:
+    """Nothing is reloaded, and every camera streams; when that began and ended, but for the last verdicts."""
+    wait_for_cameras(daemon)
+    began_s = time.time()
+    time.sleep(PAUSE_S)
+    return began_s, time.time() - 0.2
 
 
 def wait_for_cameras(daemon: rehearsal.Daemon) -> None:
@@ -111,11 +117,11 @@ def said(config: Path) -> list[Result]:
         return [events.decode(body).data for (body,) in outbox.execute("SELECT body FROM events ORDER BY sequence")]
 
 
-def figures(results: list[Result], spans: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+def figures(
+    results: list[Result], spans: dict[str, list[tuple[float, float]]], quiet: list[tuple[float, float]]
+) -> dict[str, Any]:
     """Of each class, and of the time beside."""
-    every = [span for several in spans.values() for span in several]
-    # A verdict of the pause before may fall into a reload.
-    beside = [one for one in results if not any(first - 1 <= opened_s(one) <= last + 0.2 for first, last in every)]
+    beside = [one for one in results if any(first <= opened_s(one) <= last for first, last in quiet)]
     found: dict[str, Any] = {"beside": verdicts(beside)}
     for kind, several in spans.items():
         within = [one for one in results if any(first <= opened_s(one) <= last for first, last in several)]
@@ -135,7 +141,7 @@ def verdicts(results: list[Result]) -> dict[str, Any]:
     took_ms = sorted((one.decided.timestamp() - opened_s(one)) * 1e3 for one in results)
     return {
         "verdicts": len(results),
-        "not_judged": dict(Counter(one.reason for one in results if one.reason is not None)),
+        "not_judged": dict(Counter(str(one.reason) for one in results if one.reason is not None)),
         "late": sum(not one.on_time for one in results),
         "p50_ms": round(statistics.median(took_ms), 1) if took_ms else None,
         "p99_ms": round(took_ms[int(0.99 * (len(took_ms) - 1))], 1) if took_ms else None,

@@ -163,7 +163,8 @@ class Child:
     @property
     def pid(self) -> int | None:
         """Of the running process, or None."""
-        return None if self.popen is None else self.popen.pid
+        popen = self.popen  # read once: a scrape asks on a thread of its own
+        return None if popen is None else popen.pid
 
     @property
     def silent_s(self) -> float:

@@ -45,9 +45,9 @@ def dependencies() -> Path:
     return _kept("dependencies", f"{below.name}\n{wanted}", lambda folder: _install(folder, below, wanted))
 
 
-def wheel(folder: Path) -> Path:
-    """Goldline's own, built from this tree into `folder`."""
-    _run(_uv(), "build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+def wheel(folder: Path, tree: Path = ROOT) -> Path:
+    """Goldline's own, built from this tree into `folder`, where none is yet."""
+    _run(_uv(), "build", "--quiet", "--wheel", "--out-dir", folder, tree)
     return next(folder.glob("goldline-*.whl"))
 
 

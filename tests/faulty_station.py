@@ -13,8 +13,8 @@ from edge.rehearsal import Daemon, free_ports
 from tests.needs import needs_module
 from tests.watched_station import Prometheus, eventually, prometheus, write_station
 
-# Less than a picture takes to be judged, so that some of its answers are late.
-SHORT_DEADLINE_MS = 40.0
+# Of camera `side`: less than any picture takes to be judged.
+SHORT_DEADLINE_MS = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,15 @@ class Faulty:
 
 
 @contextmanager
-def faulty(taught: Path, directory: Path, *, hastens: bool = True) -> Iterator[Faulty]:
+def faulty(
+    taught: Path, directory: Path, *, hastens: bool = True, deadline_ms: float = SHORT_DEADLINE_MS
+) -> Iterator[Faulty]:
     """Running, ready and watched. `hastens`: scraped each second, and no alert waits. Broker and hub are never there."""
     needs_module("nats", "fleet")
     config = write_station(taught, directory)
     (server,) = free_ports(1)
     text = config.read_text() + f'\n[fleet]\nserver = "nats://127.0.0.1:{server}"\n\n[archive]\nshare_of_pass = 0.5\n'
-    config.write_text(text.replace("deadline_ms = 2500.0", f"deadline_ms = {SHORT_DEADLINE_MS}"))
+    config.write_text(text.replace("deadline_ms = 2500.0", f"deadline_ms = {deadline_ms}"))
     port = rehearsal.settings(config)["metrics"]["port"]
     (alerts,) = free_ports(1)
     with (

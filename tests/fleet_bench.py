@@ -19,14 +19,18 @@ import nats
 from edge import topology
 from edge.child import Child
 from edge.config import Station
-from edge.fleet import hub, servers
+from edge.events import Source
+from edge.fleet import hub, servers, words
 from edge.fleet.rights import OPERATOR, Rights
 from edge.fleet.words import ANY_EVENT, PLANT_STREAM
+from edge.heard import Arrived
 from edge.rehearsal import free_ports
 from tests.publish_line import until
 
 HUB_CONF = Path(__file__).parents[1] / "deploy" / "nats" / "hub.conf"
+READER = HUB_CONF.with_name("reader.py")
 MIB = 1 << 20
+SOURCE = Source(site="-", line="l1", station="cell")
 
 
 def nats_server() -> str:
@@ -89,13 +93,13 @@ class Hub(NatsServer):
     def write_devices(self) -> None:
         (self.folder / "devices.conf").write_text(servers.devices_conf(self.devices, self.others))
 
-    def ask(self, question: Callable[[Any], Awaitable[Any]], seed: str | None = None) -> Any:
+    def ask(self, question: Callable[[Any], Awaitable[Any]], seed: str | None = None, within_s: float = 30) -> Any:
         """What this coroutine answers that is given the hub's JetStream."""
 
         async def asked() -> Any:
             client = await nats.connect(f"nats://127.0.0.1:{self.port}", nkeys_seed_str=seed or self.seed)
             try:
-                return await question(client.jetstream(timeout=30))
+                return await question(client.jetstream(timeout=within_s))
             finally:
                 await client.close()
 
@@ -206,3 +210,27 @@ def events_of(read: list[tuple[str, dict[str, str], bytes]], station: str) -> di
 def once(numbers: list[int]) -> list[int]:
     """As a reader takes them: what is not above the last is a repetition."""
     return [number for at, number in enumerate(numbers) if number > max(numbers[:at], default=0)]
+
+
+def event(stream, number: int) -> words.Message:
+    topic = SOURCE.topic("left", "result")
+    body = json.dumps({"n": number}).encode()
+    return words.message_of(Arrived(stream=stream, sequence=number, topic=topic, body=body, is_replay=False), SOURCE)
+
+
+def heard(hub_server: Hub, count: int, nkey: Path | None = None, consumer: str = "reader") -> list[dict]:
+    """What the example prints that is shipped, of so many messages."""
+    options = [
+        str(READER),
+        f"nats://127.0.0.1:{hub_server.port}",
+        "--nkey",
+        str(nkey or hub_server.folder / "operator.nk"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *options, "--consumer", consumer, "--count", str(count)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]

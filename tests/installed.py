@@ -1,5 +1,6 @@
 """Goldline installed on a booted device as its units expect it, with simulated cameras and a product taught before."""
 
+import copy
 import shutil
 import threading
 import time
@@ -14,7 +15,7 @@ from edge.errors import GoldlineError
 from edge.rehearsal import Pages
 from tests.booted import Device
 from tests.debian_root import ROOT
-from tests.stations import Listener
+from tests.stations import Listener, assert_balanced, assert_each_answered_once
 
 SYSTEMD = ROOT / "systemd"
 # For a machine that is busy with something else.
@@ -177,3 +178,21 @@ class Orders:
         while len(self.accepted) < wanted:
             assert time.monotonic() < until, (len(self.accepted), wanted, self.refusals)
             time.sleep(0.02)
+
+
+def assert_heard_as_recorded(station: Installed, listener: Listener) -> None:
+    """Up to now, for the station goes on."""
+    heard = copy.copy(listener)
+    heard.events = list(listener.events)
+    station.fetch_record()
+    assert_each_answered_once(station.config, heard)
+
+
+def assert_nothing_lost(station: Installed, listener: Listener, orders: Orders) -> None:
+    """Every order that was accepted has one answer, and so has every trigger whose acceptance nobody heard of."""
+    station.device.wait(lambda: set(orders.accepted) <= set(listener.ids()), "every order is answered")
+    assert_heard_as_recorded(station, listener)
+    if station.is_active:
+        assert_balanced(station)
+    units = [event.data.unit_identifier for event in listener.events if event.data.camera == "left"]
+    assert len(units) == len(set(units))

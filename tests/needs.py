@@ -70,6 +70,13 @@ def needs_module(name: str, extra: str) -> None:
         _missing(f'{name} (pip install "goldline[{extra}]")')
 
 
+def needs_group(name: str, *modules: str) -> None:
+    """At the head of a file of tests: what one of the project's dependency groups brings."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None and not in_ci():
+            pytest.skip(f"needs {module} (uv sync --group {name})", allow_module_level=True)
+
+
 def needs_node(package: str) -> Path:
     """Node.js, with this npm package of tests/node."""
     if not Path(__file__).with_name("node").joinpath("node_modules", package).is_dir():

@@ -1,7 +1,6 @@
 """goldline.service under a systemd of its own as PID 1: what the unit promises, shown on the installed thing."""
 
 import contextlib
-import copy
 import json
 import os
 import re
@@ -20,8 +19,17 @@ from edge.keys import ClientKeys
 from tests import service_faults
 from tests.booted import Device, booted
 from tests.debian_root import debian, dependencies, wheel
-from tests.installed import SYSTEMD, WITHIN_S, Installed, Orders, add_station, lay_out
-from tests.stations import CAMERA, TRIGGERED, Listener, assert_balanced, assert_each_answered_once, record
+from tests.installed import (
+    SYSTEMD,
+    WITHIN_S,
+    Installed,
+    Orders,
+    add_station,
+    assert_heard_as_recorded,
+    assert_nothing_lost,
+    lay_out,
+)
+from tests.stations import CAMERA, TRIGGERED, Listener, record
 
 pytestmark = pytest.mark.timeout(300)
 # A free-running one beside the one that is triggered, at a rate that leaves the machine to the faults.
@@ -62,24 +70,6 @@ def exposure(device: Device, unit: str) -> float:
     """What systemd says of the unit as it runs: 0 is closed, 10 is open."""
     seen = device.run("systemd-analyze", "security", "--no-pager", unit)
     return float(seen.rpartition(f"level for {unit}: ")[2].split()[0])
-
-
-def assert_heard_as_recorded(station: Installed, listener: Listener) -> None:
-    """Up to now, for the station goes on."""
-    heard = copy.copy(listener)
-    heard.events = list(listener.events)
-    station.fetch_record()
-    assert_each_answered_once(station.config, heard)
-
-
-def assert_nothing_lost(station: Installed, listener: Listener, orders: Orders) -> None:
-    """Every order that was accepted has one answer, and so has every trigger whose acceptance nobody heard of."""
-    station.device.wait(lambda: set(orders.accepted) <= set(listener.ids()), "every order is answered")
-    assert_heard_as_recorded(station, listener)
-    if station.is_active:
-        assert_balanced(station)
-    units = [event.data.unit_identifier for event in listener.events if event.data.camera == "left"]
-    assert len(units) == len(set(units))
 
 
 def test_it_is_started_when_it_has_said_that_it_is_ready(station: Installed, listener: Listener) -> None:

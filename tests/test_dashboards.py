@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from edge.metric_table import ROWS
-from tests.board_rules import RULES, panels, targets, variable
-from tests.grafana_types import complaints
-from tests.promql import words_of
-from tools import dashboards
-from tools.boards.grafana import files
-from tools.boards.panel import counted
+from tests.needs import needs_group
+
+needs_group("boards", "grafana_foundation_sdk", "promql_parser", "yaml")
+
+import yaml  # noqa: E402
+
+from edge.metric_table import ROWS  # noqa: E402
+from tests.board_rules import RULES, panels, targets, variable  # noqa: E402
+from tests.grafana_types import complaints  # noqa: E402
+from tests.promql import words_of  # noqa: E402
+from tools import dashboards  # noqa: E402
+from tools.boards.grafana import files  # noqa: E402
+from tools.boards.panel import counted  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 GRAFANA = ROOT / "deploy" / "grafana"

@@ -2,9 +2,7 @@
 
 import hashlib
 import io
-import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,62 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import load_station
 from edge.errors import GoldlineError
 from tests.needs import needs_module
-from tests.stations import CAMERA
 
 needs_module("cryptography", "fleet")
 
 from edge.fleet import bundle, plan, signing  # noqa: E402
-from edge.fleet.arrival import Arrivals, LocalError  # noqa: E402
 from edge.fleet.bundle import BundleError, Entry, Manifest  # noqa: E402
-from edge.fleet.kept import Kept  # noqa: E402
-from edge.fleet.plan import Acknowledged, ProductState, Rollout, Rules, Wanted, WantedProduct  # noqa: E402
+from edge.fleet.plan import Acknowledged, Rollout, Wanted  # noqa: E402
 from edge.fleet.signing import SignatureError, Signer  # noqa: E402
-from edge.fleet.stages import Ordered, Over, Stopped, Waiting, before_of, look, planned  # noqa: E402
 from tests.fleet_product import (  # noqa: E402
     MADE,
-    PRODUCT,
-    bundles,
-    copy_taught,
-    make_small,
     new_signer,
-    pair_of,
-    station_of,
-    trust,
 )
-
-
-@pytest.fixture(scope="module")
-def made(taught, tmp_path_factory):
-    """A folder with two bundles of the taught product, and what signed them."""
-    folder = tmp_path_factory.mktemp("made")
-    source = station_of(folder / "source", "source", {"left": CAMERA})
-    copy_taught(taught, source)
-    signer = new_signer(folder)
-    first, second = bundles(source, folder, signer)
-    return folder, signer, first, second
-
-
-@pytest.fixture
-def target(made, tmp_path):
-    """A station with nothing, that trusts the plant's key, and what puts bundles in force there."""
-    folder, _, first, second = made
-    station = station_of(tmp_path, "s1", {"left": CAMERA})
-    trust(station, folder / "plant.pub")
-    kept = Kept(station.state_dir)
-    kept.make()
-    for one in (first, second):
-        kept.path(one.archive_sha256).write_bytes((folder / one.archive_sha256).read_bytes())
-    return station, kept
-
-
-def put(station, kept, name, serial=1, *, replaces_local=False):
-    arrivals = Arrivals(station, kept)
-    arrivals.put_in_force(PRODUCT, WantedProduct(bundle=name, replaces_local=replaces_local), serial, MADE)
-    return arrivals.record.of(PRODUCT)
-
 
 # --- signatures
 
@@ -301,171 +256,3 @@ def test_an_archive_of_anything_is_unpacked_or_refused(at, content, tmp_path_fac
     assert "\n" not in refusal_of(lambda: _taken(_manifest_of(FILES, bytes(whole)), bytes(whole), folder))
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found <= set(FILES)
-
-
-# --- products
-
-
-def test_the_same_product_gives_the_same_archive(made, tmp_path):
-    folder, signer, _, second = made
-    source = load_station(folder / "source" / "config.toml")
-    from edge.fleet.product_files import write_bundle
-
-    again = write_bundle(source, PRODUCT, tmp_path / "again", MADE, signer)
-    assert again == second
-    assert (tmp_path / "again").read_bytes() == (folder / second.archive_sha256).read_bytes()
-    listed = subprocess.run(
-        f"tail -n +3 {tmp_path / 'again'} | tar tvf -", shell=True, capture_output=True, text=True, check=True
-    )
-    assert "pipeline/recipe.toml" in listed.stdout
-
-
-def test_a_model_outside_the_products_folder_cannot_be_rolled_out(made, tmp_path):
-    from edge.fleet.product_files import _below
-    from edge.recipe import load_recipe
-
-    loaded = load_recipe(load_station(made[0] / "source" / "config.toml"), PRODUCT)
-    with pytest.raises(BundleError, match="lies outside"):
-        _below(loaded, loaded.path.parent / ".." / "shared.onnx")
-    assert _below(loaded, loaded.path.parent / "models" / ".." / "own.onnx") == "own.onnx"
-
-
-def test_a_station_takes_a_bundle_and_then_another_and_goes_back(made, target):
-    (_, _, first, second), (station, kept) = made, target
-    known = put(station, kept, first.archive_sha256)
-    assert (known.active.pair, known.previous) == (pair_of(first), None)
-    known = put(station, kept, second.archive_sha256, 2)
-    assert (known.active.pair, known.previous.pair) == (pair_of(second), pair_of(first))
-    from edge.commands.check import examine
-
-    assert not examine(station.pipelines_dir.parent / "config.toml", PRODUCT).problems
-    assert put(station, kept, first.archive_sha256, 3).active.pair == pair_of(first)
-
-
-def test_a_bundle_for_other_cameras_is_refused_and_changes_nothing(made, target):
-    (_, _, first, _), (station, kept) = made, target
-    other = station.model_copy(update={"cameras": {"left": station.cameras["left"].model_copy(update={"role": "top"})}})
-    with pytest.raises(BundleError, match="no camera has this role"):
-        put(other, kept, first.archive_sha256)
-    assert not (station.pipelines_dir / PRODUCT / "recipe.toml").exists()
-    assert not (station.state_dir / "references").exists()
-
-
-def test_a_disk_without_room_is_said_before_anything_is_written(made, target, monkeypatch):
-    (_, _, first, _), (station, kept) = made, target
-    monkeypatch.setattr("edge.fleet.kept.ROOM_BYTES", 1 << 60)
-    with pytest.raises(GoldlineError, match="MiB are needed and"):
-        put(station, kept, first.archive_sha256)
-    assert list(kept.staging.iterdir()) == []
-
-
-def test_what_was_taught_here_stays_until_it_is_to_be_replaced_and_is_kept_then(made, target, taught):
-    (_, _, _, second), (station, kept) = made, target
-    copy_taught(taught, station)
-    with pytest.raises(LocalError, match="was taught or changed on this station"):
-        put(station, kept, second.archive_sha256)
-    known = put(station, kept, second.archive_sha256, 2, replaces_local=True)
-    assert known.previous.is_local
-    assert known.active.pair == pair_of(second)
-    back = put(station, kept, known.previous.bundle, 3)
-    assert back.active.is_local
-    assert back.active.pair == known.previous.pair
-    # What is taught after that is not replaced by a document that was there before.
-    recipe = station.pipelines_dir / PRODUCT / "recipe.toml"
-    known = put(station, kept, second.archive_sha256, 4, replaces_local=True)
-    recipe.write_text(recipe.read_text() + "# changed by hand\n")
-    with pytest.raises(LocalError):
-        put(station, kept, second.archive_sha256, 4, replaces_local=True)
-    assert put(station, kept, second.archive_sha256, 5, replaces_local=True).previous.is_local
-
-
-def test_a_process_killed_at_any_step_leaves_the_old_or_the_new(taught, tmp_path):
-    source, station = (station_of(tmp_path / name, name, {"left": CAMERA}) for name in ("source", "s1"))
-    copy_taught(taught, source)
-    make_small(source)
-    kept = Kept(station.state_dir)
-    kept.make()
-    signer = new_signer(tmp_path)
-    trust(station, tmp_path / "plant.pub")
-    first, second = bundles(source, kept.bundles, signer)
-    command = [sys.executable, "-m", "tests.fleet_killer", station.pipelines_dir.parent / "config.toml"]
-    done = subprocess.run(
-        [*command, first.archive_sha256, second.archive_sha256],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 30
-
-
-# --- stages
-
-
-@given(count=st.integers(1, 60), shares=st.lists(st.integers(1, 100), min_size=1, max_size=4, unique=True).map(sorted))
-def test_stages_are_the_stations_in_order_each_once(count, shares):
-    stations = [f"s{number}" for number in range(count)]
-    stages = planned(stations, [share / 100 for share in shares])
-    flat = [one for stage in stages for one in stage]
-    assert flat == stations[: len(flat)]
-    assert all(stages)
-    assert len(flat) == max(1, -(-count * shares[-1] // 100))
-
-
-def test_shares_that_do_not_grow_are_refused():
-    with pytest.raises(GoldlineError, match="grow from stage to stage"):
-        planned(["a"], [0.5, 0.2])
-
-
-ORDER = Ordered("b" * 64, 7, "d" * 64)
-
-
-def _said(*, serial=7, problem=None, refused=None, **state):
-    product = ProductState(**{"wanted": ORDER.bundle, "active": ORDER.bundle, **state})
-    return Acknowledged(
-        station="s1",
-        goldline="1",
-        said=MADE,
-        serial=serial,
-        products={"lid": product},
-        problem=problem,
-        refused=refused,
-    )
-
-
-def _look(said, waited_s=1.0, arrived_s=None, **rules):
-    acknowledged = {} if said is None else {"s1": said}
-    return look("lid", {"s1": ORDER}, acknowledged, Rules(**rules), waited_s=waited_s, arrived_s=arrived_s)
-
-
-def test_a_stage_is_over_when_every_station_judges_by_it():
-    assert _look(_said(), arrived_s=0.0) == Over()
-    assert _look(_said(is_in_force=True, is_judged=True), arrived_s=0.0) == Over()
-    for waits in (None, _said(serial=6), _said(active=None), _said(is_in_force=True), _said(wanted="c" * 64)):
-        assert isinstance(_look(waits), Waiting)
-        assert isinstance(_look(waits, waited_s=700), Stopped)
-    assert isinstance(_look(_said(), arrived_s=5.0, wait_s=10), Waiting)
-    assert _look(_said(), arrived_s=11.0, wait_s=10) == Over()
-
-
-def test_the_first_refusal_stops_it_and_an_older_one_does_not():
-    state = ProductState(wanted=ORDER.bundle, problem="roles", is_refused=True)
-    refused = msgspec.structs.replace(_said(), products={"lid": state})
-    assert _look(refused) == Stopped("s1", "roles")
-    assert isinstance(_look(msgspec.structs.replace(refused, serial=6)), Waiting)
-    assert _look(_said(serial=3, problem="not trusted", refused=ORDER.document)) == Stopped("s1", "not trusted")
-    assert isinstance(_look(_said(serial=3, problem="not trusted", refused="e" * 64)), Waiting)
-
-
-def test_parts_are_judged_before_it_goes_on_and_worse_ones_stop_it():
-    judged = {"is_in_force": True, "is_judged": True, "before": {"PASS": 98, "FAIL": 2}}
-    few = _said(counts={"PASS": 9}, **judged)
-    assert isinstance(_look(few, arrived_s=1.0, parts=10), Waiting)
-    well, badly = _said(counts={"PASS": 97, "FAIL": 3}, **judged), _said(counts={"PASS": 90, "ERROR": 10}, **judged)
-    assert _look(well, arrived_s=1.0, parts=10) == Over()
-    assert "10.0% of its parts are not PASS; before it was 2.0%" in _look(badly, arrived_s=1.0, parts=10).problem
-
-
-def test_a_station_goes_back_to_what_it_had():
-    assert before_of("lid", ORDER.bundle, _said(previous="a" * 64)) == "a" * 64
-    # It refused the bundle: what it has is what it had.
-    assert before_of("lid", ORDER.bundle, _said(active="a" * 64, previous="0" * 64)) == "a" * 64
-    assert before_of("lid", ORDER.bundle, None) is None

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -24,6 +23,21 @@ from tests.fleet_product import PRODUCT, new_signer, pair_of  # noqa: E402
 from tests.publish_line import until  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
+
+
+class Operator:
+    """A command that goes on for a while."""
+
+    def __init__(self, command):
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def done(self):
+        out, _ = self._process.communicate(timeout=200)
+        return self._process.returncode, out
+
+    def kill(self):
+        self._process.kill()
+        self._process.communicate()
 
 
 @pytest.fixture
@@ -49,19 +63,16 @@ def test_a_running_station_judges_by_what_is_rolled_out_and_by_what_was_before(p
     plant.pull("runs")
     with running(plant.config(runs)) as (daemon, listener):
         command = plant.command("roll-out", PRODUCT, "--stations", "runs", "--then", "100%", "--parts", "10", "--json")
-        operator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        until(lambda: plant.judges("runs", plant.second), "it judges by what was rolled out")
-        # The command dies; so does the hub. Another goes on with the stage that is next.
-        operator.kill()
-        operator.communicate()
+        with killed(Operator(command)):
+            until(lambda: plant.judges("runs", plant.second), "it judges by what was rolled out")
+        # The command died; so does the hub. Another goes on with the stage that is next.
         plant.hub.kill()
         plant.hub.start()
         until(lambda: plant.status()["runs"].counts, "the hub hears of parts")
-        resumed = subprocess.Popen(plant.command("roll-out", PRODUCT, "--resume", "--json"), stdout=subprocess.PIPE)
-        until(lambda: plant.pull("waits").startswith(f"{PRODUCT}: {second[:12]}"), "the second stage")
-        out, _ = resumed.communicate(timeout=60)
-        assert resumed.returncode == 0
-        assert json.loads(out)["state"] == "done"
+        with killed(Operator(plant.command("roll-out", PRODUCT, "--resume", "--json"))) as (resumed,):
+            until(lambda: plant.pull("waits").startswith(f"{PRODUCT}: {second[:12]}"), "the second stage")
+            code, out = resumed.done()
+        assert (code, json.loads(out)["state"]) == (0, "done")
         # Of the station that runs, its own events say what it judged by; none is by half of one and half of the other.
         told = plant.fleet("roll-back", PRODUCT, "--stations", "runs")
         assert "1 station(s) judge by what they judged by before" in told
@@ -130,12 +141,10 @@ def test_of_two_operators_the_second_is_refused_and_a_dead_one_is_followed(plant
     plant.add("s1")
     plant.start()
     plant.turn("s1")
-    driven = subprocess.Popen(plant.command("roll-out", PRODUCT, "--all"), stderr=subprocess.PIPE)
-    until(lambda: "s1" in plant.wanted(), "the first operator has begun")
-    told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
-    assert f"another command rolls out {plant.second.archive_sha256[:12]}: stage 1 of 1" in told
-    driven.send_signal(signal.SIGKILL)
-    driven.communicate()
+    with killed(Operator(plant.command("roll-out", PRODUCT, "--all"))):
+        until(lambda: "s1" in plant.wanted(), "the first operator has begun")
+        told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
+        assert f"another command rolls out {plant.second.archive_sha256[:12]}: stage 1 of 1" in told
     told = plant.fleet("roll-out", PRODUCT, "--all", code=2)
     assert "has died: stage 1 of 1" in told and "--resume" in told
     # Taking it back ends it, whoever drives it.
@@ -194,7 +203,10 @@ def test_what_the_station_cannot_judge_by_makes_room_for_what_was_there(plant):
         plant.put(one)
     plant.want("s1", plant.first.archive_sha256, serial=1)
     plant.turn("s1")
-    with rehearsal.running(plant.config(station)):
+    # Its own uplink would bring the same products: here the test is that.
+    config = plant.config(station)
+    config.write_text(config.read_text().partition("[fleet]")[0])
+    with rehearsal.running(config):
         plant.want("s1", plant.second.archive_sha256, serial=2)
         said = plant.turn("s1", Refusing(station))
         state = said.products[PRODUCT]

@@ -298,8 +298,13 @@ def test_the_command_says_what_it_would_do_and_then_does_it(root: Path) -> None:
     assert said["changed"] > 10 and not said["notes"]
     assert "everything is as it should be" in goldline("install", *words).stdout
     assert goldline("uninstall", "--root", root, "--json").returncode == 0
-    refused = goldline("install", "--root", root, "--program", "/root/venv/bin/goldline")
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    for wrong, why in (
+        (("--program", "/root/venv/bin/goldline"), "the service sees nothing below /root"),
+        (("--rollback",), "no other environment was installed before"),
+        (("--root", root / "none"), "no such folder"),
+    ):
+        refused = goldline("install", "--root", root, *wrong)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and why in refused.stderr
 
 
 def test_a_command_without_a_file_reads_the_one_here_else_the_installed_one(

@@ -9,9 +9,12 @@ import warnings
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge import log
 from edge.config import LogConfig
+from edge.logs.secrets import clean
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 
@@ -208,3 +211,30 @@ def _read_out(reader: "io.BufferedReader") -> list[dict[str, object]]:
     while part := reader.read(1 << 16) or b"":
         read += part
     return [json.loads(line) for line in read.splitlines()]
+
+
+# --- what no line tells
+
+SECRETS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min_size=8, max_size=20)
+
+
+@given(SECRETS, st.sampled_from(["rtsp", "http", "mqtts", "nats", "postgresql"]), st.sampled_from(" ,;:'\")>"))
+def test_no_address_keeps_its_password_wherever_it_stands(secret, scheme, after):
+    address = f"{scheme}://inspector:{secret}@10.0.0.9:554/stream?token={secret}{after} and more"
+    said = clean({"event": address, "problem": [f"cannot open {address}", {"url": address}], "number": 7})
+    assert secret not in str(said)
+    assert "10.0.0.9:554/stream" in str(said)
+    assert clean("10.0.0.9 does not answer") == "10.0.0.9 does not answer"
+
+
+def test_what_a_library_or_a_traceback_says_loses_its_password_too(stream):
+    log.setup(LogConfig(), "capture@left", stream)
+    logging.getLogger("ffmpeg").error("cannot open %s", "rtsp://inspector:hunter2@10.0.0.9/stream")
+    warnings.warn("http://inspector:hunter2@10.0.0.9 is slow", UserWarning, stacklevel=1)
+    try:
+        raise OSError("rtsp://inspector:hunter2@10.0.0.9/stream: refused")
+    except OSError:
+        structlog.get_logger().exception("worker failed", urls={"left": "rtsp://10.0.0.9/stream?key=hunter2"})
+    said = stream.getvalue()
+    assert said.count("10.0.0.9") >= 4
+    assert "hunter2" not in said and "inspector" not in said

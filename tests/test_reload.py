@@ -219,7 +219,7 @@ def answer(stage: Stage, reloads: Reloads, name: str, problem: str | None = None
                 pass
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.sampled_from([LIVE, ONE_CAMERA]),
     st.lists(

@@ -195,6 +195,7 @@ def take_over_live(config: Path, manager: Manager) -> float:
     assert (outcome.outcome, outcome.generation) == ("applied", 2)
     live = [(one.key, one.effect) for one in outcome.changes]
     assert live == [("cameras.left.trigger.deadline_ms", "live"), ("log.level", "live")]
+    until(lambda: b"READY=1" in manager.said, "systemd is told when it is over")
     said = [word for word in manager.said if not word.startswith((b"WATCHDOG", b"STATUS", b"MONOTONIC"))]
     assert said == [b"RELOADING=1", b"READY=1"]
     assert any(word.startswith(b"MONOTONIC_USEC=") for word in manager.said)

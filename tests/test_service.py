@@ -32,7 +32,7 @@ def run(*command: str | Path) -> str:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd_finds_nothing_wrong(unit: Path, tmp_path):
+def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
     analyze = needs_program("systemd-analyze", package="systemd")
     # The programs are not installed here: any other stands in for them.
     copy = tmp_path / unit.name.replace("@", "@left")
@@ -41,12 +41,12 @@ def test_systemd_finds_nothing_wrong(unit: Path, tmp_path):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_the_service_is_closed(unit: Path):
+def test_the_service_is_closed(unit: Path) -> None:
     analyze = needs_program("systemd-analyze", package="systemd")
     run(analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", unit)
 
 
-def test_the_users_and_groups_they_run_as_are_made():
+def test_the_users_and_groups_they_run_as_are_made() -> None:
     sysusers = needs_program("systemd-sysusers", package="systemd")
     file = SYSTEMD / "sysusers.d" / "goldline.conf"
     run(sysusers, "--dry-run", file)

@@ -130,15 +130,16 @@ Next:  goldline status          how the station is
 def _examined(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """What `goldline check` and `goldline doctor` say of the device as it is now; they decide nothing here."""
     from edge.installing import layout
+    from edge.terminal import waiting
 
     if root != Path("/"):
         return {}
     words = ["--config", layout.CONFIG, *(["--json"] if arguments.json else [])]
     said: dict[str, Any] = {}
     for name in ("check", "doctor"):
-        done = subprocess.run(
-            [sys.executable, "-m", "edge", name, *words], capture_output=True, text=True, check=False, cwd="/"
-        )
+        command = [sys.executable, "-m", "edge", name, *words]
+        with waiting(f"goldline {name}"):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         text = done.stdout or done.stderr
         said[name] = json.loads(text) if arguments.json and done.returncode < 2 else text
     return said

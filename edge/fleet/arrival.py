@@ -10,6 +10,7 @@ A death at any place leaves the version before or the new one in force, and the 
 
 import os
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -103,9 +104,11 @@ class Arrivals:
         """The station judges by what is in force. Raises OSError."""
         self.note(product, msgspec.structs.replace(self.record.of(product), is_confirmed=True))
 
-    def prune(self) -> None:
-        """Remove bundles that are not needed any more. Raises OSError."""
-        self._kept.prune(self.record.bundles)
+    def prune(self, wanted: Mapping[str, WantedProduct]) -> None:
+        """Remove bundles that are not needed any more; one that waits for room or for the station is. Raises OSError."""
+        refused = {known.refused.bundle for known in self.record.products.values() if known.refused is not None}
+        waiting = {one.bundle for one in wanted.values()} - refused
+        self._kept.prune(self.record.bundles | waiting)
 
     def _manifest(self, file: IO[bytes], product: str, name: str) -> Manifest:
         if _is_own(self.record.of(product), name):

@@ -34,6 +34,8 @@ ANSWER_WITHIN_S = 5.0
 STALL_S = 60.0
 RETRY_S = 1.0
 CONNECT_WITHIN_S = 10
+# Keys that are asked for together: more would only wait for each other.
+AT_ONCE = 100
 _LOST = (
     nats.errors.Error,
     nats.js.errors.Error,
@@ -174,6 +176,10 @@ class StationBuckets:
             raise _hub_error(problem) from problem
 
 
+def _no_buckets() -> HubError:
+    return HubError("the hub has no buckets for roll-outs yet: goldline fleet init")
+
+
 def _hub_error(problem: BaseException) -> HubError:
     return HubError(f"the hub does not answer: {str(problem) or type(problem).__name__}")
 
@@ -184,6 +190,7 @@ class OperatorBuckets:
     def __init__(self, client: Client) -> None:
         """A connection with the operator's rights."""
         self._js: Any = _untyped(client).jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
+        self._known: dict[str, KeyValue] = {}
 
     async def make(self, replicas: int = 1) -> None:
         """Make the buckets; what is there already stays. Raises HubError."""
@@ -243,17 +250,23 @@ class OperatorBuckets:
         return entry.value, entry.revision or 0
 
     async def all(self, bucket: str) -> dict[str, bytes]:
-        """Every key of a bucket with its value. Raises HubError."""
-        found: dict[str, bytes] = {}
+        """Every key of a bucket with its value. Raises HubError.
+
+        Not by a watcher of nats-py, which may say that it has told all before the first came.
+        """
+        prefix = f"$KV.{bucket}."
         try:
-            watcher = await _untyped(await self._bucket(bucket)).watchall(ignore_deletes=True)
-            async for entry in watcher:
-                if entry is None:
-                    break
-                found[entry.key] = entry.value or b""
-            await watcher.stop()
+            info = await self._js.stream_info(f"KV_{bucket}", subjects_filter=f"{prefix}>")
+        except nats.js.errors.NotFoundError as problem:
+            raise _no_buckets() from problem
         except _LOST as problem:
             raise _hub_error(problem) from problem
+        keys = sorted(subject.removeprefix(prefix) for subject in info.state.subjects or ())
+        found: dict[str, bytes] = {}
+        for first in range(0, len(keys), AT_ONCE):
+            some = keys[first : first + AT_ONCE]
+            values = await asyncio.gather(*(self.get(bucket, key) for key in some))
+            found |= {key: value for key, (value, _) in zip(some, values, strict=True) if value is not None}
         return found
 
     async def write(self, bucket: str, key: str, value: bytes, revision: int) -> int | None:
@@ -267,6 +280,8 @@ class OperatorBuckets:
 
     async def _bucket(self, name: str) -> KeyValue:
         try:
-            return await self._js.key_value(name)
+            if name not in self._known:
+                self._known[name] = await self._js.key_value(name)
+            return self._known[name]
         except nats.js.errors.NotFoundError as problem:
-            raise HubError("the hub has no buckets for roll-outs yet: goldline fleet init") from problem
+            raise _no_buckets() from problem

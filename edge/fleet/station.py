@@ -7,6 +7,7 @@ document of its own, leads back. While the hub is away, what was taken goes on b
 
 import asyncio
 import hashlib
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -29,6 +30,8 @@ from edge.product_switch import SwitchError
 POLL_S = 2.0
 # What has not changed is said again this often, so that the hub knows who lives.
 SAY_S = 30.0
+# Unpacking a large bundle takes seconds of the disk: what came to nothing is not tried again at once.
+AGAIN_S = 5.0
 # What may pass by itself; all else is refused for good.
 PASSING = (RoomError, HubError, Busy, SwitchError)
 
@@ -55,6 +58,8 @@ class RolloutStation:
         self._problem: str | None = None
         self._refused_document: str | None = None
         self._problems: dict[str, str] = {}
+        # When what had a passing problem is tried again.
+        self._again_s: dict[str, float] = {}
         self._said: Acknowledged | None = None
 
     async def turn(self, *, is_offline: bool = False) -> Acknowledged:
@@ -65,7 +70,7 @@ class RolloutStation:
         for product, one in (self._wanted.products if self._wanted else {}).items():
             await self._bring(product, one)
         if self._wanted is not None:
-            await asyncio.to_thread(self._arrivals.prune)
+            await asyncio.to_thread(self._arrivals.prune, self._wanted.products)
         said = await self._say()
         if lost is not None:
             raise lost
@@ -90,7 +95,7 @@ class RolloutStation:
             self._problem, self._refused_document = explained(problem), hashlib.sha256(document).hexdigest()
             return
         await asyncio.to_thread(self._write_down, document, wanted)
-        self._wanted, self._document, self._problems = wanted, document, {}
+        self._wanted, self._document, self._problems, self._again_s = wanted, document, {}, {}
 
     def _read(self, document: bytes) -> Wanted:
         """Raises SignatureError, DocumentError or Replayed."""
@@ -118,6 +123,8 @@ class RolloutStation:
     # --- products
 
     async def _bring(self, product: str, wanted: WantedProduct) -> None:
+        if time.monotonic() < self._again_s.get(product, 0.0):
+            return
         try:
             known = await asyncio.to_thread(self._arrivals.taken_up, product)
             if (refused := _refused(known, wanted, self._serial)) is not None:
@@ -130,7 +137,7 @@ class RolloutStation:
                 structlog.get_logger().info("rolled out", product=product, bundle=wanted.bundle[:12])
             await self._confirm(product)
         except (*PASSING, OSError) as problem:
-            self._problems[product] = explained(problem)
+            self._problems[product], self._again_s[product] = explained(problem), time.monotonic() + AGAIN_S
         except GoldlineError as problem:
             await self._refuse(product, wanted, problem)
         else:

@@ -12,6 +12,7 @@ from typing import Any
 from edge.errors import GoldlineError
 from edge.installing import observe
 from edge.installing.items import Action, Command, Directory, File, Link, Placed, Step
+from edge.terminal import waiting
 
 # Where Debian and others have systemd's smaller programs.
 _PROGRAMS = "/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd"
@@ -62,7 +63,8 @@ def _failed(step: Step, why: str, done: int, total: int) -> InstallError:
 def _carry_out(step: Step, root: Path) -> str:
     item = step.item
     if isinstance(item, Command):
-        _run(item, root)
+        with waiting(step.name):
+            _run(item, root)
         return ""
     if step.action is Action.REMOVE:
         observe.place(root, item.path).unlink(missing_ok=True)

@@ -141,7 +141,7 @@ class Removal:
         files = removal(before, observe.look(root, {*before.files, *before.links}))
         systemd = root == RUNNING_SYSTEM and _SYSTEMD_RUNS.is_dir()
         self.trees = _trees(root) if is_purged else []
-        self.steps = [*_stopped(is_running=systemd), *files, *(_reloaded() if systemd else [])]
+        self.steps = [*_stopped(root, is_running=systemd), *files, *(_reloaded() if systemd else [])]
 
     def carry_out(self, tell: Callable[[Step, str], None]) -> list[str]:
         """Do it; folders that are empty then go, too. Raises InstallError, OSError."""
@@ -157,15 +157,16 @@ class Removal:
         return notes
 
 
-def _stopped(*, is_running: bool) -> list[Step]:
-    commands = {"disable": ("disable", layout.SERVICE)}
-    if is_running:
-        commands = {"stop": ("stop", "goldline@*.service"), "disable": ("disable", "--now", layout.SERVICE)}
+def _stopped(root: Path, *, is_running: bool) -> list[Step]:
+    """Every service of ours, stations first; each alone, so that one that is not there holds up no other."""
     if program("systemctl") is None:
-        commands = {}
+        return []
+    units = (layout.SERVICE, *(f"goldline@{name}.service" for name in _instances(root)), *layout.NATS_SERVICES)
+    stop = [("stop", layout.STATIONS[1]), *(("stop", unit) for unit in units)] if is_running else []
+    commands = [*stop, *(("disable", unit) for unit in units)]
     return [
-        Step(action=Action.RUN, item=Command(name=name, words=("systemctl", *words), is_needed=False))
-        for name, words in commands.items()
+        Step(action=Action.RUN, item=Command(name=words[0], words=("systemctl", *words), is_needed=False))
+        for words in commands
     ]
 
 
@@ -174,12 +175,16 @@ def _reloaded() -> list[Step]:
     return [Step(action=Action.RUN, item=Command(name=words[1], words=words, is_needed=False)) for words in commands]
 
 
+def _instances(root: Path) -> list[str]:
+    """Names of the stations beside the first."""
+    return sorted(file.parent.name for file in observe.place(root, "/etc/goldline").glob("*/config.toml"))
+
+
 def _trees(root: Path) -> list[Path]:
-    """Configuration and state of every station of the device."""
-    configurations = observe.place(root, "/etc/goldline")
-    names = [file.parent.name for file in configurations.glob("*/config.toml")]
-    states = [layout.STATE, *(f"{layout.STATE}-{name}" for name in names)]
-    trees = [configurations, *(observe.place(root, state) for state in states)]
+    """Configuration and state of every station of the device, and of its server in a fleet. A plant's hub stays."""
+    names = ["", "-nats", *(f"-{name}" for name in _instances(root))]
+    paths = ["/etc/goldline", "/etc/goldline-nats", *(layout.STATE + name for name in names)]
+    trees = [observe.place(root, path) for path in paths]
     return [tree for tree in trees if tree.is_dir() and not tree.is_symlink()]
 
 

@@ -1,7 +1,7 @@
 """What a device should have: pure, from what is shipped and where it is to run.
 
 /etc/goldline/config.toml          the station; yours from the first day
-/etc/systemd/system                goldline.service, goldline@.service, goldline-nats.service
+/etc/systemd/system                goldline.service, goldline@.service, goldline-nats.service, goldline-hub.service
 /etc/{sysusers,tmpfiles,sysctl}.d, /etc/udev/rules.d
 /usr/local/bin/goldline            -> the program's environment
 /usr/local/share/goldline          -> what is shipped with it: Prometheus' rules, Grafana's dashboards, ...
@@ -19,8 +19,8 @@ USER = "goldline"
 CONFIG = "/etc/goldline/config.toml"
 STATE = "/var/lib/goldline"
 SERVICE = "goldline.service"
-# Beside the station where it is of a fleet; it starts once it was told of the hub.
-NATS_SERVICE = "goldline-nats.service"
+# Of a fleet: the server beside the station, and the plant's. Neither is started before somebody configured it.
+NATS_SERVICES = ("goldline-nats.service", "goldline-hub.service")
 UNITS = "/etc/systemd/system"
 # Every station of the device, as systemctl matches those that run.
 STATIONS = (SERVICE, "goldline@*.service")
@@ -113,7 +113,7 @@ def _station(target: Target, read: Read) -> list[Item]:
 def _service(target: Target, read: Read) -> list[Item]:
     units = [
         _root_file(f"{UNITS}/{name}", _with_user(_with_program(read(f"systemd/{name}"), target), target))
-        for name in (SERVICE, "goldline@.service", NATS_SERVICE)
+        for name in (SERVICE, "goldline@.service", *NATS_SERVICES)
     ]
     paths = tuple(unit.path for unit in units)
     return [
@@ -124,7 +124,7 @@ def _service(target: Target, read: Read) -> list[Item]:
         Command(name=TEACH, words=(target.python, "-m", "edge.demo", "--config", CONFIG), as_user=target.user),
         Command(name=START, words=("systemctl", "restart", SERVICE)),
         # Those that run, and no others.
-        Command(name=RESTART, words=("systemctl", "try-restart", *STATIONS, NATS_SERVICE), after=paths),
+        Command(name=RESTART, words=("systemctl", "try-restart", *STATIONS, *NATS_SERVICES), after=paths),
     ]
 
 
