@@ -87,6 +87,9 @@ class Broker:
         said = None if kind is None else ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
         self._client.disconnect(said)
         self._client.loop_stop()
+        # paho closes its sockets when it is freed; through its callbacks it holds us, who hold it.
+        client = self._client
+        client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_publish = None
 
     def publish(self, path: str, body: bytes, properties: dict[str, str] | None = None) -> int:
         """Give a message to the broker, QoS 1; its number comes back with the acknowledgement. Raises TooLarge."""

@@ -1,6 +1,8 @@
 """The MQTT lane against mosquitto: whoever is killed, the broker gets every event, in order once repetitions are out."""
 
+import gc
 import json
+import os
 import subprocess
 
 import pytest
@@ -12,6 +14,7 @@ from edge.border_config import MqttConfig
 from edge.errors import GoldlineError
 from edge.heard import Cursor
 from edge.lanes.mqtt_flight import Flight
+from edge.lanes.mqtt_size import Limit
 from edge.progress import Progress
 from edge.rehearsal import free_ports
 from tests.lanes.mqtt_bench import (
@@ -209,3 +212,22 @@ def test_topics_are_short(topic):
     from edge.lanes.mqtt import path_of
 
     assert path_of(topic) == "left/result"
+
+
+def test_a_connection_that_failed_leaves_no_descriptor_behind():
+    """At once, without the garbage collector: a broker that is away for a night is asked thousands of times."""
+    nobody = MqttConfig(broker=f"mqtt://127.0.0.1:{free_ports(1)[0]}")
+    needs_module("paho.mqtt", "mqtt")
+    from edge.lanes.mqtt_broker import Broker
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            with Broker(nobody, "goldline/test", "test", Limit()) as broker:
+                assert broker.said.get(timeout=30).what == "ended"
+            del broker
+        assert len(os.listdir("/proc/self/fd")) <= before
+    finally:
+        gc.enable()
