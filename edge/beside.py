@@ -24,7 +24,7 @@ SHOWN = 12
 def sources_differ(old: Station, new: Station) -> bool:
     """Whether what loads an inspector is another: then it is loaded anew, whatever its files say."""
     roles = [[station.role_of(view) for view in station.views] for station in (old, new)]
-    loads = [(station.inference, station.pipelines_dir, station.product) for station in (old, new)]
+    loads = [(station.inference, station.product) for station in (old, new)]
     return roles[0] != roles[1] or loads[0] != loads[1]
 
 

@@ -61,9 +61,10 @@ RULES = (
     Rule(
         Effect.LIVE,
         ("inspection", "publish"),
-        ("product", "pipelines_dir"),
+        ("product",),
         "the product is loaded beside the one that is judged, and judged from one frame on",
     ),
+    Rule(Effect.STATION, (), ("pipelines_dir",), "who judges and who brings a fleet's products go by it together"),
     Rule(
         Effect.STATION,
         (),
@@ -207,7 +208,7 @@ class Change(Record, frozen=True):
 def difference(old: Station, new: Station) -> tuple[Change, ...]:
     """Every key in which they differ, in the file's order. Values are as they may be shown: no password, no token."""
     before, after = (station.model_dump(mode="json") for station in (old, new))
-    return tuple(_change(key, *values) for key, *values in _differing(before, after, ()))
+    return tuple(_change(path, *values) for path, *values in _differing(before, after, ()))
 
 
 def heaviest(changes: tuple[Change, ...]) -> Effect:
@@ -221,28 +222,25 @@ def restarted(changes: tuple[Change, ...]) -> frozenset[str]:
     return frozenset(name for change in changes if change.effect is Effect.WORKER for name in change.workers)
 
 
-def rule_of(key: str) -> Rule:
-    """The row of this key. Raises KeyError: nobody has said what changing it does."""
-    segments = key.split(".")
+def rule_of(path: tuple[str, ...]) -> Rule:
+    """The row of the key at this path. Raises KeyError: nobody has said what changing it does."""
     for rule in RULES:
-        if any(_matches(pattern.split("."), segments) for pattern in rule.keys):
+        if any(_matches(pattern.split("."), path) for pattern in rule.keys):
             return rule
-    raise KeyError(key)
+    raise KeyError(path)
 
 
-def _matches(pattern: list[str], segments: list[str]) -> bool:
-    return len(pattern) == len(segments) and all(
-        one in (ANY, segment) for one, segment in zip(pattern, segments, strict=True)
-    )
+def _matches(pattern: list[str], path: tuple[str, ...]) -> bool:
+    return len(pattern) == len(path) and all(one in (ANY, name) for one, name in zip(pattern, path, strict=True))
 
 
-def _differing(old: object, new: object, path: tuple[str, ...]) -> Iterator[tuple[str, object, object]]:
+def _differing(old: object, new: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object, object]]:
     """Sections are gone into where both have them; one that only one of them has is a change itself."""
     if old == new:
         return
     before, after = _section(old), _section(new)
     if before is None or after is None:
-        yield ".".join(path), old, new
+        yield path, old, new
         return
     for name in [*before, *(name for name in after if name not in before)]:
         yield from _differing(before.get(name), after.get(name), (*path, name))
@@ -259,11 +257,13 @@ def _section(value: object) -> Mapping[str, object] | None:
     return None
 
 
-def _change(key: str, old: object, new: object) -> Change:
-    rule = rule_of(key)
-    own = key.split(".")[1] if "." in key else ""
-    workers = tuple(name + own if name.endswith("@") else name for name in rule.workers)
-    return Change(key=key, old=shown(old), new=shown(new), effect=rule.effect, workers=workers, why=rule.why)
+def _change(path: tuple[str, ...], old: object, new: object) -> Change:
+    """By its path: the name of a camera's feature may have a dot."""
+    rule = rule_of(path)
+    workers = tuple(name + path[1] if name.endswith("@") else name for name in rule.workers)
+    return Change(
+        key=".".join(path), old=shown(old), new=shown(new), effect=rule.effect, workers=workers, why=rule.why
+    )
 
 
 def shown(value: Any) -> str:

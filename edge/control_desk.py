@@ -4,6 +4,7 @@ import os
 import socketserver
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +16,13 @@ from edge.station_control import SOCKET, AnyControl, Outcome, ReloadOrder, Statu
 
 # An order is a line of a few dozen bytes; who sends none for this long is cut off.
 MAX_ORDER_BYTES, ORDER_WITHIN_S = 4096, 5.0
-# Who asks, and each of them is this station's own user.
-MOST_AT_ONCE = 16
+# Who asks is this station's own user: more than wait to be taken in at once there are none.
+WAITING = 16
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
-    request_queue_size = MOST_AT_ONCE
+    request_queue_size = WAITING
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A failing answer ends that connection, and the log says why."""
@@ -74,10 +75,11 @@ def _handler(
         def handle(self) -> None:
             try:
                 order = msgspec.json.decode(self.rfile.readline(MAX_ORDER_BYTES), type=AnyControl)
-            except (msgspec.DecodeError, TimeoutError):
+            except (OSError, ValueError, RecursionError):  # of msgspec: DecodeError, and UnicodeDecodeError
                 return
             answer = reload(order.dry_run) if isinstance(order, ReloadOrder) else status()
             self.connection.settimeout(ORDER_WITHIN_S)
-            self.wfile.write(msgspec.json.encode(answer) + b"\n")
+            with suppress(ConnectionError, TimeoutError):  # who asked has gone, or does not read
+                self.wfile.write(msgspec.json.encode(answer) + b"\n")
 
     return Handler

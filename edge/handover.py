@@ -171,7 +171,9 @@ class Handover:
                 match message:
                     case Hello(held=held):
                         self._said_hello = True
-                        self._lent.update({slot: None for slot in held if slot not in self._lent})
+                        # A ring of more slots may have gone before: what lies beyond this one is none of its own.
+                        mine = (slot for slot in held if slot < self.ring.slots and slot not in self._lent)
+                        self._lent.update(dict.fromkeys(mine))
                     case Release():
                         self._take_back(message)
                     case _:

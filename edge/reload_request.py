@@ -41,7 +41,7 @@ class Reloader:
         began_s = time.monotonic()
         try:
             request = Request(self._load(), dry_run)
-        except GoldlineError as problem:
+        except (GoldlineError, OSError) as problem:  # a disk or a directory may refuse what is to be read
             outcome = Outcome(
                 outcome="rejected", problem=str(problem), took_ms=round((time.monotonic() - began_s) * 1e3, 1)
             )
@@ -90,7 +90,7 @@ class Reloader:
     def _differs(self) -> tuple[int | None, str | None]:
         try:
             return len(difference(self._supervisor.station, self._load())), None
-        except GoldlineError as problem:
+        except (GoldlineError, OSError) as problem:
             return None, str(problem)
 
 

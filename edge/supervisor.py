@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge import ring, topology
+from edge import log, ring, topology
 from edge.channel import ChannelClosed, pair
 from edge.child import Child
 from edge.config import Station
@@ -175,6 +175,7 @@ class Supervisor:
     def commit(self, station: Station, generation: int) -> None:
         """Whoever is started from now on goes by this configuration."""
         self.station, self.configured.generation = station, generation
+        log.set_level(station.log.level)
         for child in self.children.values():
             child.renew(station, generation)
 

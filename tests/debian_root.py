@@ -1,7 +1,7 @@
 """Root file systems to boot: a small Debian, and on top of it Goldline's dependencies at /opt/goldline.
 
-Each is made once and kept in a cache folder by what it is made of; nobody writes in it after that. Making one takes
-Debian's and PyPI's servers, 15 s, and as many again for the dependencies.
+Each is made once and kept in a cache folder by what it is made of and how; nobody writes in it after that. Making one
+takes Debian's and PyPI's servers, 15 s, and as many again for the dependencies.
 """
 
 import fcntl
@@ -59,12 +59,8 @@ def _make_debian(folder: Path) -> None:
 def _install(folder: Path, below: Path, wanted: str) -> None:
     target = folder / PROGRAM
     target.parent.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        # The environment is made by the Python that will run it; its files are then filled in from outside.
-        script = (
-            f"mount -t overlay overlay {name} -o lowerdir={folder}:{below} && mount --bind {target.parent} {name}/opt"
-        )
-        _run("unshare", "--mount", "sh", "-ec", f"{script} && chroot {name} python3 -m venv /{PROGRAM}")
+    # The environment is made by the Python that will run it; its files are then filled in from outside.
+    _within(folder, below, "python3", "-m", "venv", f"/{PROGRAM}")
     site = next(target.glob("lib/python3*/site-packages"))
     version = site.parent.name.removeprefix("python")
     kind = ("--python-version", version, "--python-platform", f"{platform.machine()}-{GLIBC}", "--no-deps")
@@ -73,6 +69,19 @@ def _install(folder: Path, below: Path, wanted: str) -> None:
     for program in (site / "bin").iterdir():
         if not program.read_bytes().startswith(b"#!"):
             program.rename(target / "bin" / program.name)
+    # As pip does on a device, and uv does not: the service may not write there, and would compile at every start. Some
+    # files are of other Pythons, and cannot be: that is no failure.
+    _within(folder, below, "sh", "-c", f"/{PROGRAM}/bin/python -m compileall -q -j 0 /{PROGRAM}/lib || true")
+
+
+def _within(folder: Path, below: Path, *command: str) -> None:
+    """Run it in the root that these two layers will be, and keep in `folder` what it writes to /opt."""
+    with tempfile.TemporaryDirectory() as name:
+        script = (
+            f"mount -t overlay overlay {name} -o lowerdir={folder}:{below} && "
+            f"mount --bind {folder / PROGRAM.parent} {name}/{PROGRAM.parent} && exec chroot {name} \"$@\""
+        )
+        _run("unshare", "--mount", "sh", "-ec", script, "sh", *command)
 
 
 def _locked_requirements() -> str:
@@ -90,7 +99,8 @@ def _uv() -> str:
 def _kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
     """The folder of this kind that is made of this, made now where there is none yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "goldline-tests"
-    folder = cache / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    how = Path(__file__).read_text()
+    folder = cache / f"{kind}-{hashlib.sha256((made_of + how).encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache / f"{kind}.lock"):
         if not folder.exists():

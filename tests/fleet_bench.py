@@ -24,7 +24,6 @@ from edge.fleet import hub, servers, words
 from edge.fleet.rights import OPERATOR, Rights
 from edge.fleet.words import ANY_EVENT, PLANT_STREAM
 from edge.heard import Arrived
-from edge.rehearsal import free_ports
 from tests.publish_line import until
 
 HUB_CONF = Path(__file__).parents[1] / "deploy" / "nats" / "hub.conf"
@@ -37,6 +36,22 @@ def nats_server() -> str:
     """The program of the wheel, beside this Python."""
     found = Path(sys.executable).with_name("nats-server")
     return str(found) if found.exists() else str(shutil.which("nats-server"))
+
+
+def held_ports(count: int) -> list[int]:
+    """Ports of loopback that are nobody else's until this process ends.
+
+    A socket that is bound and does not listen: the kernel gives its port to no connection and to no other process that
+    asks for any, and lets a server have it that names it (`SO_REUSEADDR`, which programs in Go and Python's servers set).
+    """
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.detach()  # open as long as this process
+    return ports
 
 
 class NatsServer:
@@ -55,6 +70,7 @@ class NatsServer:
         until(self._listens, f"{self.folder.name} listens")
 
     def _listens(self) -> bool:
+        assert self.popen is not None and self.popen.poll() is None, (self.folder / "server.log").read_text()[-2000:]
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -77,13 +93,13 @@ class Hub(NatsServer):
     """The hub as `deploy/nats/hub.conf` has it, on ports and a store of its own."""
 
     def __init__(self, folder: Path) -> None:
-        port, self.leaf_port, monitor = free_ports(3)
+        port, self.leaf_port, self.monitor_port = held_ports(3)
         self.seed, operator = servers.new_seed()
         self.devices: dict[str, str] = {}
         self.others: dict[str, tuple[str, Rights]] = {"operator": (operator, OPERATOR)}
         conf = HUB_CONF.read_text().replace("127.0.0.1:4222", f"127.0.0.1:{port}")
         conf = conf.replace("127.0.0.1:7422", f"127.0.0.1:{self.leaf_port}").replace(
-            "127.0.0.1:8222", f"127.0.0.1:{monitor}"
+            "127.0.0.1:8222", f"127.0.0.1:{self.monitor_port}"
         )
         conf = conf.replace("/var/lib/goldline-hub", f'"{folder / "store"}"')
         super().__init__(folder, port, conf)
@@ -141,7 +157,7 @@ class Leaf(NatsServer):
     """A device's server, with a key that the hub knows."""
 
     def __init__(self, folder: Path, station: str, hub_server: Hub, *, max_file_store: int = 512 * MIB) -> None:
-        (port,) = free_ports(1)
+        (port,) = held_ports(1)
         self.station = station
         self.seed, public = servers.new_seed()
         hub_server.devices[station] = public

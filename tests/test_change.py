@@ -31,7 +31,7 @@ def matches(pattern: str, key: str) -> bool:
 def test_every_key_has_one_row(key: str) -> None:
     rows = [rule for rule in RULES for pattern in rule.keys if matches(pattern, key)]
     assert len(rows) == 1, key
-    assert rule_of(key) is rows[0]
+    assert rule_of(tuple(key.split("."))) is rows[0]
     assert rows[0].why
 
 
@@ -82,6 +82,13 @@ def test_nothing_differs_from_itself() -> None:
             {"cameras": {"left": GIGE}},
             {"cameras": {"left": GIGE | {"features": {"ExposureTime": 800.0}}}},
             "cameras.left.features.ExposureTime",
+            Effect.WORKER,
+            ("capture@left",),
+        ),
+        (
+            {"cameras": {"left": GIGE}},
+            {"cameras": {"left": GIGE | {"features": {"Maker.Exposure": 800.0}}}},
+            "cameras.left.features.Maker.Exposure",
             Effect.WORKER,
             ("capture@left",),
         ),

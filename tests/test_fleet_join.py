@@ -14,7 +14,6 @@ import pytest
 import edge.__main__
 from edge.border_config import FleetConfig
 from edge.config import Station
-from edge.rehearsal import free_ports
 from tests.needs import needs_module
 
 needs_module("nats", "fleet")
@@ -24,7 +23,7 @@ import nats  # noqa: E402
 from edge.fleet.hub import remove_station  # noqa: E402
 from edge.fleet.leaf import connected  # noqa: E402
 from edge.fleet.rights import delivery  # noqa: E402
-from tests.fleet_bench import MIB, Hub, NatsServer, Uplink, event, heard, killed  # noqa: E402
+from tests.fleet_bench import MIB, Hub, NatsServer, Uplink, event, heard, held_ports, killed  # noqa: E402
 from tests.publish_line import until  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
@@ -48,7 +47,7 @@ def goldline(config: Path, *words: object) -> Done:
 
 def test_a_device_joins_by_two_commands(tmp_path):
     """On the device, at the hub, and its events come; a reader with a key of its own reads them and nothing else."""
-    (port,) = free_ports(1)
+    (port,) = held_ports(1)
     config = tmp_path / "config.toml"
     config.write_text(f'station_id = "cell"\n[fleet]\nserver = "nats://127.0.0.1:{port}"\n')
     hub = Hub(tmp_path / "hub")
@@ -82,7 +81,7 @@ def test_a_device_joins_by_two_commands(tmp_path):
             until(lambda: hub.count() == 1, "it is at the hub")
         assert [event["n"] for event in heard(hub, 1, tmp_path / "mes.nk", "mes")] == [1]
         with pytest.raises((nats.errors.Error, TimeoutError)):
-            hub.ask(lambda js: js.purge_stream("PLANT"), (tmp_path / "mes.nk").read_text(), within_s=1)
+            hub.ask(lambda js: js.delete_stream("PLANT"), (tmp_path / "mes.nk").read_text(), within_s=1)
         assert goldline(config, "hub", "remove", "cell", *operator).returncode == 0
         assert json.loads(goldline(config, "hub", "list", "--json", *operator).stdout)["devices"] == {}
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
-from edge.rehearsal import free_ports
-from tests.fleet_bench import killed
+from tests.fleet_bench import held_ports, killed
 from tests.needs import needs_program
 from tests.publish_line import until
 
@@ -53,7 +52,7 @@ def samples(port: int) -> list[tuple[float, float]]:
 
 
 def test_no_sample_is_missing_after_the_hub_was_away(tmp_path):
-    scraped, agent_port, hub_port = free_ports(3)
+    scraped, agent_port, hub_port = held_ports(3)
     registry = CollectorRegistry()
     head = Gauge("goldline_outbox_head_sequence", "A figure of a station.", registry=registry)
     server, thread = start_http_server(scraped, "127.0.0.1", registry)

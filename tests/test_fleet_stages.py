@@ -1,5 +1,7 @@
 """Which stations are next in a roll-out, and when a stage is over."""
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from edge.errors import GoldlineError
 from tests.needs import needs_module
 
 needs_module("cryptography", "fleet")
+needs_module("nats", "fleet")
 
 from edge.fleet.plan import Acknowledged, ProductState, Rules  # noqa: E402
+from edge.fleet.rollout import acknowledged  # noqa: E402
 from edge.fleet.stages import Ordered, Over, Stopped, Waiting, before_of, look, planned  # noqa: E402
 from tests.fleet_product import MADE  # noqa: E402
 
@@ -84,3 +88,26 @@ def test_a_station_goes_back_to_what_it_had():
     # It refused the bundle: what it has is what it had.
     assert before_of("lid", ORDER.bundle, _said(active="a" * 64, previous="0" * 64)) == "a" * 64
     assert before_of("lid", ORDER.bundle, None) is None
+
+
+WHOLE = {"format": 1, "station": "s1", "goldline": "1", "said": "2026-01-02T00:00:00Z", "serial": 1, "products": {}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"said": "2026-01-02T00:00:00"},
+        {"serial": 1 << 70},
+        {"serial": -1},
+        {"goldline": "1\n\x1b[2Js2  all is well"},
+        {"problem": "x" * 2000},
+        {"behind": 1 << 70},
+        {"products": {"lid": {"previous": "../../x"}}},
+        {"products": {"lid": {"since": "2026-01-02T00:00:00"}}},
+        {"products": {"lid": {"counts": {"PASS": 1 << 70}}}},
+        {"products": {"lid": {"problem": "\u202eright to left"}}},
+    ],
+)
+def test_what_a_stations_key_may_write_is_computed_with_signed_and_shown_only_within_bounds(wrong):
+    assert set(acknowledged({"s1": json.dumps(WHOLE).encode()})) == {"s1"}
+    assert acknowledged({"s1": json.dumps(WHOLE | wrong).encode()}) == {}

@@ -19,6 +19,7 @@ from edge.fleet.answers import FULL, NO_RESPONDERS, Refused, number_of  # noqa: 
 from tests.fleet_bench import READER, SOURCE, event  # noqa: E402
 
 STREAMS = st.uuids()
+STREAM = uuid4()
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=30), STREAMS, st.data())
@@ -33,16 +34,25 @@ def test_a_reader_takes_each_once_and_says_what_is_missing(steps, stream, data):
             sent += [(event(stream, number + 1 + at), number + 1 + at) for at in range(length)]
         number += length
     repeated = [one for one in sent for _ in range(data.draw(st.integers(1, 2)))]
-    told = [what for message, _ in repeated for what in order.take(message.id, message.body)]
+    told = [what for message, _ in repeated for what in order.take(message.subject, message.id, message.body)]
     assert [what["n"] for what in told if what["kind"] == "event"] == [n for _, n in sent if n is not None]
     assert not [what for what in told if what["kind"] == "missing"]
 
 
 def test_a_gap_without_a_word_is_missing(tmp_path):
     stream, order = uuid4(), reader().Order()
-    told = [what for n in (1, 2, 5) for what in order.take(event(stream, n).id, event(stream, n).body)]
+    sent = [event(stream, n) for n in (1, 2, 5)]
+    told = [what for one in sent for what in order.take(one.subject, one.id, one.body)]
     assert [what["kind"] for what in told] == ["event", "event", "missing", "event"]
     assert (told[2]["first"], told[2]["last"]) == (3, 4)
+
+
+@given(st.none() | st.text() | st.just(f"{STREAM}:7"), st.binary() | st.sampled_from([b"[]", b"{}", b'{"kind":"gone"}', b"7"]))
+def test_no_message_of_a_device_stops_a_reader_or_hides_another_stations_events(message_id, body):
+    order = reader().Order()
+    list(order.take("goldline.v1.-.l1.thief.left.result", message_id, body))
+    own = event(STREAM, 1)
+    assert [what["kind"] for what in order.take(own.subject, own.id, own.body)] == ["event"]
 
 
 def reader():

@@ -149,6 +149,16 @@ def test_a_restarted_capture_leaves_inspection_what_it_holds(free: Bench) -> Non
     assert free.handover.is_settled and free.said(Unjudged) == []
 
 
+def test_slots_of_a_larger_ring_that_went_before_are_none_of_its_own(free: Bench) -> None:
+    inspection = free.link(held=(1, SLOTS + 2))
+    assert free.handover.lent == 1
+    inspection.send(Release(slot=SLOTS + 2, generation=2))
+    inspection.send(Release(slot=1, generation=2))
+    assert free.handover.hear()
+    assert free.handover.is_settled
+    assert free.released == [1]
+
+
 def test_a_release_said_twice_counts_once(free: Bench) -> None:
     inspection = free.link()
     free.frame(0)

@@ -144,7 +144,8 @@ def test_a_wrong_configuration_and_a_wrong_pace_are_refused(tmp_path, daemon):
         assert (done.returncode, done.stdout) == (2, "")
         assert "station" in done.stderr
     done = goldline("top", "--every", "0", "--config", daemon.config)
-    assert (done.returncode, done.stderr) == (2, "goldline: --every must be at least 0.2 s, --looks at least 1\n")
+    assert (done.returncode, done.stderr) == (2, "goldline: --every must be from 0.2 to 3600 s, --looks at least 1\n")
+    assert goldline("top", "--every", "1e12", "--config", daemon.config).returncode == 2
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"# TYPE x counter\nx{ 1\n", b"[1, 2]", b"{" * 100_000])

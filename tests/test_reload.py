@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from edge import job_file, station_control
 from edge.channel import Channel, pair
@@ -32,6 +35,8 @@ CAMERAS = {"left": {"source": "simulated"}, "right": {"source": "simulated"}}
 OLD = Station(product="trunk", cameras=CAMERAS)  # pyright: ignore[reportArgumentType]
 LIVE = OLD.model_copy(update={"log": OLD.log.model_copy(update={"level": "debug"})})
 ONE_CAMERA = Station(product="trunk", cameras=CAMERAS | {"left": {"source": "simulated", "rate_hz": 9.0}})  # pyright: ignore[reportArgumentType]
+# Of a thread, on a busy machine.
+PATIENCE_S = 30.0
 
 
 # --- a worker's side
@@ -332,7 +337,8 @@ def test_the_socket_answers_its_user_however_long_its_path_is_and_nobody_for_non
         assert (runtime / station_control.SOCKET).stat().st_mode & 0o777 == 0o600
         assert station_control.reload(runtime).outcome == "unchanged"
         assert station_control.reload(runtime, dry_run=True).outcome == "unchanged"
-        for nonsense in (b"", b"\n", b"{}\n", b'{"verb":"reload","now":1}\n', b"x" * 10_000):
+        nothings = (b"", b"\n", b"{}\n", b'{"verb":"reload","now":1}\n', b'{"verb":"\xff"}\n', b"[" * 4000, b"x" * 10_000)
+        for nonsense in nothings:
             with socket.socket(socket.AF_UNIX) as connection, station_control.addressed(runtime) as address:
                 connection.connect(address)
                 connection.sendall(nonsense)
@@ -343,6 +349,36 @@ def test_the_socket_answers_its_user_however_long_its_path_is_and_nobody_for_non
     assert not (runtime / station_control.SOCKET).exists()
     with pytest.raises(GoldlineError, match="no station is running here"):
         station_control.status(runtime)
+
+
+def test_who_asks_and_goes_away_is_no_failure(tmp_path: Path) -> None:
+    is_gone, has_answered = threading.Event(), threading.Event()
+
+    def reload(_dry_run: bool) -> Outcome:
+        assert is_gone.wait(PATIENCE_S)
+        has_answered.set()
+        return Outcome(outcome="unchanged")
+
+    def status() -> Status:
+        raise GoldlineError("not asked for")
+
+    with ControlDesk(tmp_path, reload, status), capture_logs() as logged:
+        with socket.socket(socket.AF_UNIX) as connection, station_control.addressed(tmp_path) as address:
+            connection.connect(address)
+            connection.sendall(b'{"verb":"reload"}\n')
+        is_gone.set()
+        assert has_answered.wait(PATIENCE_S)
+        assert station_control.reload(tmp_path).outcome == "unchanged"
+        until_over("process_request_thread")
+    assert not logged
+
+
+def until_over(name: str) -> None:
+    """Until no thread of this name is left."""
+    by_s = time.monotonic() + PATIENCE_S
+    while any(name in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < by_s, name
+        time.sleep(0.01)
 
 
 def test_an_outcome_comes_back_as_it_was_said() -> None:

@@ -4,8 +4,8 @@
 
 What any reader does, in any language:
 1. Read the stream PLANT by a durable consumer of its own, and acknowledge a message once its work is on the disk.
-2. `Nats-Msg-Id` is `<outbox stream>:<sequence>`. Of each outbox stream keep the last sequence, on the same disk: what is
-   not above it is a repetition, and dropped.
+2. `Nats-Msg-Id` is `<outbox stream>:<sequence>`. Of each station (as the subject has it) and outbox stream keep the last
+   sequence, on the same disk: what is not above it is a repetition, and dropped.
 3. A sequence that is not the next is a gap. The notice before it says that these cannot be had any more; without one,
    the hub's own limits took them, and they are in the station's outbox as long as that keeps them.
 """
@@ -24,29 +24,41 @@ STREAM, SUBJECTS = "PLANT", "goldline.v1.*.*.*.*.*"
 
 
 class Order:
-    """Of each outbox stream the last number that was taken. A real program keeps it beside its work."""
+    """Of each station and outbox stream the last number that was taken. A real program keeps it beside its work."""
 
     def __init__(self) -> None:
-        self.last: dict[str, int] = {}
+        self.last: dict[tuple[str, str], int] = {}
 
-    def take(self, message_id: str, body: bytes) -> Iterator[dict[str, Any]]:
-        """What there is to do for one message: `event`, `gone`, `missing` (a gap without a word), or nothing."""
-        stream, _, number = message_id.partition(":")
-        if not number.isdecimal():
-            notice = json.loads(body)
-            if notice["kind"] == "gone" and notice["last"] > self.last.get(stream, 0):
-                self.last[stream] = notice["last"]
-            if notice["kind"] == "too_large":
-                self.last[stream] = notice["sequence"]
-            yield notice
+    def take(self, subject: str, message_id: str | None, body: bytes) -> Iterator[dict[str, Any]]:
+        """What there is to do for one message: `event`, `gone`, `missing` (a gap without a word), or nothing.
+
+        What a station did not make as it should is `unreadable`, and passed over: no device stops a reader.
+        """
+        stream, _, number = (message_id or "").partition(":")
+        # The hub has written the station into the subject; the id is the device's own word.
+        own = subject.split(".")[4], stream
+        try:
+            said = json.loads(body)
+            told = list(self._notice(own, said) if not number.isdecimal() else self._event(own, int(number), said))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            told = [{"kind": "unreadable", "subject": subject, "id": message_id}]
+        yield from told
+
+    def _notice(self, own: tuple[str, str], notice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        upto = {"gone": "last", "too_large": "sequence"}.get(notice["kind"])
+        if upto is not None:
+            self.last[own] = max(self.last.get(own, 0), int(notice[upto]))
+        yield notice
+
+    def _event(self, own: tuple[str, str], sequence: int, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        last = self.last.get(own, 0)
+        if sequence <= last:
             return
-        sequence, last = int(number), self.last.get(stream)
-        if last is not None and sequence <= last:
-            return
-        if sequence != (last or 0) + 1:
-            yield {"kind": "missing", "stream": stream, "first": (last or 0) + 1, "last": sequence - 1}
-        self.last[stream] = sequence
-        yield {"kind": "event", **json.loads(body)}
+        if sequence != last + 1:
+            yield {"kind": "missing", "stream": own[1], "first": last + 1, "last": sequence - 1}
+        told = {"kind": "event", **event}
+        self.last[own] = sequence
+        yield told
 
 
 async def read(arguments: argparse.Namespace) -> None:
@@ -61,7 +73,7 @@ async def read(arguments: argparse.Namespace) -> None:
         except TimeoutError:
             continue
         for message in messages:
-            for told in order.take(message.headers["Nats-Msg-Id"], message.data):
+            for told in order.take(message.subject, (message.headers or {}).get("Nats-Msg-Id"), message.data):
                 print(json.dumps(told), flush=True)
             await message.ack()
             count += 1

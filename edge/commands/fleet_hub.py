@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 DEVICES = Path("devices.toml")
+# A reload lets nobody in anew, and leaves a device's connection that is there (nats-server 2.15).
+RESTART = "to end its connection: systemctl restart goldline-hub (a reload does not)"
 EPILOG = """\
 The list of devices is DEVICES (TOML: who, and by which public key); beside it `devices.conf` is written for the hub's
 server, which is then told: systemctl reload goldline-hub (SIGHUP).
@@ -62,12 +64,12 @@ def _new(arguments: argparse.Namespace) -> None:
     from edge.commands.fleet_join import write
     from edge.fleet import hub, roster, servers
 
-    who = roster.load(arguments.devices)
     seed, public = servers.new_seed()
+    who = roster.load(arguments.devices).with_reader(arguments.name, public, is_operator=arguments.operator)
     if not arguments.operator:
         _ask(arguments, lambda js: hub.add_reader(js, arguments.name))
     write(Path(f"{arguments.name}.nk"), seed, None, is_replaced=False)
-    roster.save(arguments.devices, who.with_reader(arguments.name, public, is_operator=arguments.operator))
+    roster.save(arguments.devices, who)
     print(f"{arguments.name}.nk: made; now: systemctl reload goldline-hub")
 
 
@@ -82,12 +84,15 @@ def _init(arguments: argparse.Namespace) -> None:
 def _add(arguments: argparse.Namespace) -> None:
     from edge.fleet import hub, roster
 
-    who = roster.load(arguments.devices).with_device(arguments.station, arguments.public, is_replaced=arguments.replace)
+    before = roster.load(arguments.devices)
+    who = before.with_device(arguments.station, arguments.public, is_replaced=arguments.replace)
     taken = _ask(arguments, hub.stations)
     roster.save(arguments.devices, who)
     if arguments.station not in taken:
         _ask(arguments, lambda js: hub.add_station(js, arguments.station))
     print(f"{arguments.station}: its events are taken once the hub knows the key: systemctl reload goldline-hub")
+    if before.devices.get(arguments.station, arguments.public) != arguments.public:
+        print(f"the device before it: {RESTART}")
 
 
 def _remove(arguments: argparse.Namespace) -> None:
@@ -97,7 +102,7 @@ def _remove(arguments: argparse.Namespace) -> None:
     if arguments.station in _ask(arguments, hub.stations):
         _ask(arguments, lambda js: hub.remove_station(js, arguments.station))
     roster.save(arguments.devices, who)
-    print(f"{arguments.station}: removed; now: systemctl reload goldline-hub")
+    print(f"{arguments.station}: removed; {RESTART}")
 
 
 def _list(arguments: argparse.Namespace) -> None:

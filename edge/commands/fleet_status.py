@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _read(arguments: argparse.Namespace) -> "tuple[list[Line], list[Rollout]]":
     from edge.fleet.buckets import OperatorBuckets, connected, operator_options
-    from edge.fleet.plan import Rollout, decode
     from edge.fleet.rollout import acknowledged
     from edge.fleet.stages import lines
     from edge.fleet.words import ROLLOUTS, STATE, WANTED
@@ -34,9 +34,22 @@ async def _read(arguments: argparse.Namespace) -> "tuple[list[Line], list[Rollou
     async with connected(arguments.server, **operator_options(arguments.nkey)) as client:
         buckets = OperatorBuckets(client)
         said, wanted = acknowledged(await buckets.all(STATE)), _wanted(await buckets.all(WANTED))
-        rollouts = [decode(data, Rollout) for _, data in sorted((await buckets.all(ROLLOUTS)).items())]
+        rollouts = _rollouts(await buckets.all(ROLLOUTS))
     each = {station: said.get(station) for station in {*said, *wanted}}
     return lines(each, wanted, datetime.now(UTC)), rollouts
+
+
+def _rollouts(documents: dict[str, bytes]) -> "list[Rollout]":
+    """By product; a record that cannot be read is told of, and keeps none of the others from being shown."""
+    from edge.fleet.plan import DocumentError, Rollout, decode
+
+    found: list[Rollout] = []
+    for product, document in sorted(documents.items()):
+        try:
+            found.append(decode(document, Rollout))
+        except DocumentError as problem:
+            print(f"{product}: how its roll-out stands cannot be read: {problem}", file=sys.stderr)
+    return found
 
 
 def _wanted(documents: dict[str, bytes]) -> dict[str, dict[str, str]]:

@@ -19,8 +19,8 @@ Rates and latencies are of the last minute; counts are since the service started
 """
 # Rates over this long are steady on a line that makes a part every few seconds.
 WINDOW_S = 60.0
-# A look is one scrape of 5 ms and one order.
-SHORTEST_S = 0.2
+# A look is one scrape of 5 ms and two questions; who looks less often than once an hour does not watch.
+SHORTEST_S, LONGEST_S = 0.2, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.errors import GoldlineError
     from edge.overview.screen import console, screen
 
-    if not arguments.every >= SHORTEST_S or (arguments.looks is not None and arguments.looks < 1):
-        raise GoldlineError(f"--every must be at least {SHORTEST_S:g} s, --looks at least 1")
+    if not SHORTEST_S <= arguments.every <= LONGEST_S or (arguments.looks is not None and arguments.looks < 1):
+        raise GoldlineError(f"--every must be from {SHORTEST_S:g} to {LONGEST_S:g} s, --looks at least 1")
     overviews = _overviews(load_station(arguments.config), arguments.every, arguments.looks)
     if arguments.json:
         import msgspec
@@ -70,5 +70,7 @@ def _overviews(station: "Station", every_s: float, looks: int | None) -> "Iterat
         kept.append(now)
         while now.at_s - kept[0].at_s > WINDOW_S and len(kept) > 2:
             kept.popleft()
-        yield overview(station, now, kept[0] if len(kept) > 1 else None)
+        # A look at a station that was only starting says nothing that a rate could count from.
+        before = next((one for one in kept if one.counted is not None), now)
+        yield overview(station, now, None if before is now else before)
         done += 1

@@ -97,7 +97,8 @@ class Arrivals:
             self.refuse(product, refused)
 
     def refuse(self, product: str, refused: Refused) -> None:
-        """Not to be tried again for this document. Raises OSError."""
+        """Not to be tried again for this document: nothing that was unpacked of it stays. Raises OSError."""
+        _clear(self._kept.staging)
         self.note(product, msgspec.structs.replace(self.record.of(product), refused=refused, coming=None))
 
     def confirm(self, product: str) -> None:
@@ -121,9 +122,10 @@ class Arrivals:
 
     def _stage(self, file: IO[bytes], manifest: Manifest) -> None:
         place = self._kept.staging
+        # What an attempt before has left takes room that this one may need.
+        _clear(place)
         self._kept.require(2 * manifest.unpacked_bytes, place)
         bundle.check_archive(file, manifest)
-        _clear(place)
         bundle.unpack(file, manifest, place)
         staged = staged_station(self._station, place)
         for made, folder in (
@@ -226,4 +228,5 @@ def explained(problem: Exception) -> str:
     text = (
         f"{problem.strerror}: {problem.filename}" if isinstance(problem, OSError) and problem.strerror else str(problem)
     )
-    return " ".join(text.split()) or type(problem).__name__
+    printable = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(printable.split()) or type(problem).__name__

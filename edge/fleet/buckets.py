@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,11 +19,11 @@ import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js.api import KeyValueConfig, ObjectInfo, ObjectMeta, ObjectStoreConfig, StorageType
+from nats.js.api import KeyValueConfig, ObjectInfo, ObjectMeta, ObjectStoreConfig, StorageType, StreamConfig
 from nats.js.kv import KeyValue
 
 from edge.errors import GoldlineError
-from edge.fleet import bundle
+from edge.fleet import bundle, plan
 from edge.fleet.rights import inbox
 from edge.fleet.words import BUNDLES, HUB_DOMAIN, ROLLOUTS, STATE, WANTED
 
@@ -202,11 +203,20 @@ class OperatorBuckets:
     async def _make(self, replicas: int) -> None:
         for name in (WANTED, STATE, ROLLOUTS):
             if not await self._has(f"KV_{name}"):
-                config = KeyValueConfig(bucket=name, history=HISTORY, replicas=replicas, direct=True)
+                size = plan.MAX_DOCUMENT_BYTES
+                config = KeyValueConfig(bucket=name, history=HISTORY, replicas=replicas, direct=True, max_value_size=size)
                 await self._js.create_key_value(config)
+            await self._guard(f"KV_{name}")
         if not await self._has(f"OBJ_{BUNDLES}"):
             config = ObjectStoreConfig(bucket=BUNDLES, replicas=replicas, storage=StorageType.FILE)
             await self._js.create_object_store(BUNDLES, config)
+
+    async def _guard(self, stream: str) -> None:
+        """No message makes the others go: one that rolls a bucket up is a header that a station could send."""
+        config: StreamConfig = (await self._js.stream_info(stream)).config
+        guarded = replace(config, allow_rollup_hdrs=False, deny_purge=True)
+        if guarded != config:
+            await self._js.update_stream(guarded)
 
     async def _has(self, stream: str) -> bool:
         try:
@@ -243,8 +253,9 @@ class OperatorBuckets:
         """A key's value and its revision; None and 0 where there is none. Raises HubError."""
         try:
             entry = await (await self._bucket(bucket)).get(key)
-        except nats.js.errors.KeyNotFoundError:
-            return None, 0
+        except nats.js.errors.KeyNotFoundError as missing:
+            # Where other hands removed it (`nats kv del`), what is written next stands over that mark.
+            return None, (missing.entry and missing.entry.revision) or 0
         except _LOST as problem:
             raise _hub_error(problem) from problem
         return entry.value, entry.revision or 0

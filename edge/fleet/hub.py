@@ -29,7 +29,9 @@ DAY_S = 86_400
 
 async def make_plant(jetstream: Any, *, max_bytes: int, max_days: float, replicas: int = 1) -> None:
     """The plant's stream, or its limits where it is there. Beyond them the oldest events go: the hub's readers see it."""
-    limits: dict[str, Any] = {"max_bytes": max_bytes, "max_age": max_days * DAY_S, "num_replicas": replicas}
+    # What came goes by these limits alone: no request takes it away.
+    kept: dict[str, Any] = {"deny_delete": True, "deny_purge": True}
+    limits: dict[str, Any] = {"max_bytes": max_bytes, "max_age": max_days * DAY_S, "num_replicas": replicas, **kept}
     try:
         config: StreamConfig = (await jetstream.stream_info(PLANT_STREAM)).config
     except NotFoundError:

@@ -99,6 +99,8 @@ class Kept:
     def make(self) -> None:
         """Make the folders, and clear what a death has left half done. Raises OSError."""
         shutil.rmtree(self.staging, ignore_errors=True)
+        for part in ("fetched", "local", "local.tar"):
+            (self.folder / part).unlink(missing_ok=True)
         for folder in (self.folder, self.bundles, self.staging):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 

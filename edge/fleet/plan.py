@@ -17,8 +17,13 @@ from edge.fleet.bundle import Product, Sha256
 FORMAT = 1
 # A document of thousands of products is a mistake; NATS takes 1 MiB a message.
 MAX_DOCUMENT_BYTES = 512 << 10
+# What anybody who holds a device's key may write is bounded: it is computed with, signed and shown on a terminal.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# No control characters, and none that turn the direction of what follows.
+Plain = Annotated[str, msgspec.Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$")]
 # What is counted of what a product decided, by its verdicts.
-Counts = dict[str, int]
+Counts = dict[Plain, Count]
 Station = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 # So many bundles before it are remembered with a roll-out.
 MOST_HISTORY = 20
@@ -42,18 +47,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     station: Station
-    serial: int
+    serial: Count
     products: dict[Product, WantedProduct]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What a station judges by at this moment, as its inspection says: the provenance that its events bear."""
 
-    product: str
-    recipe_sha256: str | None
-    reference_set: str | None
+    product: Plain
+    recipe_sha256: Plain | None
+    reference_set: Plain | None
     configuration: int
-    variant: str | None = None
+    variant: Plain | None = None
 
 
 class ProductState(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,16 +69,16 @@ class ProductState(msgspec.Struct, frozen=True, kw_only=True):
     them, `before` those by what was there before, as far as this run of the uplink has seen them.
     """
 
-    wanted: str | None = None
-    staged: str | None = None
-    active: str | None = None
-    previous: str | None = None
-    recipe_sha256: str | None = None
-    reference_set: str | None = None
-    since: datetime | None = None
+    wanted: Sha256 | None = None
+    staged: Sha256 | None = None
+    active: Sha256 | None = None
+    previous: Sha256 | None = None
+    recipe_sha256: Plain | None = None
+    reference_set: Plain | None = None
+    since: Moment | None = None
     is_in_force: bool = False
     is_judged: bool = False
-    problem: str | None = None
+    problem: Plain | None = None
     is_refused: bool = False
     counts: Counts = {}
     before: Counts = {}
@@ -92,14 +97,14 @@ class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     station: Station
-    goldline: str
-    said: datetime
-    serial: int
+    goldline: Plain
+    said: Moment
+    serial: Count
     products: dict[Product, ProductState]
     judged: Judged | None = None
-    behind: int | None = None
-    problem: str | None = None
-    refused: str | None = None
+    behind: Count | None = None
+    problem: Plain | None = None
+    refused: Sha256 | None = None
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,12 +131,12 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "done", "stopped", "rolled-back"] = "running"
     rules: Rules = Rules()
     replaces_local: bool = False
-    began: datetime
+    began: Moment
     holder: str
-    beats: int = 0
-    problem: str | None = None
+    beats: Count = 0
+    problem: Plain | None = None
     # What it was before this one, the newest last: what `roll-back` can go back to where a station does not know.
-    history: tuple[str, ...] = ()
+    history: tuple[Sha256, ...] = ()
 
 
 encode = msgspec.json.Encoder(order="sorted").encode

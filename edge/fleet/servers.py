@@ -16,6 +16,7 @@ import nkeys  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from edge.errors import GoldlineError
 from edge.fleet.rights import OPERATOR, Rights, device_rights
+from edge.fleet.words import HUB_DOMAIN
 
 _nkeys: Any = nkeys
 CLIENT_PORT = 4222
@@ -121,7 +122,9 @@ def _user(name: str, key: str, rights: Rights) -> str:
 
 
 def check_station(name: str) -> str:
-    """Raises GoldlineError for what is no station id."""
+    """Raises GoldlineError for what is no station id, or the hub's own name: a device of that would hear its questions."""
+    if name == HUB_DOMAIN:
+        raise GoldlineError(f"{name}: is the hub's own name; a station has another")
     if not STATION.fullmatch(name):
         raise GoldlineError(f"{name}: is no station id: lower-case letters, digits, - and _")
     return name

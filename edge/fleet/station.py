@@ -158,9 +158,13 @@ class RolloutStation:
             size = await self._buckets.size(wanted.bundle)
             self._kept.require(size, self._kept.folder)
             beside = self._kept.folder / "fetched"
-            with beside.open("wb") as target:
-                await self._buckets.fetch(wanted.bundle, target)
-            await asyncio.to_thread(self._kept.keep, beside, wanted.bundle)
+            try:
+                with beside.open("wb") as target:
+                    await self._buckets.fetch(wanted.bundle, target)
+                await asyncio.to_thread(self._kept.keep, beside, wanted.bundle)
+            finally:
+                # A part of one takes room that the whole may need.
+                beside.unlink(missing_ok=True)
             self._problems.pop(product, None)
             await self._say()
 

@@ -3,7 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -43,8 +44,10 @@ class Limiter:
         """`tell` takes the lines that say what was held back."""
         self._tell, self._clock, self._has_timer = tell, clock, has_timer
         self._repeats: Repeats[Key] = Repeats(most=MOST, window_ns=WINDOW_NS, longest_ns=LONGEST_NS, keys=KEYS)
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        # A garbage collection may come while it is held, and what it ends may have something to say: then `_is_busy`.
+        self._lock = threading.RLock()
+        self._is_busy = False
+        self._timer: _Timer | None = None
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Lines for a developer are never held back. Raises DropEvent: this one is."""
@@ -52,9 +55,13 @@ class Limiter:
             return event
         now_ns = self._clock()
         with self._lock:
-            over = self._repeats.over(now_ns)
-            is_admitted = self._repeats.admit(key_of(event), now_ns)
-            self._set_timer(now_ns)
+            if self._is_busy:
+                return event
+            with self._busy():
+                over = self._repeats.over(now_ns)
+                is_admitted = self._repeats.admit(key_of(event), now_ns)
+                before, after = self._next_timer(now_ns)
+        _change(before, after)
         self._say(over, now_ns)
         if not is_admitted:
             raise structlog.DropEvent
@@ -63,33 +70,56 @@ class Limiter:
     def tend(self) -> None:
         """Tell what was held back in windows that are over."""
         now_ns = self._clock()
-        with self._lock:
+        with self._lock, self._busy():
             self._timer = None
             over = self._repeats.over(now_ns)
-            self._set_timer(now_ns)
+            before, after = self._next_timer(now_ns)
+        _change(before, after)
         self._say(over, now_ns)
 
     def close(self) -> None:
         """Tell everything that was held back: the process ends."""
-        with self._lock:
+        with self._lock, self._busy():
             rest = self._repeats.rest()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            before, self._timer = self._timer, None
+        _change(before, None)
         self._say(rest, self._clock())
 
-    def _set_timer(self, now_ns: int) -> None:
-        due_ns = self._repeats.due_ns
-        if not self._has_timer or self._timer is not None or due_ns is None:
-            return
-        # A thread only while something is held back; it keeps no process from ending, which `close` precedes.
-        self._timer = threading.Timer(max(0, due_ns - now_ns) / 1e9, self.tend)
-        self._timer.daemon = True
-        self._timer.start()
+    @contextmanager
+    def _busy(self) -> Generator[None]:
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
+
+    def _next_timer(self, now_ns: int) -> tuple["_Timer | None", "_Timer | None"]:
+        """The one until now and the one from now on: the same, where it is early enough for what is due first."""
+        before, due_ns = self._timer, self._repeats.due_ns
+        if self._has_timer and due_ns is not None and (before is None or due_ns < before.due_ns):
+            self._timer = _Timer(due_ns, now_ns, self.tend)
+        return before, self._timer
 
     def _say(self, told: list[Held[Key]], now_ns: int) -> None:
         for held in told:
             self._tell(**summary(held, now_ns))
+
+
+class _Timer(threading.Timer):
+    """A thread only while something is held back; it keeps no process from ending, which `close` precedes."""
+
+    def __init__(self, due_ns: int, now_ns: int, act: Callable[[], None]) -> None:
+        super().__init__(max(0, due_ns - now_ns) / 1e9, act)
+        self.due_ns, self.daemon = due_ns, True
+
+
+def _change(before: _Timer | None, after: _Timer | None) -> None:
+    """Both wait for a thread for a moment: not to be called while that thread may wait for us."""
+    if before is not after:
+        if before is not None:
+            before.cancel()
+        if after is not None:
+            after.start()
 
 
 def summary(held: Held[Key], now_ns: int) -> EventDict:

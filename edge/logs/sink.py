@@ -23,17 +23,31 @@ class Sink:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._lock = threading.Lock()
+        # A garbage collection may come in the middle of a line, and what it ends may have something to say itself.
+        self._lock = threading.RLock()
+        self._is_writing = False
+        self._said_meanwhile: list[EventDict] = []
         self._lost = 0
 
     def write(self, **event: object) -> None:
         """Never waits for whoever reads the log."""
         with self._lock:
-            if self._lost and self._write(lost(self._lost, event)):
-                self._lost = 0
-            # What is told as lost comes before what is newer.
-            if self._lost or not self._write(event):
-                self._lost += 1
+            self._said_meanwhile.append(event)
+            if self._is_writing:
+                return
+            self._is_writing = True
+            try:
+                while self._said_meanwhile:
+                    self._write_or_count(self._said_meanwhile.pop(0))
+            finally:
+                self._is_writing = False
+
+    def _write_or_count(self, event: EventDict) -> None:
+        if self._lost and self._write(lost(self._lost, event)):
+            self._lost = 0
+        # What is told as lost comes before what is newer.
+        if self._lost or not self._write(event):
+            self._lost += 1
 
     debug = info = warning = error = critical = exception = write
 

@@ -2,9 +2,15 @@
 
 import os
 import select
+import socket
+import stat
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TextIO
 
-# A pipe that is ready takes this much without waiting: PIPE_BUF, and a page of the kernel's.
+# A pipe takes this much whole or not at all (PIPE_BUF), so lines of several processes do not run into each other.
 AT_ONCE_BYTES = 4096
 
 
@@ -14,27 +20,49 @@ class Stream:
     def __init__(self, output: TextIO) -> None:
         self._output = output
         self.descriptor = _descriptor(output)
+        self._send = None if self.descriptor is None else self._sending(self.descriptor)
         # A line was cut: its reader fell behind in the middle of it.
         self._is_cut = False
 
     def write(self, line: str) -> bool:
         """False: nobody takes it, or not all of it."""
-        if self.descriptor is None:
+        if self._send is None:
             print(line, file=self._output, flush=True)
             return True
         data = (("\n" if self._is_cut else "") + line + "\n").encode(errors="replace")
         begun = False
         while data:
-            if not _is_ready(self.descriptor):
-                self._is_cut |= begun
-                return False
             try:
-                data = data[os.write(self.descriptor, data[:AT_ONCE_BYTES]) :]
-            except OSError:  # its reader has gone, or the disk below it is full
+                data = data[self._send(data[:AT_ONCE_BYTES]) :]
+            except OSError:  # it is full, its reader has gone, or the disk below it is full
+                self._is_cut |= begun
                 return False
             begun = True
         self._is_cut = False
         return True
+
+    def _sending(self, descriptor: int) -> Callable[[bytes], int]:
+        """Takes bytes or raises OSError, at once.
+
+        Every process of the station writes to the same pipe: that there is room says nothing of a moment later. And
+        O_NONBLOCK is of the open file, which is shared with whoever gave it to us; so it is opened once more.
+        """
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISSOCK(kind):
+            connection = socket.socket(fileno=os.dup(descriptor))
+            self._closed_with_this(connection.close)
+            return lambda data: connection.send(data, socket.MSG_DONTWAIT)
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
+            # Another user's pipe cannot be opened; nor can one without a reader.
+            with suppress(OSError):
+                own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                self._closed_with_this(partial(os.close, own))
+                return partial(os.write, own)
+        return partial(_write_if_ready, descriptor)
+
+    def _closed_with_this(self, close: Callable[[], None]) -> None:
+        # Not at the process's end, where there may be more to say.
+        weakref.finalize(self, close).atexit = False
 
 
 def _descriptor(output: TextIO) -> int | None:
@@ -45,7 +73,9 @@ def _descriptor(output: TextIO) -> int | None:
         return None
 
 
-def _is_ready(descriptor: int) -> bool:
+def _write_if_ready(descriptor: int, data: bytes) -> int:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    return any(events & select.POLLOUT for _, events in poll.poll(0))
+    if not any(events & select.POLLOUT for _, events in poll.poll(0)):
+        raise BlockingIOError
+    return os.write(descriptor, data)

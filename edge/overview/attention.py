@@ -28,7 +28,9 @@ def _configuration(now: Look) -> list[str]:
 
 
 def _workers(now: Look) -> list[str]:
-    states: dict[str, str] = (now.readiness or {}).get("workers", {})
+    if now.readiness is None:
+        return ["the supervisor does not say how its processes and cameras are"]
+    states: dict[str, str] = now.readiness.get("workers", {})
     return [f"{name} is {state}" for name, state in states.items() if state not in ("idle", "busy")]
 
 
@@ -52,6 +54,8 @@ def _counts(counted: Counted) -> list[str]:
         told.append("pictures of rejected parts are lost: the disk refuses them")
     if "goldline_mqtt_connected" in counted and not counted.sum("goldline_mqtt_connected"):
         told.append("the MQTT broker is not connected: events wait in the outbox")
+    if "goldline_fleet_connected" in counted and not counted.sum("goldline_fleet_connected"):
+        told.append("the fleet's server on this device is not connected: events wait in the outbox")
     for camera in sorted(counted.by("goldline_drift_alarm", "camera")):
         kinds = [kind for kind, on in counted.by("goldline_drift_alarm", "kind", camera=camera).items() if on]
         told += [f"the {kind} of parts before {camera} has drifted" for kind in kinds]

@@ -3,6 +3,7 @@
 With a look before, rates and quantiles are of the time between the two; without, quantiles are since the start.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -148,7 +149,7 @@ def overview(station: Station, now: Look, before: Look | None = None) -> Overvie
     return msgspec.structs.replace(
         whole,
         answers={name: _answers(station, span, name) for name in station.triggered if _is_triggered(station, name)},
-        cameras={name: _camera(span, name, now) for name in station.cameras},
+        cameras={name: _camera(station, span, name, now) for name in station.cameras},
         workers={name: _worker(span, name, now) for name in now.counted.by("goldline_worker_up", "worker")},
         device=_device(span),
     )
@@ -200,7 +201,11 @@ def _some(counts: Mapping[str, float]) -> dict[str, int]:
     return {name: int(count) for name, count in counts.items() if count}
 
 
-def _camera(span: Span, name: str, now: Look) -> Camera:
+def _camera(station: Station, span: Span, name: str, now: Look) -> Camera:
+    # Inspection counts what it drops by the view: of a camera with shots, by each of them.
+    dropped: Counter[str] = Counter()
+    for view in {name, *station.views_of(name)}:
+        dropped.update(_some(span.now.by("goldline_frames_dropped_total", "reason", camera=view)))
     slots = span.now.by("goldline_ring_slots", "state", camera=name)
     states: Mapping[str, str] = (now.readiness or {}).get("cameras", {})
     return Camera(
@@ -209,7 +214,7 @@ def _camera(span: Span, name: str, now: Look) -> Camera:
         frames_per_second=span.rate("goldline_frames_captured_total", camera=name),
         lost=int(span.now.sum("goldline_frames_dropped_total", camera=name, stage="camera")),
         incomplete=int(span.now.sum("goldline_camera_incomplete_frames_total", camera=name)),
-        dropped=_some(span.now.by("goldline_frames_dropped_total", "reason", camera=name)),
+        dropped=dict(sorted(dropped.items())),
         reconnects=int(span.now.sum("goldline_camera_reconnects_total", camera=name)),
         slots_free=int(slots.get("free", 0)),
         slots=int(sum(slots.values())),

@@ -14,6 +14,9 @@ MOST_BYTES = 4 << 20
 # A page takes milliseconds; a machine that stands still for a moment is no news.
 TIMEOUT_S = 3.0
 
+# Without this one the page is of something else that listens there.
+EVERY_STATIONS = "goldline_build_info"
+
 Labels = Mapping[str, str]
 
 
@@ -63,9 +66,12 @@ def read_metrics(host: str, port: int) -> Counted:
     """One scrape. Raises GoldlineError where nothing answers, or something else does."""
     body = _get(host, port, "/metrics")
     try:
-        return Counted.parsed(body.decode())
+        counted = Counted.parsed(body.decode())
     except ValueError as problem:
         raise GoldlineError(f"http://{host}:{port}/metrics: this is no page of metrics: {problem}") from None
+    if EVERY_STATIONS not in counted:
+        raise GoldlineError(f"http://{host}:{port}/metrics: this is no station's page of metrics")
+    return counted
 
 
 def read_readiness(host: str, port: int) -> dict[str, Any]:

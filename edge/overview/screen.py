@@ -63,26 +63,27 @@ def _attention(shown: Overview) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style=_FAINT, padding=(0, 2, 0, 0))
+    # One blank between columns: counts of weeks then fit into a terminal of 80.
+    table = Table(box=None, pad_edge=False, header_style=_FAINT, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
     return table
 
 
-def _answers(shown: Overview) -> Table:
+def _answers(shown: Overview) -> RenderableType:
     rate = "/min" if shown.over_s else "triggers"
     table = _table(
-        "answers", rate, "PASS", "FAIL", "review", "ERROR", "late", "in hand", "p50 ms", "p99 ms", "deadline ms", ""
+        "answers", rate, "PASS", "FAIL", "review", "ERROR", "late", "in hand", "p50 ms", "p99 ms", "deadline ms"
     )
     for name, one in shown.answers.items():
         table.add_row(name, *_answer_cells(one))
-    return table
+    reasons = {name: ", ".join(f"{why} {count}" for why, count in one.errors.items()) for name, one in shown.answers.items()}
+    return Group(table, *(Text(f"ERROR of {name}: {why}", style=_FAINT) for name, why in reasons.items() if why))
 
 
 def _answer_cells(one: Answers) -> tuple[str | Text, ...]:
     rate = str(one.triggers) if one.per_minute is None else f"{one.per_minute:.1f}"
     times = [_number(one.quantiles_ms[name]) for name in ("p50", "p99")]
-    reasons = ", ".join(f"{reason} {count}" for reason, count in one.errors.items())
     counts = [str(one.verdicts[name]) for name in ("PASS", "FAIL")]
     return (
         rate,
@@ -93,7 +94,6 @@ def _answer_cells(one: Answers) -> tuple[str | Text, ...]:
         str(one.in_flight),
         *times,
         f"{one.deadline_ms:g}",
-        Text(reasons, style=_FAINT),
     )
 
 
