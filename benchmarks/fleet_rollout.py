@@ -27,16 +27,18 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from command_line import Parser, at_least, cannot, need, run, without_module, without_tests
+
+need(without_tests(), without_module("nats", "fleet"), without_module("cryptography", "fleet"))
+
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' fleet of real parts
 
-from command_line import Parser, at_least, cannot, run, without_module, without_tests
-
-from edge import log, rehearsal
-from edge.config import LogConfig
-from edge.fleet import product_files
-from edge.fleet.buckets import HubError
-from tests.fleet_plant import Plant
-from tests.stations import record
+from edge import log, rehearsal  # noqa: E402
+from edge.config import LogConfig  # noqa: E402
+from edge.fleet import product_files  # noqa: E402
+from edge.fleet.buckets import HubError  # noqa: E402
+from tests.fleet_plant import Plant  # noqa: E402
+from tests.stations import record  # noqa: E402
 
 SIZE = (320, 240)
 CAMERA = {"source": "simulated", "width": SIZE[0], "height": SIZE[1], "rate_hz": 2.0, "prerendered": 10}
@@ -273,8 +275,6 @@ def main():
     arguments = parser.parse_args()
     if arguments.running > arguments.stations - 3:
         cannot("--running: three stations at least are not whole ones")
-    if missing := without_tests() or without_module("nats", "fleet") or without_module("cryptography", "fleet"):
-        cannot(f"needs {missing}")
     log.setup(LogConfig(level="warning"), "benchmark")
     with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
         found = measure(Path(folder), arguments.stations, arguments.running, arguments.kills)

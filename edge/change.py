@@ -261,9 +261,7 @@ def _change(path: tuple[str, ...], old: object, new: object) -> Change:
     """By its path: the name of a camera's feature may have a dot."""
     rule = rule_of(path)
     workers = tuple(name + path[1] if name.endswith("@") else name for name in rule.workers)
-    return Change(
-        key=".".join(path), old=shown(old), new=shown(new), effect=rule.effect, workers=workers, why=rule.why
-    )
+    return Change(key=".".join(path), old=shown(old), new=shown(new), effect=rule.effect, workers=workers, why=rule.why)
 
 
 def shown(value: Any) -> str:

@@ -111,7 +111,9 @@ def ask(runtime: Path, order: AnyControl, kind: type[Answer], within_s: float) -
     try:
         with _connected(runtime, within_s) as connection:
             connection.sendall(msgspec.json.encode(order) + b"\n")
-            return msgspec.json.decode(_line(connection), type=kind)
+            if not (answer := _line(connection)):
+                raise GoldlineError(f"{runtime}: the station hung up without an answer; its log may say why")
+            return msgspec.json.decode(answer, type=kind)
     except TimeoutError as problem:
         raise GoldlineError(f"{runtime}: the station did not answer within {within_s:g} s") from problem
     except (FileNotFoundError, ConnectionError, NotADirectoryError) as problem:
@@ -123,10 +125,11 @@ def ask(runtime: Path, order: AnyControl, kind: type[Answer], within_s: float) -
 
 
 def _line(connection: socket.socket) -> bytes:
+    """Empty where it is hung up before a line has come."""
     received = b""
     while not received.endswith(b"\n") and len(received) < MAX_ANSWER_BYTES:
         if not (more := connection.recv(65_536)):
-            raise ConnectionResetError
+            return b""
         received += more
     return received
 

@@ -24,7 +24,9 @@ def may_be_shown(value: str) -> str:
 def openable(url: str) -> str:
     """The URL, if it names a host and a port that there can be. Raises ValueError, which tells nothing of the URL."""
     if _split(url) is None:
-        raise ValueError("must name a host, and a port from 1 to 65535; in a password, / ? # are %2F %3F %23")
+        raise ValueError(
+            "must name a host, and a port from 1 to 65535; in a password, / ? # are %2F %3F %23, a space %20"
+        )
     return url
 
 
@@ -56,7 +58,7 @@ def _is_loopback(host: str) -> bool:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        is_one = bool(parts.hostname) and parts.port != 0
+        is_one = bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, parts.netloc))
     except ValueError:
         return None
     return parts if is_one else None

@@ -10,7 +10,9 @@ set -eu
 outer() {
     # systemd kills by cgroup, so two machines must never share one; its tree begins where it is born.
     mount -t cgroup2 none "$PWD"
-    group=$PWD$(sed -n 's/^0:://p' /proc/self/cgroup)/$1
+    here=$PWD$(sed -n 's/^0:://p' /proc/self/cgroup)
+    group=$here/$1
+    forget_the_killed "$here"
     mkdir "$group"
     echo $$ >"$group/cgroup.procs"
     umount "$PWD"
@@ -25,6 +27,16 @@ outer() {
     cd root
     echo "$2" >etc/hostname
     exec unshare --pid --mount --uts --ipc --net --cgroup --fork --kill-child sh "$0" inner
+}
+
+forget_the_killed() {
+    # Who makes a device removes its cgroup, whose name has its process id; one that was killed could not.
+    for left in "$1"/goldline-device-*-*; do
+        maker=${left#"$1"/goldline-device-}
+        if [ -d "$left" ] && [ ! -d "/proc/${maker%-*}" ]; then
+            find "$left" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        fi
+    done
 }
 
 inner() {

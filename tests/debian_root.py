@@ -6,6 +6,7 @@ takes Debian's and PyPI's servers, 15 s, and as many again for the dependencies.
 
 import fcntl
 import hashlib
+import inspect
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.needs import needs_program, needs_root
+from tests.needs import needs_namespaces, needs_program
 
 ROOT = Path(__file__).parent.parent
 SUITE = "bookworm"
@@ -34,7 +35,7 @@ KEPT_S = 14 * 86_400.0
 
 def debian() -> Path:
     """Debian with systemd and Python, as a technician would find it. Skips the test where it cannot be made."""
-    needs_root()
+    needs_namespaces()
     needs_program("mmdebstrap", "mmdebstrap")
     return _kept("debian", f"{SUITE} {MIRROR} {PACKAGES}", _make_debian)
 
@@ -42,7 +43,8 @@ def debian() -> Path:
 def dependencies() -> Path:
     """A layer above `debian`: /opt/goldline, an environment with all that Goldline needs, and not Goldline itself."""
     below, wanted = debian(), _locked_requirements()
-    return _kept("dependencies", f"{below.name}\n{wanted}", lambda folder: _install(folder, below, wanted))
+    made_of = f"{below.name}\n{wanted}\n{inspect.getsource(_install)}"
+    return _kept("dependencies", made_of, lambda folder: _install(folder, below, wanted))
 
 
 def wheel(folder: Path, tree: Path = ROOT) -> Path:
@@ -69,9 +71,8 @@ def _install(folder: Path, below: Path, wanted: str) -> None:
     for program in (site / "bin").iterdir():
         if not program.read_bytes().startswith(b"#!"):
             program.rename(target / "bin" / program.name)
-    # As pip does on a device, and uv does not: the service may not write there, and would compile at every start. Some
-    # files are of other Pythons, and cannot be: that is no failure.
-    _within(folder, below, "sh", "-c", f"/{PROGRAM}/bin/python -m compileall -q -j 0 /{PROGRAM}/lib || true")
+    # As pip does on a device, and uv does not: the service may not write there, and would compile at every start.
+    _within(folder, below, f"/{PROGRAM}/bin/python", "-m", "compileall", "-qq", f"/{PROGRAM}/lib")
 
 
 def _within(folder: Path, below: Path, *command: str) -> None:
@@ -79,7 +80,7 @@ def _within(folder: Path, below: Path, *command: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         script = (
             f"mount -t overlay overlay {name} -o lowerdir={folder}:{below} && "
-            f"mount --bind {folder / PROGRAM.parent} {name}/{PROGRAM.parent} && exec chroot {name} \"$@\""
+            f'mount --bind {folder / PROGRAM.parent} {name}/{PROGRAM.parent} && exec chroot {name} "$@"'
         )
         _run("unshare", "--mount", "sh", "-ec", script, "sh", *command)
 
@@ -99,8 +100,7 @@ def _uv() -> str:
 def _kept(kind: str, made_of: str, make: Callable[[Path], None]) -> Path:
     """The folder of this kind that is made of this, made now where there is none yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "goldline-tests"
-    how = Path(__file__).read_text()
-    folder = cache / f"{kind}-{hashlib.sha256((made_of + how).encode()).hexdigest()[:16]}"
+    folder = cache / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache / f"{kind}.lock"):
         if not folder.exists():

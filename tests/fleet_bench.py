@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,15 @@ class Hub(NatsServer):
 
     def add(self, station: str) -> None:
         self.ask(lambda js: hub.add_station(js, station))
+
+    def has_said(self, text: str, times: int) -> bool:
+        """In its log, so often at least."""
+        return (self.folder / "server.log").read_text().count(text) >= times
+
+    def devices_connected(self) -> int:
+        """How many devices' servers are let in at this moment."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/leafz", timeout=30) as answer:
+            return json.load(answer)["leafnodes"]
 
     def count(self) -> int:
         """Messages of the plant's stream; -1 while the hub cannot say."""

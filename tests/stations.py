@@ -82,6 +82,7 @@ class Listener:
         self.events: list[Event] = []
         self.lost: list[tuple[int, int]] = []
         self.joined = threading.Event()
+        self._over = threading.Event()
         self._addresses = rehearsal.settings(config)["events"]
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -92,9 +93,16 @@ class Listener:
         live, sync = self._addresses["live"], self._addresses["sync"]
         try:
             with client.Subscriber(live=live, sync=sync, silence_s=60.0, notify=notify) as events:
-                self.events.extend(events)
+                for event in events:
+                    if self._over.is_set():
+                        return
+                    self.events.append(event)
         except Exception:  # noqa: BLE001 - the station has gone, with the test
             return
+
+    def stop(self) -> None:
+        """Hear no more, from the next event on."""
+        self._over.set()
 
     def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
         """Until so many more events have come."""

@@ -8,12 +8,15 @@ import command_line
 import disk_faults
 import pytest
 
+from tests.needs import needs_module
+
 SCRIPTS = (
-    "archive", "chaos", "disk_faults", "lanes", "latency", "network_faults", "overload", "plc", "power_cuts", "prepare",
+    "archive", "chaos", "disk_faults", "fleet", "fleet_rollout", "lanes", "latency", "network_faults", "overload", "plc", "power_cuts", "prepare",
     "reload", "service", "soak", "strangers",
 )  # fmt: skip
 WRONG = {
-    "archive": "--parts 0", "chaos": "--rate 0", "disk_faults": "--only nothing", "lanes": "--count x",
+    "archive": "--parts 0", "chaos": "--rate 0", "disk_faults": "--only nothing",
+    "fleet": "--stations 3", "fleet_rollout": "--running 9", "lanes": "--count x",
     "latency": "--events -1", "network_faults": "--cuts 5,x", "overload": "--loads 0", "plc": "--load nan",
     "power_cuts": "--cuts 0", "prepare": "--references 1", "reload": "--cameras 1", "service": "--runs 0", "soak": "--minutes 0",
     "strangers": "--silent 0",
@@ -24,6 +27,9 @@ WRONG = {
 def test_wrong_words_are_one_line_and_exit_code_2(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if name.startswith("fleet"):
+        needs_module("nats", "fleet")
+        needs_module("cryptography", "fleet")
     script = importlib.import_module(name)
     for words in (["--nonsense"], WRONG[name].split()):
         monkeypatch.setattr("sys.argv", [f"{name}.py", *words])

@@ -61,9 +61,11 @@ def station(device: Device, taught: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def listener(station: Installed) -> Listener:
+def listener(station: Installed) -> Iterator[Listener]:
     station.start()
-    return station.listen()
+    listener = station.listen()
+    yield listener
+    listener.stop()
 
 
 def exposure(device: Device, unit: str) -> float:
@@ -150,9 +152,8 @@ def test_a_killed_service_is_ready_again_and_no_trigger_is_lost_or_answered_twic
     station: Installed, listener: Listener
 ) -> None:
     with Orders(station, "left", 0.05) as orders:
-        for _ in range(2):
-            orders.wait_for(10)
-            service_faults.kill_supervisor(station)
+        orders.wait_for(10)
+        service_faults.kill_supervisor(station)
         orders.wait_for(10)
     assert_nothing_lost(station, listener, orders)
 
@@ -231,6 +232,7 @@ def test_a_second_station_has_its_own_everything(
         service_faults.kill_supervisor(left)
         orders.wait_for(2)
     assert_nothing_lost(left, other, orders)
+    other.stop()
     left.stop()
     # The other one never noticed, and its triggers' logs are where they were.
     listener.wait_for(2)

@@ -252,6 +252,20 @@ def test_a_disk_that_hangs_is_shown_by_its_age_and_the_others_go_on(tmp_path, mo
         until(lambda: b'disk_free_bytes{directory="state"}' in generate_latest(registry))
 
 
+def test_a_device_that_goes_while_it_is_read_is_read_again():
+    reads = iter([OSError("gone"), OSError("gone")])
+
+    def read() -> Iterator[Sample]:
+        for problem in reads:
+            raise problem
+        yield Sample("goldline_device_memory_total_bytes", 1.0)
+
+    registry = CollectorRegistry()
+    with watch.Device({"temperature": read}, period_s=0.02) as device:
+        registry.register(device)
+        until(lambda: b"goldline_device_memory_total_bytes 1.0" in generate_latest(registry))
+
+
 def until(is_so, timeout_s: float = 30.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_so():

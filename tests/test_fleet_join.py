@@ -55,6 +55,7 @@ def test_a_device_joins_by_two_commands(tmp_path):
     operator = (*at_hub, "--nkey", tmp_path / "operator.nk")
     assert goldline(config, "hub", "new", "operator", "--operator", *at_hub).returncode == 0
     hub.seed = (tmp_path / "operator.nk").read_text()
+    assert (tmp_path / "operator.nk").stat().st_mode & 0o777 == 0o600
     with killed(hub):
         hub.start()
         assert goldline(config, "hub", "init", "--max-gb", "0.1", *operator).returncode == 0
@@ -79,10 +80,19 @@ def test_a_device_joins_by_two_commands(tmp_path):
             hub.ask(lambda js: remove_station(js, "cell"))
             hub.add("cell")
             until(lambda: hub.count() == 1, "it is at the hub")
-        assert [event["n"] for event in heard(hub, 1, tmp_path / "mes.nk", "mes")] == [1]
-        with pytest.raises((nats.errors.Error, TimeoutError)):
-            hub.ask(lambda js: js.delete_stream("PLANT"), (tmp_path / "mes.nk").read_text(), within_s=1)
-        assert goldline(config, "hub", "remove", "cell", *operator).returncode == 0
+            assert [event["n"] for event in heard(hub, 1, tmp_path / "mes.nk", "mes")] == [1]
+            with pytest.raises((nats.errors.Error, TimeoutError)):
+                hub.ask(lambda js: js.delete_stream("PLANT"), (tmp_path / "mes.nk").read_text(), within_s=1)
+            removed = goldline(config, "hub", "remove", "cell", *operator)
+            assert "systemctl restart goldline-hub" in removed.stdout
+            # A reload leaves a connection that is there: so the words above.
+            hub.reload()
+            until(lambda: hub.has_said("Reloaded server configuration", 2), "reloaded")
+            assert hub.devices_connected() == 1
+            hub.kill()
+            hub.start()
+            until(lambda: hub.has_said("authentication error", 1), "it is let in no more")
+            assert hub.devices_connected() == 0
         assert json.loads(goldline(config, "hub", "list", "--json", *operator).stdout)["devices"] == {}
 
 
@@ -101,6 +111,9 @@ async def say_one(url: str) -> None:
         ("join", "nats-leaf://user:pass@hub"),
         ("hub", "add", "Cell", "U"),
         ("hub", "add", "cell", "SUAHZIRV5P3GT4J3JLX2B4WRJC4FKTLWT34IKE2GAKASX56QRR6HBZJD6I"),
+        # The hub's own domain: a device of that name would be let into its questions.
+        ("hub", "add", "hub", "U" + "A" * 55),
+        ("hub", "new", "no/name", "--operator"),
         ("hub", "list"),
     ],
 )
@@ -110,7 +123,7 @@ def test_what_cannot_be_is_one_line(tmp_path, words):
     done = goldline(config, *words)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("*.conf"))
+    assert not [*tmp_path.glob("*.conf"), *tmp_path.rglob("*.nk")]
 
 
 def test_a_station_without_the_library_says_so_and_goes_on(tmp_path, monkeypatch, capfd):

@@ -1,5 +1,6 @@
 """Products as bundles, put in force on a station's disk: the old one or the new one, whatever comes and whoever dies."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,11 +14,17 @@ from tests.needs import needs_module
 from tests.stations import CAMERA
 
 needs_module("cryptography", "fleet")
+needs_module("nats", "fleet")
 
+from edge.fleet import plan  # noqa: E402
 from edge.fleet.arrival import Arrivals, LocalError  # noqa: E402
+from edge.fleet.buckets import HubError  # noqa: E402
 from edge.fleet.bundle import BundleError  # noqa: E402
+from edge.fleet.judged_by import Silent  # noqa: E402
 from edge.fleet.kept import Kept  # noqa: E402
-from edge.fleet.plan import WantedProduct  # noqa: E402
+from edge.fleet.plan import Wanted, WantedProduct  # noqa: E402
+from edge.fleet.station import RolloutStation  # noqa: E402
+from edge.fleet.tally import Tally  # noqa: E402
 from tests.fleet_product import (  # noqa: E402
     MADE,
     PRODUCT,
@@ -150,3 +157,46 @@ def test_a_process_killed_at_any_step_leaves_the_old_or_the_new(taught, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
+
+
+class HalfAway:
+    """A hub that is lost in the middle of every bundle."""
+
+    def __init__(self, document):
+        self._document = document
+
+    async def wanted(self):
+        return self._document
+
+    async def acknowledge(self, said):
+        pass
+
+    async def size(self, name):
+        return 1 << 20
+
+    async def fetch(self, name, target):
+        target.write(bytes(1 << 19))
+        raise HubError("the hub does not answer")
+
+
+def test_no_part_of_a_bundle_takes_the_room_that_the_next_attempt_needs(made, target):
+    (_, signer, first, _), (station, kept) = made, target
+    kept.path(first.archive_sha256).unlink()
+    wanted = Wanted(station="s1", serial=1, products={PRODUCT: WantedProduct(bundle=first.archive_sha256)})
+    hub = HalfAway(signer.sign("wanted", plan.encode(wanted)))
+    rollouts = RolloutStation(station, hub, Silent(), Tally(station.state_dir / "outbox.sqlite3"))
+    said = asyncio.run(rollouts.turn())
+    assert said.products[PRODUCT].problem == "the hub does not answer"
+    assert not (kept.folder / "fetched").exists()
+
+
+def test_what_an_attempt_has_unpacked_goes_before_room_is_looked_for(made, target, monkeypatch):
+    (_, _, first, _), (station, kept) = made, target
+    half = kept.staging / "half"
+    half.write_bytes(b"of an attempt that the disk was too small for")
+
+    def free(self, needed, folder):
+        assert not half.exists()
+
+    monkeypatch.setattr(Kept, "require", free)
+    assert put(station, kept, first.archive_sha256).active.pair == pair_of(first)

@@ -16,6 +16,8 @@ needs_module("cryptography", "fleet")
 
 from edge.fleet import product_files, rollout  # noqa: E402
 from edge.fleet.judged_by import CommandSocket  # noqa: E402
+from edge.fleet.plan import ProductState, Rules, WantedProduct  # noqa: E402
+from edge.fleet.rollout import Conductor, Taken  # noqa: E402
 from edge.fleet.words import ROLLOUTS, STATE, WANTED  # noqa: E402
 from tests.fleet_bench import killed  # noqa: E402
 from tests.fleet_plant import Plant  # noqa: E402
@@ -23,6 +25,7 @@ from tests.fleet_product import PRODUCT, new_signer, pair_of  # noqa: E402
 from tests.publish_line import until  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
+NOTHING = ProductState()
 
 
 class Operator:
@@ -56,21 +59,21 @@ def test_a_running_station_judges_by_what_is_rolled_out_and_by_what_was_before(p
     runs, waits = plant.add("runs"), plant.add("waits")
     second = plant.second.archive_sha256
     plant.start()
-    for name in plant.stations:
-        plant.pull(name)
+    plant.enroll(plant.stations)
     plant.want("runs", plant.first.archive_sha256, serial=1)
     plant.put(plant.first)
     plant.pull("runs")
     with running(plant.config(runs)) as (daemon, listener):
-        command = plant.command("roll-out", PRODUCT, "--stations", "runs", "--then", "100%", "--parts", "10", "--json")
-        with killed(Operator(command)):
+        # A machine that does much else may judge some late: that is another test's to stop for.
+        rules = ("--then", "100%", "--parts", "10", "--margin", "100%")
+        with killed(Operator(plant.command("roll-out", PRODUCT, "--stations", "runs", *rules, "--json"))):
             until(lambda: plant.judges("runs", plant.second), "it judges by what was rolled out")
         # The command died; so does the hub. Another goes on with the stage that is next.
         plant.hub.kill()
         plant.hub.start()
         until(lambda: plant.status()["runs"].counts, "the hub hears of parts")
         with killed(Operator(plant.command("roll-out", PRODUCT, "--resume", "--json"))) as (resumed,):
-            until(lambda: plant.pull("waits").startswith(f"{PRODUCT}: {second[:12]}"), "the second stage")
+            until(lambda: plant.turn("waits").products.get(PRODUCT, NOTHING).active == second, "the second stage")
             code, out = resumed.done()
         assert (code, json.loads(out)["state"]) == (0, "done")
         # Of the station that runs, its own events say what it judged by; none is by half of one and half of the other.
@@ -98,14 +101,17 @@ def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
     stranger = new_signer(plant.folder, "stranger")
     first, second = plant.first.archive_sha256, plant.second.archive_sha256
 
-    def problem(code=1):
-        text = plant.pull("s1", code)
+    def problem():
+        said = plant.turn("s1")
+        text = said.problem or said.products[PRODUCT].problem
         assert len(text.splitlines()) == 1, text
-        rows = json.loads(plant.fleet("status", "--json"))["stations"]
-        assert rows[0]["problem"] in text
-        return rows[0]["problem"]
+        return text
 
     plant.want("s1", first, serial=5, signer=stranger)
+    # As the two commands have it; below, what they print.
+    printed = plant.pull("s1", 1)
+    assert len(printed.splitlines()) == 1, printed
+    assert json.loads(plant.fleet("status", "--json"))["stations"][0]["problem"] in printed
     assert f"signed by key {stranger.id}, which is not trusted here" in problem()
     plant.want("s1", first, serial=5, station="s2")
     assert "was signed for station s2" in problem()
@@ -124,9 +130,9 @@ def test_what_is_wrong_is_refused_in_one_line_that_status_shows(plant):
     assert product_files.on_disk(station, PRODUCT) is None
     # Both are taken in their order; the first document again is a replay.
     plant.want("s1", first, serial=20)
-    plant.pull("s1")
+    plant.turn("s1")
     plant.want("s1", second, serial=21)
-    plant.pull("s1")
+    plant.turn("s1")
     plant.want("s1", first, serial=20)
     assert "an older document (serial 20) than what was taken (21): refused" in problem()
     assert plant.status()["s1"].active == second
@@ -149,6 +155,54 @@ def test_of_two_operators_the_second_is_refused_and_a_dead_one_is_followed(plant
     assert "has died: stage 1 of 1" in told and "--resume" in told
     # Taking it back ends it, whoever drives it.
     assert "has anything to go back to" in plant.fleet("roll-back", PRODUCT, code=2)
+
+
+def test_a_roll_out_that_was_ended_by_another_writes_nothing_more(plant):
+    plant.add("s1")
+    plant.start()
+    name = plant.first.archive_sha256
+
+    def conductor(buckets):
+        return Conductor(buckets, PRODUCT, plant.signer, {}, lambda _: None)
+
+    async def taken_back(buckets):
+        first, second = conductor(buckets), conductor(buckets)
+        begun = await first.begin(name, (("s1",),), Rules(), replaces_local=False)
+        await second.roll_back({}, Rules())
+        with pytest.raises(Taken, match="another command has changed this roll-out"):
+            await first.drive(begun)
+        assert await buckets.all(WANTED) == {}
+        # Removed by other hands, and written again: neither command waits for what is not there.
+        await first.want("s1", WantedProduct(bundle=name), 0)
+        await (await buckets._bucket(WANTED)).delete("s1")
+        assert (await second.want("s1", WantedProduct(bundle=name), 0)).bundle == name
+
+    plant.as_operator(taken_back)
+
+
+def test_a_stations_key_takes_nothing_away_from_others(plant):
+    """By the headers and the answers that NATS would act upon: `Nats-Rollup`, and a reply that is a request itself."""
+    plant.add("s1")
+    plant.add("s2")
+    plant.start()
+    plant.hub.init()
+    plant.enroll(["s1", "s2"])
+    plant.want("s1", plant.first.archive_sha256, serial=1)
+
+    async def tries(_, buckets):
+        client = buckets._js._nc
+        for stream in ("PLANT", f"KV_{STATE}", f"KV_{WANTED}", f"KV_{ROLLOUTS}"):
+            question = f"$JS.hub.API.DIRECT.GET.KV_{WANTED}.$KV.{WANTED}.s1"
+            await client.publish(question, b"", reply=f"$JS.API.STREAM.PURGE.{stream}")
+        await client.publish(f"$JS.hub.API.$KV.{STATE}.s1", b"{}", headers={"Nats-Rollup": "all"})
+        await client.flush()
+        # Behind all of these on the same connection.
+        await buckets.acknowledge(b"last")
+
+    plant.as_station("s1", tries)
+    states = plant.as_operator(lambda buckets: buckets.all(STATE))
+    assert states["s1"] == b"last" and set(states) == {"s1", "s2"}
+    assert set(plant.wanted()) == {"s1"}
 
 
 def test_a_station_reads_its_own_document_and_writes_its_own_key_alone(plant):

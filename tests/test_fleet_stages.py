@@ -1,6 +1,7 @@
 """Which stations are next in a roll-out, and when a stage is over."""
 
 import json
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -13,9 +14,11 @@ from tests.needs import needs_module
 needs_module("cryptography", "fleet")
 needs_module("nats", "fleet")
 
+from edge.config import Station  # noqa: E402
+from edge.fleet import judged_by  # noqa: E402
 from edge.fleet.plan import Acknowledged, ProductState, Rules  # noqa: E402
 from edge.fleet.rollout import acknowledged  # noqa: E402
-from edge.fleet.stages import Ordered, Over, Stopped, Waiting, before_of, look, planned  # noqa: E402
+from edge.fleet.stages import Ordered, Over, Stopped, Waiting, before_of, lines, look, planned  # noqa: E402
 from tests.fleet_product import MADE  # noqa: E402
 
 
@@ -111,3 +114,25 @@ WHOLE = {"format": 1, "station": "s1", "goldline": "1", "said": "2026-01-02T00:0
 def test_what_a_stations_key_may_write_is_computed_with_signed_and_shown_only_within_bounds(wrong):
     assert set(acknowledged({"s1": json.dumps(WHOLE).encode()})) == {"s1"}
     assert acknowledged({"s1": json.dumps(WHOLE | wrong).encode()}) == {}
+
+
+def test_a_station_that_dies_while_it_prepares_has_refused_nothing(monkeypatch, tmp_path):
+    standing = {
+        "state": "Ready",
+        "job": {"product": "lid", "recipe_sha256": None, "reference_set": None, "configuration": 1},
+    }
+
+    def ask(address, order, within_s, keys):
+        if order["verb"] == "prepare":
+            raise GoldlineError("no answer")
+        return standing
+
+    monkeypatch.setattr(judged_by, "ask", ask)
+    with pytest.raises(judged_by.Busy, match="no answer"):
+        judged_by.CommandSocket(Station.model_validate({"state_dir": tmp_path})).prepare("lid", None)
+
+
+def test_a_station_whose_clock_is_ahead_is_not_for_ever_there():
+    for said, is_there in ((MADE, True), (MADE - timedelta(days=1), False), (MADE + timedelta(days=365), False)):
+        (line,) = lines({"s1": msgspec.structs.replace(_said(), said=said)}, {}, MADE)
+        assert line.is_connected is is_there

@@ -47,7 +47,10 @@ def test_a_gap_without_a_word_is_missing(tmp_path):
     assert (told[2]["first"], told[2]["last"]) == (3, 4)
 
 
-@given(st.none() | st.text() | st.just(f"{STREAM}:7"), st.binary() | st.sampled_from([b"[]", b"{}", b'{"kind":"gone"}', b"7"]))
+@given(
+    st.none() | st.text() | st.just(f"{STREAM}:7"),
+    st.binary() | st.sampled_from([b"[]", b"{}", b'{"kind":"gone"}', b"7"]),
+)
 def test_no_message_of_a_device_stops_a_reader_or_hides_another_stations_events(message_id, body):
     order = reader().Order()
     list(order.take("goldline.v1.-.l1.thief.left.result", message_id, body))

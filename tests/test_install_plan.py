@@ -30,7 +30,8 @@ def apply(steps: list[Step], device: dict[str, Found]) -> dict[str, Found]:
 def remembered(steps: list[Step], before: Manifest | None) -> Manifest:
     """The manifest when the steps are carried out."""
     items = [step.item for step in steps if step.action is not Action.REMOVE]
-    return manifest.ended(manifest.begun(before, items, []), items, version="1", program="p", user="u", pending=[])
+    under_way = manifest.begun(before, items, [], program="p")
+    return manifest.ended(under_way, items, version="1", user="u", pending=[])
 
 
 PATHS = st.sampled_from(["/a", "/b", "/c/d"])
@@ -74,7 +75,7 @@ def test_a_second_run_changes_nothing_and_what_a_person_wrote_is_never_lost(
 @given(steps=st.integers(0, 6), items=st.lists(FILES, min_size=1, max_size=5, unique_by=lambda item: item.path))
 def test_an_installation_that_was_cut_off_is_gone_on_with(steps: int, items: list[Item]) -> None:
     first = plan(items, {}, None)
-    under_way = manifest.begun(None, [step.item for step in first], [])
+    under_way = manifest.begun(None, [step.item for step in first], [], program="p")
     device = apply(first[:steps], {})
     again = plan(items, device, under_way)
     assert {step.action for step in again} <= {Action.CREATE, Action.UNCHANGED}

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import threading
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -121,6 +122,8 @@ def test_it_says_when_something_is_due():
         ({"child": "capture@1"}, {"child": "capture@2"}, False),
         ({"trigger_id": 7}, {"trigger_id": 8}, True),
         ({"address": "10.0.0.1"}, {"address": "10.0.0.2"}, True),
+        ({"address": "fe80::a1"}, {"address": "fe80::b7"}, True),
+        ({"subject": "CN=one", "serial": "ab"}, {"subject": "CN=other", "serial": "cd"}, True),
         ({"event_id": "a/1"}, {"event_id": "b/2"}, True),
         ({"exception": "Traceback 1"}, {"exception": "Traceback: another"}, True),
         ({"event": "camera open"}, {"event": "camera down"}, False),
@@ -212,3 +215,29 @@ def test_what_nobody_says_again_is_told_when_its_window_is_over(monkeypatch):
     assert [line["repeats"] for line in told] == [1]
     limit.close()
     assert len(told) == 1
+
+
+def test_what_is_due_sooner_is_not_told_with_what_is_due_later():
+    now_ns = 0
+    limit = Limiter(lambda **_: None, lambda: now_ns)
+
+    def say(child: str, times: int) -> None:
+        for _ in range(times):
+            with suppress(structlog.DropEvent):
+                limit(None, "warning", {"event": "worker hangs", "level": "warning", "child": child})
+
+    def due_ns() -> int | None:
+        return None if limit._timer is None else limit._timer.due_ns
+
+    say("inspection", limiter.MOST + 1)
+    # The first one goes on, in a window of twice the length; another begins and ends within it.
+    now_ns = limiter.WINDOW_NS // 2
+    say("inspection", 1)
+    now_ns = limiter.WINDOW_NS
+    limit.tend()
+    say("inspection", 2)
+    assert due_ns() == 3 * limiter.WINDOW_NS
+    say("archive", limiter.MOST + 1)
+    assert due_ns() == 2 * limiter.WINDOW_NS
+    limit.close()
+    assert due_ns() is None

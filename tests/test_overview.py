@@ -1,5 +1,7 @@
 """`goldline status` and `goldline top`: what they say of a station that works, that suffers, and that is not there."""
 
+import argparse
+import io
 import json
 import math
 import os
@@ -17,11 +19,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edge import rehearsal
+from edge.commands import top
+from edge.config import Station
 from edge.errors import GoldlineError
-from edge.overview.report import quantile
+from edge.overview.attention import attention
+from edge.overview.look import Look
+from edge.overview.report import Answers, Overview, overview, quantile
 from edge.overview.scraped import Counted, read_metrics, read_readiness
+from edge.overview.screen import screen
 from edge.rehearsal import Daemon
 from tests.stations import CAMERA, TRIGGERED, station
 
@@ -98,6 +106,8 @@ def test_top_has_rates_from_its_second_look_on(daemon):
     assert 0 < looks[2]["answers"]["left"]["per_minute"] < 25 * 60 * 2
     assert looks[2]["cameras"]["left"]["frames_per_second"] > 0
     assert looks[2]["answers"]["box"]["per_minute"] == 0
+    piped = goldline("top", "--looks", "2", "--every", "0.2", "--config", daemon.config)
+    assert piped.stdout.count("station rehearsal") == 2, "each look, where nothing can be written over"
 
 
 def test_a_process_that_died_and_one_that_hangs_are_named(daemon):
@@ -145,10 +155,15 @@ def test_a_wrong_configuration_and_a_wrong_pace_are_refused(tmp_path, daemon):
         assert "station" in done.stderr
     done = goldline("top", "--every", "0", "--config", daemon.config)
     assert (done.returncode, done.stderr) == (2, "goldline: --every must be from 0.2 to 3600 s, --looks at least 1\n")
-    assert goldline("top", "--every", "1e12", "--config", daemon.config).returncode == 2
+    forever = argparse.Namespace(config=daemon.config, every=1e12, looks=2, json=True)
+    with pytest.raises(GoldlineError, match="--every must be"):
+        top.run(forever)
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"# TYPE x counter\nx{ 1\n", b"[1, 2]", b"{" * 100_000])
+NO_PAGES = [b"\xff\xfe\x00", b"# TYPE x counter\nx{ 1\n", b"node_load1 0.5\n", b"[1, 2]", b"{" * 100_000, b""]
+
+
+@pytest.mark.parametrize("body", NO_PAGES)
 def test_what_is_no_station_s_page_is_said_so(body):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -164,9 +179,8 @@ def test_what_is_no_station_s_page_is_said_so(body):
         host, port = "127.0.0.1", server.server_address[1]
         with pytest.raises(GoldlineError, match="is no answer of a station"):
             read_readiness(host, port)
-        if body[:1] not in b"[{":
-            with pytest.raises(GoldlineError, match="is no page of metrics"):
-                read_metrics(host, port)
+        with pytest.raises(GoldlineError, match=r"is no .*page of metrics"):
+            read_metrics(host, port)
         server.shutdown()
 
 
@@ -190,6 +204,50 @@ def test_a_quantile_lies_in_the_bucket_that_holds_it(counts, share):
         if cumulated[high] >= share * total and cumulated[high] > cumulated.get(low, 0.0):
             assert low <= found <= (high if high < math.inf else low)
             return
+
+
+def a_look(page: str, readiness: dict[str, Any] | None) -> Look:
+    return Look(1.0, True, Counted.parsed(page), readiness, None, None, None, ())
+
+
+def test_a_page_without_the_processes_is_not_well():
+    told = attention(a_look("goldline_fleet_connected 0\n", None))
+    assert any("does not say how its processes" in one for one in told)
+    assert any("fleet's server" in one for one in told)
+
+
+def test_frames_that_inspection_drops_are_their_cameras_whichever_shot_they_are():
+    shots = [{"name": name, "role": name} for name in ("dark", "bright")]
+    camera = {"source": "gige", "address": "cam1", "trigger": {"mode": "software"}, "shot": shots}
+    page = "".join(
+        f'goldline_frames_dropped_total{{camera="{view}",stage="{stage}",reason="{reason}"}} {count}\n'
+        for view, stage, reason, count in (
+            ("top", "capture", "overrun", 3),
+            ("top.dark", "inspection", "deadline", 4),
+            ("top.bright", "inspection", "deadline", 5),
+            ("topmost", "capture", "overrun", 7),
+        )
+    )
+    shown = overview(Station(cameras={"top": camera}), a_look(page, {}))  # pyright: ignore[reportArgumentType]
+    assert shown.cameras["top"].dropped == {"deadline": 9, "overrun": 3}
+
+
+def test_a_terminal_of_80_columns_shows_the_counts_of_weeks_whole():
+    counts = {"PASS": 14_820_987, "FAIL": 302_469, "ERROR": 123}
+    one = Answers(
+        triggers=15_123_579, verdicts=counts, review=4321, errors={"camera_down": 100, "deadline": 23}, late=17,
+        in_flight=2, per_minute=1499.7, quantiles_ms={"p50": 20.9, "p99": 356.6}, deadline_ms=1000.0,
+    )  # fmt: skip
+    shown = Overview(
+        station="line-7", is_running=True, version=None, started=None, state=None, job=None, attention=(), over_s=60.0,
+        answers={"left-top": one},
+    )  # fmt: skip
+    terminal = Console(width=80, highlight=False, file=io.StringIO())
+    terminal.print(screen(shown))
+    (row,) = [line for line in terminal.file.getvalue().splitlines() if line.startswith("left-top")]
+    wanted = ["left-top", "1499.7", "14820987", "302469", "4321", "123", "17", "2", "20.9", "356.6", "1000"]
+    assert row.split() == wanted
+    assert "camera_down 100, deadline 23" in terminal.file.getvalue()
 
 
 def test_counts_are_summed_by_label():

@@ -1,5 +1,6 @@
 """The pieces of a reload: the offer to a worker, the numbers, what is taken over by each part, and the pass that leads it."""
 
+import errno
 import os
 import socket
 import threading
@@ -8,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -27,9 +29,11 @@ from edge.messages import Abandon, Commit, Offer, Offered, Taken
 from edge.metronome import Metronome
 from edge.record_log import boot_identity
 from edge.reload import AWAY_WITHIN_S, COMMIT_WITHIN_S, OFFER_WITHIN_S, Reloads, Request
+from edge.reload_request import Reloader
 from edge.running import make_findable, runtime_of
 from edge.station_control import Outcome, Status
 from edge.takeover import Takeover, station_file
+from edge.vitals import Configured
 
 CAMERAS = {"left": {"source": "simulated"}, "right": {"source": "simulated"}}
 OLD = Station(product="trunk", cameras=CAMERAS)  # pyright: ignore[reportArgumentType]
@@ -337,7 +341,17 @@ def test_the_socket_answers_its_user_however_long_its_path_is_and_nobody_for_non
         assert (runtime / station_control.SOCKET).stat().st_mode & 0o777 == 0o600
         assert station_control.reload(runtime).outcome == "unchanged"
         assert station_control.reload(runtime, dry_run=True).outcome == "unchanged"
-        nothings = (b"", b"\n", b"{}\n", b'{"verb":"reload","now":1}\n', b'{"verb":"\xff"}\n', b"[" * 4000, b"x" * 10_000)
+        with pytest.raises(GoldlineError, match="hung up without an answer"):
+            station_control.status(runtime)
+        nothings = (
+            b"",
+            b"\n",
+            b"{}\n",
+            b'{"verb":"reload","now":1}\n',
+            b'{"verb":"\xff"}\n',
+            b"[" * 4000,
+            b"x" * 10_000,
+        )
         for nonsense in nothings:
             with socket.socket(socket.AF_UNIX) as connection, station_control.addressed(runtime) as address:
                 connection.connect(address)
@@ -371,6 +385,17 @@ def test_who_asks_and_goes_away_is_no_failure(tmp_path: Path) -> None:
         assert station_control.reload(tmp_path).outcome == "unchanged"
         until_over("process_request_thread")
     assert not logged
+
+
+def test_a_configuration_that_the_disk_refuses_is_rejected_with_its_words(tmp_path: Path) -> None:
+    def load() -> Station:
+        raise PermissionError(errno.EACCES, "Permission denied", "/etc/goldline/config.toml")
+
+    supervisor: Any = SimpleNamespace(configured=Configured())
+    outcome = Reloader(supervisor, load, tmp_path, None).reload(dry_run=False)
+    assert outcome.outcome == "rejected"
+    assert "/etc/goldline/config.toml" in str(outcome.problem)
+    assert supervisor.configured.reloads["rejected"] == 1
 
 
 def until_over(name: str) -> None:

@@ -226,6 +226,9 @@ def restart_a_worker(config: Path, daemon: Daemon, pids: dict[str, int]) -> None
     now = daemon.workers()
     assert {name for name in now if now[name] != pids[name]} == {"capture@left"}
     assert daemon.total("goldline_worker_restarts_total") == 0, "that is no death"
+    said = [json.loads(line) for line in daemon.log.read_text().splitlines() if line.startswith("{")]
+    debugged = {one["event"] for one in said if (one["worker"], one["level"]) == ("supervisor", "debug")}
+    assert "started" in debugged, "the level is the supervisor's, too"
 
 
 def change_the_product(config: Path, daemon: Daemon) -> float:

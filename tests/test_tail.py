@@ -138,6 +138,14 @@ def test_an_event_is_one_line_to_read(event, line):
     assert event_line.line(event) == line
 
 
+def test_how_long_silence_may_last_is_told(capsys):
+    parser = argparse.ArgumentParser()
+    tail.add_arguments(parser)
+    nobody = ("--address", "tcp://127.0.0.1:1", "--sync", "tcp://127.0.0.1:1")
+    with pytest.raises(GoldlineError, match="nothing heard for 0.2 s"):
+        tail.run(parser.parse_args([*nobody, "--silence", "0.2"]))
+
+
 def test_expectations_are_pairs():
     assert trigger.expectations(["variant=oak,code=7", "a=b=c"]) == {"variant": "oak", "code": "7", "a": "b=c"}
     with pytest.raises(GoldlineError, match="--expect oak: expected KEY=VALUE"):

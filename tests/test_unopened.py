@@ -251,6 +251,10 @@ def test_one_that_comes_too_late_is_closed_and_publish_ends_for_it(tmp_path):
         return found.can_be_opened
 
     until(can_be_opened, "it can be opened")
+    # The thread that opened it closes it: SQLite's connections are nobody's while they are closed.
+    for thread in threading.enumerate():
+        if thread.name == "open":
+            thread.join(PATIENCE_S)
     with pytest.raises(OutboxError, match="closed database"):
         made[0].commit([draft(1)])
 

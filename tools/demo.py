@@ -21,6 +21,8 @@ from edge.errors import GoldlineError
 
 # From the station's end to that of the printing, so that the last events are seen.
 LAST_EVENTS_S = 0.3
+# The printing waits for the station as long as a slow device may take to load and warm it; it is ended with it anyway.
+START_S = 600
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def goldline(*words: str, config: Path) -> list[str]:
 
 def run(config: Path, seconds: str | None) -> int:
     """The station, and its events on the terminal; the station's exit code."""
-    events = subprocess.Popen(goldline("tail", config=config))
+    events = subprocess.Popen(goldline("tail", "--silence", str(START_S), config=config))
     station = subprocess.Popen(goldline("run", *(["--for", seconds] if seconds else []), config=config))
     # A terminal's Ctrl-C reaches the station by itself; a signal to this process alone is passed on. The station then
     # ends in its own time, and is waited for.

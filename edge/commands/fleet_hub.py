@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("name")
     new.add_argument("--operator", action="store_true", help="it may do everything")
     init = steps.add_parser("init", parents=[common], help="make the plant's stream, or give it other limits")
-    init.add_argument("--max-gb", type=float, required=True, metavar="GB", help="beyond it the oldest events go")
-    init.add_argument("--days", type=float, default=365, help="and those older than this (default: %(default)s)")
+    init.add_argument("--max-gb", type=_above_zero, required=True, metavar="GB", help="beyond it the oldest events go")
+    init.add_argument("--days", type=_above_zero, default=365, help="and those older than this (default: %(default)s)")
     init.add_argument("--replicas", type=int, default=1, metavar="N", help="in a cluster: 3")
     add = steps.add_parser("add", parents=[common], help="let a device in, and take its events")
     add.add_argument("station")
@@ -51,6 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("station")
     listing = steps.add_parser("list", parents=[common], help="who is let in, and whose events are taken")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +79,7 @@ def _new(arguments: argparse.Namespace) -> None:
     who = roster.load(arguments.devices).with_reader(arguments.name, public, is_operator=arguments.operator)
     if not arguments.operator:
         _ask(arguments, lambda js: hub.add_reader(js, arguments.name))
-    write(Path(f"{arguments.name}.nk"), seed, None, is_replaced=False)
+    write(Path(f"{arguments.name}.nk"), seed, None, is_replaced=False, mode=0o600)
     roster.save(arguments.devices, who)
     print(f"{arguments.name}.nk: made; now: systemctl reload goldline-hub")
 

@@ -48,14 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def write(path: Path, text: str, group: str | None, *, is_replaced: bool) -> None:
+def write(path: Path, text: str, group: str | None, *, is_replaced: bool, mode: int = MODE) -> None:
     """Put the file there, whole, never readable for others. Raises GoldlineError."""
     if path.exists() and not is_replaced:
         raise GoldlineError(f"{path}: is there already, with the key that the hub knows; another one: --replace")
     beside = path.with_name(f"{path.name}.new")
     try:
         beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             file.write(text)
         if group is not None:
             shutil.chown(beside, group=group)

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rollback", action="store_true", help="install the environment that was installed before this"
     )
     parser.add_argument("--no-start", action="store_true", help="neither start nor restart the service")
-    parser.add_argument("--user", default="goldline", help="the service's user (default: %(default)s)")
+    parser.add_argument("--user", help="the service's user (default: the one it has; at first goldline)")
     parser.add_argument("--station-id", metavar="ID", help="the first station's id (default: from the host's name)")
     parser.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="a file system to prepare (default: /)"
@@ -54,19 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plan, and carry out unless it is a dry run. 0 when it is installed."""
     from edge.installing.device import Installation
+    from edge.installing.lock import alone
 
     if arguments.rollback:
         return _roll_back(arguments)
-    root = _root(arguments.root)
+    root = folder_of(arguments.root)
     if root == Path("/") and os.geteuid() != 0 and not arguments.dry_run:
         raise GoldlineError("install: only root can: sudo goldline install; or --dry-run")
-    installation = Installation(_options(arguments, root))
-    notes: list[str] = []
+    options = _options(arguments, root)
+    planned = [(step, step.note) for step in Installation(options).steps]
     if arguments.dry_run:
-        _say(arguments, [(step, step.note) for step in installation.steps], notes, {})
+        _say(arguments, planned, [], {})
         return 0
     told: list[tuple[Step, str]] = []
-    notes = installation.carry_out(lambda step, note: _heard(arguments, told, step, note))
+    with alone(root):
+        notes = Installation(options).carry_out(lambda step, note: _heard(arguments, told, step, note))
     _say(arguments, told, notes, _examined(root, arguments))
     return 0
 
@@ -83,7 +85,8 @@ def _options(arguments: argparse.Namespace, root: Path) -> Any:
     )
 
 
-def _root(folder: Path) -> Path:
+def folder_of(folder: Path) -> Path:
+    """What stands for the device's root. Raises GoldlineError where there is none."""
     if not folder.is_dir():
         raise GoldlineError(f"--root {folder}: no such folder")
     return folder.resolve()
@@ -149,12 +152,22 @@ def _roll_back(arguments: argparse.Namespace) -> int:
     """Have the program that was installed before install itself."""
     from edge.installing import manifest, observe
 
-    root = _root(arguments.root)
+    root = folder_of(arguments.root)
     before = manifest.load(observe.place(root, manifest.PATH))
     if before is None or not before.previous:
         raise GoldlineError("install --rollback: no other environment was installed before; install the older wheel")
     previous = observe.place(root, before.previous)
     if not previous.exists():
         raise GoldlineError(f"install --rollback: {previous} is gone; install the older wheel")
-    words = [word for word in sys.argv[1:] if word != "--rollback"]
-    return subprocess.run([str(previous), *words], check=False).returncode
+    words = ["--root", str(root), "--program", before.previous, *_flags(arguments)]
+    try:
+        return subprocess.run([str(previous), "install", *words], check=False).returncode
+    except OSError as problem:
+        raise GoldlineError(f"install --rollback: {previous}: {problem.strerror}; install the older wheel") from None
+
+
+def _flags(arguments: argparse.Namespace) -> list[str]:
+    """As the program before is to be told them: how much to do, and in which words to say it."""
+    given = {"--dry-run": arguments.dry_run, "--no-start": arguments.no_start, "--json": arguments.json}
+    user = ["--user", arguments.user] if arguments.user else []
+    return [flag for flag, is_given in given.items() if is_given] + user

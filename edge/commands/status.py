@@ -7,6 +7,13 @@ examples:
   goldline status
   goldline status --json | jq .attention
 
+answers     since the start: review = FAIL between the two limits, late = after the deadline, in hand = not answered yet;
+            p50, p99 = from trigger to verdict
+cameras     lost = the camera counted more frames than came, reopened = times it was away, ring free = slots not in use,
+            not judged = frames that were dropped, by the reason
+processes   silent s = since its loop last came round, died = times it was started again, by cause
+record      events that are kept, and who has not acknowledged all of them
+
 exit code: 0 all is well, 1 somebody has to see to something (the lines that begin with "!"), or the station does not
 run; 2 cannot look: the configuration is wrong
 """

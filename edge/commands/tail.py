@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--after", metavar="N", help="begin behind this event: its number, or its id")
     where.add_argument("--from-start", action="store_true", help="begin with the oldest event that is kept")
     parser.add_argument("--consumer", metavar="NAME", help="acknowledge what is printed, in this consumer's name")
+    parser.add_argument(
+        "--silence",
+        type=float,
+        default=SILENCE_S,
+        metavar="SECONDS",
+        help="give up when nothing is heard for so long (default: %(default)g)",
+    )
     add_border(parser)
 
 
@@ -46,7 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     after = "0" if arguments.from_start else arguments.after
     notify = Notify(gone=report_gone, new_stream=report_new_stream)
     subscriber = Subscriber(
-        live=live, sync=sync, consumer=arguments.consumer, after=after, keys=keys, silence_s=SILENCE_S, notify=notify
+        live=live,
+        sync=sync,
+        consumer=arguments.consumer,
+        after=after,
+        keys=keys,
+        silence_s=arguments.silence,
+        notify=notify,
     )
     with subscriber:
         for number, event in enumerate(subscriber, start=1):

@@ -50,7 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
             print(msgspec.json.encode(shown).decode(), flush=True)
         return 0
     terminal = console()
-    with Live(console=terminal, screen=terminal.is_terminal, auto_refresh=False) as live:
+    if not terminal.is_terminal or terminal.is_dumb_terminal:  # nothing that was written can be written over
+        for shown in overviews:
+            terminal.print(screen(shown))
+            terminal.file.flush()
+        return 0
+    with Live(console=terminal, screen=True, auto_refresh=False) as live:
         for shown in overviews:
             live.update(screen(shown), refresh=True)
     return 0

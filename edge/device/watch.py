@@ -6,6 +6,7 @@ A scrape waits for none of them. What was read too long ago is not shown any mor
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
@@ -53,8 +54,10 @@ class Source:
 
     def _run(self) -> None:
         while True:
-            samples = tuple(self._read())
-            self._latest = time.monotonic(), samples
+            # A device that goes while it is read: asked again the next time, and its age says so until then.
+            with suppress(OSError):
+                samples = tuple(self._read())
+                self._latest = time.monotonic(), samples
             if self._over.wait(self._period_s):
                 return
 

@@ -203,8 +203,7 @@ class OperatorBuckets:
     async def _make(self, replicas: int) -> None:
         for name in (WANTED, STATE, ROLLOUTS):
             if not await self._has(f"KV_{name}"):
-                size = plan.MAX_DOCUMENT_BYTES
-                config = KeyValueConfig(bucket=name, history=HISTORY, replicas=replicas, direct=True, max_value_size=size)
+                config = KeyValueConfig(bucket=name, history=HISTORY, replicas=replicas, direct=True)
                 await self._js.create_key_value(config)
             await self._guard(f"KV_{name}")
         if not await self._has(f"OBJ_{BUNDLES}"):
@@ -214,7 +213,7 @@ class OperatorBuckets:
     async def _guard(self, stream: str) -> None:
         """No message makes the others go: one that rolls a bucket up is a header that a station could send."""
         config: StreamConfig = (await self._js.stream_info(stream)).config
-        guarded = replace(config, allow_rollup_hdrs=False, deny_purge=True)
+        guarded = replace(config, allow_rollup_hdrs=False, deny_purge=True, max_msg_size=plan.MAX_DOCUMENT_BYTES)
         if guarded != config:
             await self._js.update_stream(guarded)
 
@@ -255,7 +254,8 @@ class OperatorBuckets:
             entry = await (await self._bucket(bucket)).get(key)
         except nats.js.errors.KeyNotFoundError as missing:
             # Where other hands removed it (`nats kv del`), what is written next stands over that mark.
-            return None, (missing.entry and missing.entry.revision) or 0
+            removed: Any = missing
+            return None, 0 if removed.entry is None else removed.entry.revision
         except _LOST as problem:
             raise _hub_error(problem) from problem
         return entry.value, entry.revision or 0

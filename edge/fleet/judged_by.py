@@ -76,7 +76,11 @@ class CommandSocket:
         if standing is None or standing.state not in PREPARES_IN:
             raise Busy("the station does not answer" if standing is None else f"the station is {standing.state}")
         order: dict[str, Any] = {"verb": "prepare", "product": product, "variant": variant}
-        answer = ask(self._address, order, PREPARE_WITHIN_S, keys=own_keys(self._station, "orders"))
+        try:
+            answer = ask(self._address, order, PREPARE_WITHIN_S, keys=own_keys(self._station, "orders"))
+        except GoldlineError as silent:
+            # A station that dies meanwhile has said nothing of the product.
+            raise Busy(str(silent)) from silent
         if answer.get("accepted") is False:
             problem = str(answer.get("error"))
             raise (Busy if problem.endswith(PASSING) else GoldlineError)(problem)

@@ -21,7 +21,9 @@ MAX_DOCUMENT_BYTES = 512 << 10
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 # No control characters, and none that turn the direction of what follows.
-Plain = Annotated[str, msgspec.Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$")]
+Plain = Annotated[
+    str, msgspec.Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$")
+]
 # What is counted of what a product decided, by its verdicts.
 Counts = dict[Plain, Count]
 Station = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]

@@ -100,8 +100,12 @@ class Conductor:
     async def _lives(self, revision: int) -> bool:
         """Whether somebody writes the record: no clock but this one is asked."""
         self._tell(f"looking for {LEASE_S:.0f} s whether another command drives it")
-        await asyncio.sleep(LEASE_S)
-        return (await self.read())[1] != revision
+        until = time.monotonic() + LEASE_S
+        while time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
+            if (await self.read())[1] != revision:
+                return True
+        return False
 
     async def _write(self, rollout: Rollout, revision: int) -> Rollout:
         while (written := await self._buckets.write(ROLLOUTS, self._product, plan.encode(rollout), revision)) is None:
@@ -129,7 +133,10 @@ class Conductor:
             self._tell(f"stage {rollout.stage + 1} of {len(rollout.stages)}: {', '.join(stations)}")
             wanted = WantedProduct(bundle=rollout.bundle, replaces_local=rollout.replaces_local)
             began = _serial_of(rollout.began)
-            ordered = {one: await self._patiently(partial(self.want, one, wanted, began)) for one in stations}
+            ordered: dict[str, Ordered] = {}
+            for one in stations:
+                rollout = await self._patiently(partial(self._beat, rollout))
+                ordered[one] = await self._patiently(partial(self.want, one, wanted, began, self._require_own))
             rollout, seen = await self._watch(rollout, ordered)
             if isinstance(seen, Stopped):
                 return await self._end(rollout, "stopped", f"{seen.station}: {seen.problem}")
@@ -175,10 +182,23 @@ class Conductor:
         """What every station has said of itself; one that says nothing that can be read has said nothing."""
         return acknowledged(await self._buckets.all(STATE))
 
-    async def want(self, station: str, wanted: WantedProduct, since: int) -> Ordered:
-        """Write what this station is to have of the product, unless it was said from serial `since` on. Raises GoldlineError."""
+    async def _require_own(self) -> None:
+        """Raises Taken: another has ended this roll-out, or goes on with it."""
+        if (await self._buckets.get(ROLLOUTS, self._product))[1] != self._revision:
+            raise Taken(f"{self._product}: another command has changed this roll-out meanwhile: goldline fleet status")
+
+    async def want(
+        self, station: str, wanted: WantedProduct, since: int, require: Callable[[], Awaitable[None]] | None = None
+    ) -> Ordered:
+        """Write what this station is to have of the product, unless it was said from serial `since` on.
+
+        `require` is asked between reading and writing: who took this roll-out over before that, or writes after it, has
+        the last word. Raises GoldlineError.
+        """
         for _ in range(TRIES):
             document, revision = await self._buckets.get(WANTED, station)
+            if require is not None:
+                await require()
             before = self._known(station, document)
             is_said = before is not None and before.products.get(self._product) == wanted and before.serial >= since
             if document is not None and before is not None and is_said:
@@ -220,7 +240,8 @@ class Conductor:
             back = msgspec.structs.replace(rollout, state="rolled-back", problem=None, holder=self._holder)
             await self._write(back, revision)
         now = _serial_of(datetime.now(UTC))
-        ordered = {one: await self.want(one, WantedProduct(bundle=name), now) for one, name in targets.items()}
+        wanted = {one: partial(self.want, one, WantedProduct(bundle=name), now) for one, name in targets.items()}
+        ordered = {one: await self._patiently(want) for one, want in wanted.items()}
         began_s, told = time.monotonic(), ""
         while True:
             said = await self._patiently(self.acknowledged)

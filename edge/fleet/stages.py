@@ -188,7 +188,8 @@ def _line(
     return Line(
         station=station,
         said=said and said.said,
-        is_connected=said is not None and (now - said.said).total_seconds() < SILENT_S,
+        # A clock that is ahead says nothing of a station that may be long gone.
+        is_connected=said is not None and abs((now - said.said).total_seconds()) < SILENT_S,
         goldline=said and said.goldline,
         product=product,
         wanted=wanted.get(product or "", state.wanted),

@@ -36,8 +36,8 @@ def carry_out(steps: Sequence[Step], root: Path, tell: Callable[[Step, str], Non
         try:
             note = _carry_out(step, root) if step.is_work else step.note
         except OSError as problem:
-            where = problem.filename or step.name
-            raise _failed(step, f"{where}: {problem.strerror}", done, len(steps)) from None
+            where = f"{problem.filename}: " if problem.filename else ""
+            raise _failed(step, f"{where}{problem.strerror}", done, len(steps)) from None
         except _CommandFailed as problem:
             if isinstance(step.item, Command) and step.item.is_needed:
                 raise _failed(step, str(problem), done, len(steps)) from None

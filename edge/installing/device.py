@@ -11,8 +11,8 @@ from pathlib import Path
 
 from edge import __version__, shipped
 from edge.errors import GoldlineError
-from edge.installing import layout, manifest, observe
-from edge.installing.carry_out import carry_out, program, write_file
+from edge.installing import layout, lock, manifest, observe
+from edge.installing.carry_out import InstallError, carry_out, program, write_file
 from edge.installing.items import Action, Command, Item, Step
 from edge.installing.plan import NEW, plan, removal
 
@@ -28,7 +28,8 @@ class Options:
     root: Path = RUNNING_SYSTEM
     program: Path
     station_id: str
-    user: str = layout.USER
+    # None: the one of the installation that is there.
+    user: str | None = None
     is_started: bool = True
 
 
@@ -39,12 +40,13 @@ class Installation:
         self._options = options
         self._manifest_file = observe.place(options.root, manifest.PATH)
         self.before = manifest.load(self._manifest_file)
+        self._user = options.user or (self.before.user if self.before else layout.USER)
         target = layout.Target(
             program=str(options.program),
             python=sys.executable,
             share=str(shipped.folder()),
             station_id=options.station_id,
-            user=options.user,
+            user=self._user,
         )
         items = layout.layout(target, shipped.read)
         self.steps = plan(items, self._look(items), self.before, due=self._due(), skipped=self._skipped())
@@ -58,11 +60,11 @@ class Installation:
         """Do it. Returns what was not done and is not needed. Raises InstallError."""
         items = [step.item for step in self.steps if step.action is not Action.REMOVE]
         pending = self._commands(Action.SKIP)
-        under_way = manifest.begun(self.before, items, [*self._commands(Action.RUN), *pending])
+        due = [*self._commands(Action.RUN), *pending]
+        under_way = manifest.begun(self.before, items, due, program=str(self._options.program))
         self._write(under_way)
         notes = carry_out(self.steps, self._options.root, tell)
-        made_by = {"version": __version__, "program": str(self._options.program), "user": self._options.user}
-        self._write(manifest.ended(under_way, items, pending=pending, **made_by))
+        self._write(manifest.ended(under_way, items, version=__version__, user=self._user, pending=pending))
         return notes
 
     def _commands(self, action: Action) -> list[str]:
@@ -73,8 +75,11 @@ class Installation:
         return [name for name in names if not (name == layout.RESTART and is_started)]
 
     def _write(self, content: manifest.Manifest) -> None:
-        self._manifest_file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self._manifest_file, manifest.encode(content), 0o644)
+        try:
+            self._manifest_file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(self._manifest_file, manifest.encode(content), 0o644)
+        except OSError as problem:
+            raise InstallError(f"{self._manifest_file}: {problem.strerror}; run it again to go on") from None
 
     def _look(self, items: Iterable[Item]) -> dict[str, observe.Found]:
         placed = {item.path for item in items if not isinstance(item, Command)}
@@ -88,7 +93,7 @@ class Installation:
     def _due(self) -> frozenset[str]:
         """Commands that are wanted by how the device is, whatever has changed."""
         root, first = self._options.root, self.before is None
-        owner = observe.numbers(root, self._options.user)
+        owner = observe.numbers(root, self._user)
         state = observe.place(root, layout.STATE)
         is_given = owner is not None and observe.foreign_owners(state, owner[0]) == 0
         wanted = {
@@ -119,12 +124,17 @@ class Installation:
 
 
 def default_program() -> Path:
-    """The `goldline` of this environment. Raises GoldlineError where there is none: it was not installed by pip."""
+    """The `goldline` of this environment. Raises GoldlineError where there is none: it was not installed by pip, or was moved."""
     found = Path(sysconfig.get_path("scripts")) / "goldline"
     if not found.exists():
         raise GoldlineError(
             f"{found}: no such program: install Goldline's wheel into this environment, or name --program"
         )
+    with found.open("rb") as script:
+        first = script.readline().decode(errors="replace").split()
+    interpreter = Path(first[0][2:]) if first and first[0].startswith("#!/") else found
+    if not interpreter.exists():
+        raise GoldlineError(f"{found}: its {interpreter} is gone: an environment cannot be moved; make it anew there")
     return found
 
 
@@ -144,17 +154,24 @@ class Removal:
         self.steps = [*_stopped(root, is_running=systemd), *files, *(_reloaded() if systemd else [])]
 
     def carry_out(self, tell: Callable[[Step, str], None]) -> list[str]:
-        """Do it; folders that are empty then go, too. Raises InstallError, OSError."""
+        """Do it; folders that are empty then go, too. Raises InstallError."""
         notes = carry_out(self.steps, self._root, tell)
-        for tree in self.trees:
-            shutil.rmtree(tree)
-        for path in sorted(self._before.directories, reverse=True):
-            folder = observe.place(self._root, path)
-            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-                folder.rmdir()
-        self._manifest_file.unlink()
-        self._manifest_file.parent.rmdir()
+        try:
+            self._clear()
+        except OSError as problem:
+            where = problem.filename or self._manifest_file
+            raise InstallError(f"{where}: {problem.strerror}; run it again to go on") from None
         return notes
+
+    def _clear(self) -> None:
+        for tree in self.trees:
+            _empty(tree)
+            _remove_empty(tree)
+        for path in sorted(self._before.directories, reverse=True):
+            _remove_empty(observe.place(self._root, path))
+        self._manifest_file.unlink()
+        observe.place(self._root, lock.PATH).unlink(missing_ok=True)
+        _remove_empty(self._manifest_file.parent)
 
 
 def _stopped(root: Path, *, is_running: bool) -> list[Step]:
@@ -183,9 +200,24 @@ def _instances(root: Path) -> list[str]:
 def _trees(root: Path) -> list[Path]:
     """Configuration and state of every station of the device, and of its server in a fleet. A plant's hub stays."""
     names = ["", "-nats", *(f"-{name}" for name in _instances(root))]
-    paths = ["/etc/goldline", "/etc/goldline-nats", *(layout.STATE + name for name in names)]
+    # Which stations there are is known by the configuration: it goes last.
+    paths = [*(layout.STATE + name for name in names), "/etc/goldline-nats", "/etc/goldline"]
     trees = [observe.place(root, path) for path in paths]
     return [tree for tree in trees if tree.is_dir() and not tree.is_symlink()]
+
+
+def _empty(folder: Path) -> None:
+    for name in folder.iterdir():
+        if name.is_dir() and not name.is_symlink():
+            shutil.rmtree(name)
+        else:
+            name.unlink()
+
+
+def _remove_empty(folder: Path) -> None:
+    """A disk of its own that is mounted there stays."""
+    if folder.is_dir() and not folder.is_symlink() and not folder.is_mount() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _is_demo_untaught(root: Path) -> bool:

@@ -33,6 +33,8 @@ _SHIPPED_PROGRAMS = "/opt/goldline/bin/"
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/var/lib")  # noqa: S108 - nothing is put there
 # A station's id: lower-case letters, digits, - and _.
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9_-]+")
+# As useradd(8) has it; a unit and a sysusers file take it as it is.
+_A_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
 Read = Callable[[str], bytes]
 
@@ -58,9 +60,10 @@ OF_SYSTEMD = frozenset({MAKE_NODES, SET_KERNEL, READ_RULES, APPLY_RULES, READ_UN
 def layout(target: Target, read: Read) -> list[Item]:
     """Every item, in the order in which they are made. `read` gives a shipped file's content by its name.
 
-    Raises GoldlineError for an environment that the service would not see.
+    Raises GoldlineError for an environment that the service would not see, and for a user that it cannot have.
     """
     refuse_hidden(target.program)
+    refuse_user(target.user)
     return [*_system(target, read), *_station(target, read), *_service(target, read)]
 
 
@@ -72,6 +75,14 @@ def refuse_hidden(program: str) -> None:
                 f"{program}: the service sees nothing below {folder}: install into another place, "
                 f"python3 -m venv /opt/goldline"
             )
+
+
+def refuse_user(user: str) -> None:
+    """Raises GoldlineError for what cannot be the service's user."""
+    if user == "root" or not _A_USER.fullmatch(user):
+        raise GoldlineError(
+            f"--user {user!r}: must be a user of its own: lower-case letters, digits, _ and -; not root"
+        )
 
 
 def _system(target: Target, read: Read) -> list[Item]:

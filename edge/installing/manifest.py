@@ -52,8 +52,11 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-def begun(before: Manifest | None, items: list[Item], pending: list[str]) -> Manifest:
-    """While items are laid out: what was there before and what comes are both ours."""
+def begun(before: Manifest | None, items: list[Item], pending: list[str], *, program: str) -> Manifest:
+    """While items are laid out: what was there before and what comes are both ours.
+
+    `program` is the device's from now on: the way back must be known when the new one does not come up.
+    """
     old = before or Manifest()
     files = {path: list(hashes) for path, hashes in old.files.items()}
     links = {path: list(targets) for path, targets in old.links.items()}
@@ -66,6 +69,8 @@ def begun(before: Manifest | None, items: list[Item], pending: list[str]) -> Man
     folders = {item.path for item in items if isinstance(item, Directory)}
     return msgspec.structs.replace(
         old,
+        program=program,
+        previous=old.program if old.program not in ("", program) else old.previous,
         files=files,
         links=links,
         directories=sorted({*old.directories, *folders}),
@@ -73,9 +78,7 @@ def begun(before: Manifest | None, items: list[Item], pending: list[str]) -> Man
     )
 
 
-def ended(
-    under_way: Manifest, items: list[Item], *, version: str, program: str, user: str, pending: list[str]
-) -> Manifest:
+def ended(under_way: Manifest, items: list[Item], *, version: str, user: str, pending: list[str]) -> Manifest:
     """When all is done but `pending`, commands that cannot run here: what is not laid out any more is forgotten.
 
     A path keeps every content that we ever gave it: whatever else is there is a person's.
@@ -86,12 +89,9 @@ def ended(
     for file in given:
         files.setdefault(file.path, set()).add(file.sha256)
     paths = {file.path for file in given} | set(yours)
-    before = under_way.program
     return msgspec.structs.replace(
         under_way,
         version=version,
-        program=program,
-        previous=before if before not in ("", program) else under_way.previous,
         user=user,
         files={path: sorted(hashes) for path, hashes in files.items() if path in paths},
         yours=yours,

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from edge.installing.items import Found
@@ -27,20 +29,29 @@ def users(root: Path) -> dict[int, str]:
         lines = place(root, "/etc/passwd").read_text().splitlines()
     except FileNotFoundError:
         lines = []
-    return {0: "root"} | {int(line.split(":")[2]): line.split(":")[0] for line in lines if line.count(":") >= 6}
+    return {0: "root"} | {user_id: name for name, user_id, _ in _accounts(lines)}
 
 
 def numbers(root: Path, user: str) -> tuple[int, int] | None:
     """User and group number of one of the device's users, or None."""
+    if root == Path("/"):  # a directory service may know the user
+        with suppress(KeyError):
+            account = pwd.getpwnam(user)
+            return account.pw_uid, account.pw_gid
+        return None
     try:
         lines = place(root, "/etc/passwd").read_text().splitlines()
     except FileNotFoundError:
         return None
+    return next(((user_id, group_id) for name, user_id, group_id in _accounts(lines) if name == user), None)
+
+
+def _accounts(lines: list[str]) -> Iterator[tuple[str, int, int]]:
+    """Name, user and group number; not of the lines that lead to a directory service (`+::::::`), or are none."""
     for line in lines:
-        name, _, user_id, group_id, *_ = line.split(":")
-        if name == user:
-            return int(user_id), int(group_id)
-    return None
+        fields = line.split(":")
+        if len(fields) == 7 and fields[2].isdecimal() and fields[3].isdecimal():
+            yield fields[0], int(fields[2]), int(fields[3])
 
 
 def foreign_owners(folder: Path, user_id: int) -> int:

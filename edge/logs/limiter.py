@@ -21,8 +21,10 @@ _NUMBERS = re.compile(r"\d+")
 KEY_CHARACTERS = 200
 # Names that numbers tell apart: `camera1` and `camera2` are two things.
 NAMES = frozenset({"camera", "view", "child", "channel", "product", "alarm", "reason", "peer_name", "logger", "code"})
-# What differs from line to line without making it another message.
-PASSING = frozenset({"event_id", "timestamp", "exception", "detail", "verdict"})
+# What differs from line to line without making it another message; the last four are what a stranger says it is.
+PASSING = frozenset({
+    "event_id", "timestamp", "exception", "detail", "verdict", "address", "most", "subject", "serial",
+})  # fmt: skip
 
 Key = tuple[tuple[str, str], ...]
 Tell = Callable[..., None]
@@ -71,9 +73,9 @@ class Limiter:
         """Tell what was held back in windows that are over."""
         now_ns = self._clock()
         with self._lock, self._busy():
-            self._timer = None
+            before, self._timer = self._timer, None
             over = self._repeats.over(now_ns)
-            before, after = self._next_timer(now_ns)
+            _, after = self._next_timer(now_ns)
         _change(before, after)
         self._say(over, now_ns)
 

@@ -1,6 +1,7 @@
 """Where lines go: rendered for a person, as JSON, or for the journal. What cannot be taken at once is counted and let go."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from edge.logs.journal import Journal
 from edge.logs.stream import Stream
 
 LOST = "log lines were lost"
+# journalctl shows no message that has one of these, and a terminal obeys it: a stranger's name may have it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Takes one line; False: it could not be taken.
 Write = Callable[[EventDict], bool]
 
@@ -74,7 +77,7 @@ def to_stream(stream: Stream, *, as_json: bool, colors: bool, with_priority: boo
 
     def write(event: EventDict) -> bool:
         prefix = f"<{journal.PRIORITIES.get(event['level'], 6)}>" if with_priority else ""
-        return stream.write(prefix + str(render(None, "", dict(event))))
+        return stream.write(prefix + str(render(None, "", dict(event) if as_json else _all_visible(event))))
 
     return write
 
@@ -89,6 +92,12 @@ def to_journal(to: Journal, otherwise: Write) -> Write:
     return write
 
 
+def _all_visible(event: EventDict) -> EventDict:
+    return {
+        key: visible(value) if isinstance(value, str) and key != "exception" else value for key, value in event.items()
+    }
+
+
 def message(event: EventDict) -> str:
     """A line as the journal shows it: who says what, its code, what it is about; a traceback below."""
     about = [
@@ -98,7 +107,13 @@ def message(event: EventDict) -> str:
     ]
     code = f" [{event['code']}]" if "code" in event else ""
     first = f"{event.get('worker', '')}: {event['event']}{code}" + (f": {', '.join(about)}" if about else "")
+    first = visible(first)
     return f"{first}\n{event['exception']}" if event.get("exception") else first
+
+
+def visible(text: str) -> str:
+    """With its control characters written out."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _json(_logger: object, _method: str, event: EventDict) -> str:

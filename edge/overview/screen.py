@@ -77,7 +77,9 @@ def _answers(shown: Overview) -> RenderableType:
     )
     for name, one in shown.answers.items():
         table.add_row(name, *_answer_cells(one))
-    reasons = {name: ", ".join(f"{why} {count}" for why, count in one.errors.items()) for name, one in shown.answers.items()}
+    reasons = {
+        name: ", ".join(f"{why} {count}" for why, count in one.errors.items()) for name, one in shown.answers.items()
+    }
     return Group(table, *(Text(f"ERROR of {name}: {why}", style=_FAINT) for name, why in reasons.items() if why))
 
 
@@ -106,7 +108,7 @@ def _alarming(count: int) -> Text:
 
 
 def _cameras(cameras: dict[str, Camera]) -> Table:
-    table = _table("cameras", "state", "frames", "/s", "lost", "incomplete", "away", "ring free", "not judged")
+    table = _table("cameras", "state", "frames", "/s", "lost", "incomplete", "reopened", "ring free", "not judged")
     for name, one in cameras.items():
         dropped = ", ".join(f"{reason} {count}" for reason, count in one.dropped.items() if reason != "lost")
         table.add_row(
