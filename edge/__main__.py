@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     chosen = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, formatter_class=argparse.RawDescriptionHelpFormatter)
-        command.add_argument("--config", type=Path, help="the station's config.toml (default: the one in this folder, or /etc/goldline)")
+        command.add_argument(
+            "--config", type=Path, help="the station's config.toml (default: the one in this folder, or /etc/goldline)"
+        )
         if name == chosen:
             importlib.import_module(f"edge.commands.{name}").add_arguments(command)
     return top

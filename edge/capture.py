@@ -290,6 +290,8 @@ class Capture:
             self._handover.abandon(self._leaving.reason)
         self._drop(self._leaving.reason)
         self._grabber.stop(timeout_s=1.5)
+        if self._leaving.reason is Reason.CAMERA_DOWN and self._promises.is_linked:
+            self._promises.hear()  # what was asked for while the camera was let go
         if self._inspection is not None:
             self._unlink(self._inspection)
         self._unlink(self._promises.connect(None))

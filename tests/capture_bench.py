@@ -132,6 +132,7 @@ class Bench:
         self.capture = Capture(context)
         self.capture._grabber.start()
         self.publish = self.link("publish")
+        self._is_finished = False
         if is_told:
             self.publish.send(Run(is_on=True))
         self.until(lambda: self.heard(self.control, WantRing), "it asks for its ring")
@@ -228,6 +229,12 @@ class Bench:
         self.send_trigger(trigger_id, within_ms=within_ms, views=views)
         self.turn()
 
+    def finish(self) -> None:
+        """Have it leave, once."""
+        if not self._is_finished:
+            self._is_finished = True
+            self.capture.finish()
+
     def send_trigger(self, trigger_id: int, *, within_ms: float = 60_000, views: tuple[str, ...] = ()) -> None:
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(within_ms * 1e6)
@@ -258,6 +265,6 @@ def benches(tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -
 
     yield make
     for bench in made:
-        bench.capture.finish()
+        bench.finish()
         for channel in (bench.publish, bench.inspection):
             channel.close()

@@ -1,5 +1,6 @@
 """Capture of a software-triggered camera: a picture belongs to the trigger it was taken for, and each is answered."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +9,8 @@ import msgspec
 import pytest
 
 from edge.cameras.camera import CameraLost, CameraStalled
-from edge.channel import Channel, pair
-from edge.messages import Commit, Link, Offer, Stop, Taken, WantRing
+from edge.channel import Channel, ChannelClosed, pair
+from edge.messages import Commit, Link, Offer, Stop, Taken, Unjudged, WantRing
 from edge.records import Reason
 from edge.takeover import station_file
 from tests.capture_bench import DEADLINE_MS, FRAME_BYTES, INFO, SLOTS, Bench, Connect, TinyCamera, benches
@@ -235,6 +236,17 @@ def test_one_that_makes_room_for_another_does_not_wait_for_pictures_that_never_c
     bench.until(lambda: bench.capture._leaving.is_due(bench.capture._exposures, time.monotonic()), "it leaves")
     assert bench.camera.triggered == 1
     assert bench.capture._leaving.reason is Reason.CAMERA_DOWN, "as which the rest is answered"
+
+
+def test_what_is_asked_of_one_that_lets_its_camera_go_for_another_is_no_crash(bench: Bench) -> None:
+    bench.control.send(Stop(is_restart=True))
+    bench.turn()
+    bench.send_trigger(2)
+    bench.finish()
+    said: list[Unjudged] = []
+    with contextlib.suppress(ChannelClosed):  # once all that it said is read
+        said.extend(one for one in bench.publish.drain() if isinstance(one, Unjudged))
+    assert [(one.trigger_id, one.reason) for one in said] == [(2, Reason.CAMERA_DOWN)]
 
 
 def test_another_deadline_and_another_depth_hold_for_triggers_from_then_on(make: Make) -> None:

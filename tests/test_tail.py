@@ -142,7 +142,7 @@ def test_how_long_silence_may_last_is_told(capsys):
     parser = argparse.ArgumentParser()
     tail.add_arguments(parser)
     nobody = ("--address", "tcp://127.0.0.1:1", "--sync", "tcp://127.0.0.1:1")
-    with pytest.raises(GoldlineError, match="nothing heard for 0.2 s"):
+    with pytest.raises(GoldlineError, match=r"nothing heard for 0\.2 s"):
         tail.run(parser.parse_args([*nobody, "--silence", "0.2"]))
 
 
