@@ -116,11 +116,11 @@ def _without_matcher(board: Dashboard, label: str, but: set[str]) -> Iterator[st
 
 
 def target_counter_agg(board: Dashboard) -> Iterator[str]:
-    """But in `x unless x offset W`: what a series was born with."""
+    """But in `x and count_over_time(x[W]) < ...`: what a series was born with."""
     for title, expression in targets(board):
         for one in words_of(expression).selected:
             is_counter = one.metric.endswith(("_total", "_sum", "_count", "_bucket"))
-            if is_counter and not COUNTING & set(one.calls) and f"unless {one.metric}" not in expression:
+            if is_counter and not COUNTING & set(one.calls) and f"and count_over_time({one.metric}" not in expression:
                 yield f"{title}: {one.metric}"
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.needs import needs_group
+from tests.needs import needs_group, needs_program
 
 needs_group("boards", "grafana_foundation_sdk", "promql_parser", "yaml")
 
@@ -236,8 +237,41 @@ def test_panels_fill_their_rows_and_none_overlap() -> None:
 
 
 def test_what_a_series_was_born_with_is_counted() -> None:
-    words = words_of(counted("x_total{}", "$__rate_interval"))
-    assert [one.metric for one in words.selected] == ["x_total"] * 3
+    words = words_of(counted("x_total{}", "$__rate_interval").replace("{STATION}", '{job="goldline"}'))
+    assert [one.metric for one in words.selected] == ["x_total", "x_total", "up", "x_total"]
+
+
+def test_what_was_counted_before_a_gap_is_not_counted_again(tmp_path: Path) -> None:
+    """Prometheus itself, on a series that is born, one that was always there, and one over scrapes that failed."""
+    promtool = needs_program("promtool", "prometheus")
+    expression = counted("x_total{}", "5m").replace("{STATION}", '{job="goldline"}')
+    labels = '{job="goldline", instance="s", reason="%s"}'
+    series = {
+        'up{job="goldline", instance="s"}': "1x20 0x3 1x12",
+        f"x_total{labels % 'old'}": "7x20 _x3 7x12",
+        f"x_total{labels % 'born'}": "_x31 2x4",
+    }
+    test = {
+        "rule_files": [],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": f"sum by (reason) ({expression}) > 0",
+                        "eval_time": "8m45s",
+                        "exp_samples": [{"labels": '{reason="born"}', "value": 2}],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(test))
+    done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_provisioning_leads_grafana_to_both() -> None:

@@ -99,9 +99,12 @@ class Board:
 def counted(counter: str, window: str) -> str:
     """What a counter that says why counted in a window: such a series is born with its first count, which is no increase.
 
-    See docs/decisions/0047-a-budget-of-series.md.
+    Born in the window is what was there for less of it than the station answered. See
+    docs/decisions/0047-a-budget-of-series.md.
     """
-    return f"(({counter} unless {counter} offset {window}) or increase({counter}[{window}]))"
+    answered = f"0.95 * sum_over_time(up{{STATION}}[{window}])"
+    born = f"{counter} and count_over_time({counter}[{window}]) < on (job, instance) group_left {answered}"
+    return f"({born} or increase({counter}[{window}]))"
 
 
 def quantile(share: float, histogram: str, matchers: str, by: str = "") -> str:
