@@ -21,6 +21,7 @@ from edge.metrics import State
 from edge.outbox import Outbox
 from edge.publish import outbox_path
 from edge.records import Outcome, Trigger
+from edge.topology import triggerable
 from edge.trigger_log import OpenedLog, opened_path
 from tests import values
 
@@ -212,7 +213,7 @@ class Line:
 
     def assert_in_balance(self) -> None:
         """Triggers == verdicts + in flight, for every camera and group, on the metrics page."""
-        for camera in self.station.triggered:
+        for camera in triggerable(self.station):
             verdicts = sum(
                 self.metric("goldline_verdicts_total", camera=camera, verdict=str(outcome)) for outcome in Outcome
             )

@@ -85,6 +85,10 @@ def order(config: Path, verb: str, **said: Any) -> dict[str, Any]:
     return ask(rehearsal.settings(config)["events"]["command"], {"verb": verb, **said}, PATIENCE_S)
 
 
+# An order that a killed publish had read is never answered: far less than what waits for the next.
+ANSWER_S = 10.0
+
+
 class Triggers:
     """To each camera in turn, from a thread of its own, and what was accepted."""
 
@@ -100,7 +104,7 @@ class Triggers:
         while not self._is_over.wait(self._period_s):
             camera, asked_s = next(self._cameras), time.monotonic()
             try:
-                answer = ask(self._address, {"verb": "trigger", "camera": camera}, PATIENCE_S)
+                answer = ask(self._address, {"verb": "trigger", "camera": camera}, ANSWER_S)
             except GoldlineError as problem:  # publish was killed over it: nobody knows whether it was taken
                 self.errors.append(str(problem))
                 continue
