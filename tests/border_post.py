@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,11 @@ class Post:
 
 
 def asked(socket: zmq.Socket[bytes], timeout_ms: int = int(PATIENCE_S * 1000)) -> str | None:
-    socket.send(b"who am I?")
+    """None where nobody answers; a connection that was refused already takes nothing to send."""
+    if not socket.poll(timeout_ms, zmq.POLLOUT):
+        return None
+    with suppress(zmq.Again):
+        socket.send(b"who am I?", zmq.DONTWAIT)
     return socket.recv_multipart()[0].decode() if socket.poll(timeout_ms) else None
 
 
