@@ -163,8 +163,6 @@ class Plant:
             stack.callback(server.kill)
             server.start()
         self.hub.init()
-        for leaf in leaves:
-            self.hub.add(leaf.station)
         taught = folder / "taught"
         if whole:
             teach(taught)

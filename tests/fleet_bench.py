@@ -30,6 +30,7 @@ from tests.publish_line import until
 HUB_CONF = Path(__file__).parents[1] / "deploy" / "nats" / "hub.conf"
 READER = HUB_CONF.with_name("reader.py")
 MIB = 1 << 20
+RELOADED = "Reloaded server configuration"
 SOURCE = Source(site="-", line="l1", station="cell")
 
 
@@ -86,8 +87,15 @@ class NatsServer:
         shutil.rmtree(self.store, ignore_errors=True)
 
     def reload(self) -> None:
+        """As `systemctl reload goldline-hub`: twice, each to its end."""
         assert self.popen is not None
-        self.popen.send_signal(signal.SIGHUP)
+        for _ in range(2):
+            done = self._log().count(RELOADED)
+            self.popen.send_signal(signal.SIGHUP)
+            until(lambda done=done: self._log().count(RELOADED) > done, "reloaded")
+
+    def _log(self) -> str:
+        return (self.folder / "server.log").read_text()
 
 
 class Hub(NatsServer):
@@ -125,12 +133,9 @@ class Hub(NatsServer):
     def init(self) -> None:
         self.ask(lambda js: hub.make_plant(js, max_bytes=256 * MIB, max_days=30))
 
-    def add(self, station: str) -> None:
-        self.ask(lambda js: hub.add_station(js, station))
-
     def has_said(self, text: str, times: int) -> bool:
         """In its log, so often at least."""
-        return (self.folder / "server.log").read_text().count(text) >= times
+        return self._log().count(text) >= times
 
     def devices_connected(self) -> int:
         """How many devices' servers are let in at this moment."""

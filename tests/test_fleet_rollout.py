@@ -17,6 +17,7 @@ needs_module("cryptography", "fleet")
 from edge.fleet import product_files, rollout  # noqa: E402
 from edge.fleet.judged_by import CommandSocket  # noqa: E402
 from edge.fleet.plan import ProductState, Rules, WantedProduct  # noqa: E402
+from edge.fleet.rights import API, state_of  # noqa: E402
 from edge.fleet.rollout import Conductor, Taken  # noqa: E402
 from edge.fleet.words import ROLLOUTS, STATE, WANTED  # noqa: E402
 from tests.fleet_bench import killed  # noqa: E402
@@ -192,9 +193,9 @@ def test_a_stations_key_takes_nothing_away_from_others(plant):
     async def tries(_, buckets):
         client = buckets._js._nc
         for stream in ("PLANT", f"KV_{STATE}", f"KV_{WANTED}", f"KV_{ROLLOUTS}"):
-            question = f"$JS.hub.API.DIRECT.GET.KV_{WANTED}.$KV.{WANTED}.s1"
+            question = f"{API}.DIRECT.GET.KV_{WANTED}.$KV.{WANTED}.s1"
             await client.publish(question, b"", reply=f"$JS.API.STREAM.PURGE.{stream}")
-        await client.publish(f"$JS.hub.API.$KV.{STATE}.s1", b"{}", headers={"Nats-Rollup": "all"})
+        await client.publish(state_of("s1"), b"{}", headers={"Nats-Rollup": "all"})
         await client.flush()
         # Behind all of these on the same connection.
         await buckets.acknowledge(b"last")
@@ -215,7 +216,7 @@ def test_a_station_reads_its_own_document_and_writes_its_own_key_alone(plant):
 
     async def tries(rollouts, buckets):
         await rollouts.turn()
-        api, client = "$JS.hub.API", buckets._js._nc
+        api, client = API, buckets._js._nc
         refused = []
         for subject in (
             f"{api}.$KV.{STATE}.s2",

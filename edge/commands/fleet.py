@@ -21,7 +21,7 @@ exit code: 0 done, 1 a station refused or is not there, 2 it cannot be done: no 
 """
 VERBS = {
     "join": "on a device: make the configuration of its NATS server, with a key of its own",
-    "hub": "at the hub: who is let in, and whose events are taken",
+    "hub": "at the hub: who is let in",
     "key": "make the key that bundles are signed with",
     "init": "make the hub's buckets; those that are there stay",
     "status": "every station with what it is wanted to have and what it judges by",

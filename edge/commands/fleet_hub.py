@@ -44,13 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--max-gb", type=_above_zero, required=True, metavar="GB", help="beyond it the oldest events go")
     init.add_argument("--days", type=_above_zero, default=365, help="and those older than this (default: %(default)s)")
     init.add_argument("--replicas", type=int, default=1, metavar="N", help="in a cluster: 3")
-    add = steps.add_parser("add", parents=[common], help="let a device in, and take its events")
+    add = steps.add_parser("add", parents=[common], help="let a device in, and its events")
     add.add_argument("station")
     add.add_argument("public")
     add.add_argument("--replace", action="store_true", help="another device of the same name")
     remove = steps.add_parser("remove", parents=[common], help="let a device in no more; its events stay")
     remove.add_argument("station")
-    listing = steps.add_parser("list", parents=[common], help="who is let in, and whose events are taken")
+    listing = steps.add_parser("list", parents=[common], help="who is let in")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -93,39 +93,33 @@ def _init(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    from edge.fleet import hub, roster
+    from edge.fleet import roster
 
     before = roster.load(arguments.devices)
     who = before.with_device(arguments.station, arguments.public, is_replaced=arguments.replace)
-    taken = _ask(arguments, hub.stations)
     roster.save(arguments.devices, who)
-    if arguments.station not in taken:
-        _ask(arguments, lambda js: hub.add_station(js, arguments.station))
     print(f"{arguments.station}: its events are taken once the hub knows the key: systemctl reload goldline-hub")
     if before.devices.get(arguments.station, arguments.public) != arguments.public:
         print(f"the device before it: {RESTART}")
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    from edge.fleet import hub, roster
+    from edge.fleet import roster
 
     who = roster.load(arguments.devices).without(arguments.station)
-    if arguments.station in _ask(arguments, hub.stations):
-        _ask(arguments, lambda js: hub.remove_station(js, arguments.station))
     roster.save(arguments.devices, who)
     print(f"{arguments.station}: removed; {RESTART}")
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from edge.fleet import hub, roster
+    from edge.fleet import roster
 
-    who, taken = roster.load(arguments.devices), _ask(arguments, hub.stations)
+    who = roster.load(arguments.devices)
     if arguments.json:
-        print(json.dumps({"devices": who.devices, "readers": who.readers, "taken": taken}))
+        print(json.dumps({"devices": who.devices, "readers": who.readers}))
         return
-    for name in sorted({*who.devices, *taken}):
-        words = "" if name in who.devices else "  has no key", "" if name in taken else "  its events are not taken"
-        print(f"{name}{''.join(words)}")
+    for name in sorted(who.devices):
+        print(name)
 
 
 def _ask(arguments: argparse.Namespace, question: "Callable[[Any], Awaitable[Any]]") -> Any:

@@ -13,6 +13,8 @@ from nats.aio.msg import Msg
 
 # The server's status where no stream takes a subject (ADR-22).
 NO_RESPONDERS = "503"
+# Ours for it: nobody is there to take it.
+AWAY = -1
 # JetStream's code where a stream that discards nothing is full.
 FULL = 10077
 
@@ -77,7 +79,7 @@ class Answers:
 def number_of(body: bytes, status: str | None) -> int:
     """The message's number in the stream. Raises Refused."""
     if status == NO_RESPONDERS:
-        raise Refused("no stream takes it")
+        raise Refused("no stream takes it", AWAY)
     try:
         answer = msgspec.json.decode(body, type=Answer)
     except msgspec.DecodeError as problem:

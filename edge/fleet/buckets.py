@@ -24,7 +24,7 @@ from nats.js.kv import KeyValue
 
 from edge.errors import GoldlineError
 from edge.fleet import bundle, plan
-from edge.fleet.rights import inbox
+from edge.fleet.rights import API, inbox, state_of
 from edge.fleet.words import BUNDLES, HUB_DOMAIN, ROLLOUTS, STATE, WANTED
 
 # Of each key, so many are kept to be looked at afterwards.
@@ -105,7 +105,7 @@ class StationBuckets:
 
     def __init__(self, client: Client, station: str) -> None:
         """`client`: the connection to the device's own server, over which the hub is reached."""
-        self._js: Any = _untyped(client).jetstream(domain=HUB_DOMAIN, timeout=ANSWER_WITHIN_S)
+        self._js: Any = _untyped(client).jetstream(prefix=API, timeout=ANSWER_WITHIN_S)
         self._station = station
 
     async def wanted(self) -> bytes | None:
@@ -116,7 +116,7 @@ class StationBuckets:
     async def acknowledge(self, said: bytes) -> None:
         """Say how this station stands. Raises HubError."""
         try:
-            await self._js.publish(f"$JS.{HUB_DOMAIN}.API.$KV.{STATE}.{self._station}", said, timeout=ANSWER_WITHIN_S)
+            await self._js.publish(state_of(self._station), said, timeout=ANSWER_WITHIN_S)
         except _LOST as problem:
             raise _hub_error(problem) from problem
 

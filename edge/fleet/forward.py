@@ -4,24 +4,26 @@
 2. Each names the one before it: where that was refused, this one is too, so that nothing overtakes.
 3. The server says that it has it on its disk: `published` moves on. After any death publishing goes on behind that; what
    was under way comes again under the same id, which the server drops for 10 minutes and a reader for ever.
-4. The hub stores it and the server lets it go: `delivered` moves on, and only then may the outbox forget it.
+4. It is handed to the hub (carry.py), the hub stores it, and the server lets it go: `delivered` moves on, and only then may the outbox forget it.
 5. A server that has lost its disk has no stream: what was published and not delivered is published again.
 """
 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from edge.client import AsyncSubscriber, Cursor, GoldlineError, Item
 from edge.config import Station
 from edge.fleet.answers import FULL, Refused
+from edge.fleet.carry import carry_events
 from edge.fleet.figures import Figures
 from edge.fleet.leaf import ANSWER_S, Ended, Leaf, connected
-from edge.fleet.rights import delivery
 from edge.fleet.words import Message, before, message_of, source_of, too_large
 from edge.keys import own_keys
 from edge.progress import Progress
@@ -61,20 +63,25 @@ async def forward_events(context: WorkerContext) -> None:
     figures = Figures.of(context.page)
     figures.published_sequence.set(places.published.cursor.sequence)
     figures.acknowledged.set(places.delivered.cursor.sequence)
-    retry_s = RETRY_FIRST_S
     try:
-        while True:
-            began_s = time.monotonic()
-            try:
-                await _follow(context.station, places, figures)
-            except Ended as ended:
-                figures.connected.set(0)
-                retry_s = RETRY_FIRST_S if time.monotonic() - began_s > RETRY_LAST_S else min(retry_s * 2, RETRY_LAST_S)
-                _tell(context.station, ended, retry_s)
-            await asyncio.sleep(retry_s)
+        # A queue that is full ends the one's connection, and must not end the other's, which empties it.
+        await _together(_follow_on(context.station, places, figures), carry_events(context.station))
     finally:
         places.published.write()
         places.delivered.write()
+
+
+async def _follow_on(station: Station, places: Places, figures: Figures) -> None:
+    retry_s = RETRY_FIRST_S
+    while True:
+        began_s = time.monotonic()
+        try:
+            await _follow(station, places, figures)
+        except Ended as ended:
+            figures.connected.set(0)
+            retry_s = RETRY_FIRST_S if time.monotonic() - began_s > RETRY_LAST_S else min(retry_s * 2, RETRY_LAST_S)
+            _tell(station, ended, retry_s)
+        await asyncio.sleep(retry_s)
 
 
 def _tell(station: Station, ended: Ended, retry_s: float) -> None:
@@ -88,18 +95,30 @@ async def _follow(station: Station, places: Places, figures: Figures) -> None:
     """As long as the connection lasts. Raises Ended."""
     assert station.fleet is not None
     async with AsyncExitStack() as stack:
-        leaf = await stack.enter_async_context(connected(station.fleet, f"goldline-{station.station_id}"))
+        leaf = await stack.enter_async_context(connected(station.fleet, station.station_id))
         is_there = await leaf.has_stream()
         if not is_there:
             # Before the stream is made: killed in between, the next begins here as well.
             places.published.cursor = places.delivered.cursor
             await asyncio.to_thread(places.published.write)
         await leaf.keep_stream(station.fleet.max_bytes, is_there=is_there)
-        await leaf.keep_hub(delivery(station.station_id))
         subscriber = await stack.enter_async_context(_subscriber(station, places.published.cursor))
         figures.connections.inc()
         structlog.get_logger().info("connected to the fleet's server", server=station.fleet.server)
         await Forwarder(station, leaf, subscriber, places, figures).follow()
+
+
+async def _together(*ones: Coroutine[Any, Any, None]) -> None:
+    """Until one of them ends, as it ends."""
+    tasks = [asyncio.create_task(one) for one in ones]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _subscriber(station: Station, after: Cursor) -> AsyncSubscriber:

@@ -1,7 +1,7 @@
 """The device's own NATS server, from connecting to the end of the connection.
 
 It is never connected again by the library: after an end, all that was not acknowledged is published anew from the
-outbox, in order. The stream is a queue: the hub takes a message, stores it on its disk, and only then it goes from here.
+outbox, in order. The stream is a queue: the hub stores a message on its disk, says so, and only then it goes from here.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error, NoServersError
 from nats.js.api import (
     AckPolicy,
@@ -27,6 +28,7 @@ from nats.js.errors import NotFoundError
 
 from edge.border_config import FleetConfig
 from edge.fleet.answers import Answers
+from edge.fleet.rights import inbox
 from edge.fleet.words import ANY_EVENT, DEVICE_STREAM, HUB_CONSUMER, MSG_ID
 
 CONNECT_S = 2.0
@@ -36,8 +38,8 @@ PING_S = 5
 ANSWER_S = 10.0
 # What NATS forgets a message's id after. A longer one costs the server some 150 bytes for each message in it.
 DUPLICATES_S = 600.0
-# To the hub: what is under way without its answer, and how soon it answers where there is little.
-MOST_UNDER_WAY, HEARTBEAT_S = 1000, 1.0
+# The hub may be away for weeks; what was handed over and not acknowledged is handed over again by the next connection.
+ANSWER_FROM_HUB_S = 86_400.0
 
 
 class Ended(Exception):
@@ -87,22 +89,24 @@ class Leaf:
             return True
         return False
 
-    async def keep_hub(self, deliver_subject: str) -> None:
-        """What the hub takes events by: kept here, so that nothing goes before the hub has stored it. Raises Ended.
-
-        JetStream's reliable sourcing (ADR-60): the hub acknowledges with its answers to the flow control.
-        """
+    async def queue(self) -> "Queue":
+        """What waits for the hub, from the oldest on; it ends the one before. Raises Ended."""
+        inbox: str = self._client.new_inbox()
         consumer = ConsumerConfig(
             durable_name=HUB_CONSUMER,
-            deliver_subject=deliver_subject,
-            ack_policy=AckPolicy.FLOW_CONTROL,
-            flow_control=True,
-            idle_heartbeat=HEARTBEAT_S,
-            max_ack_pending=MOST_UNDER_WAY,
+            deliver_subject=inbox,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ANSWER_FROM_HUB_S,
+            # The next comes when the one before is acknowledged: nothing overtakes.
+            max_ack_pending=1,
             max_deliver=-1,
         )
-        with ending("the hub's place cannot be kept"):
+        with ending("what waits for the hub cannot be read"):
+            messages = await _untyped(self._client).subscribe(inbox)
+            with suppress(NotFoundError):
+                await self._jetstream.delete_consumer(DEVICE_STREAM, HUB_CONSUMER)
             await self._jetstream.add_consumer(DEVICE_STREAM, consumer)
+        return Queue(messages)
 
     async def keep_stream(self, max_bytes: int, *, is_there: bool) -> None:
         """Make the stream, or have it as the configuration says. Raises Ended."""
@@ -115,6 +119,25 @@ class Leaf:
                 # goes on above the one before, in milliseconds since 1970, as long as fewer than 1000 events a second
                 # were said.
                 await self._jetstream.add_stream(_untyped(config).evolve(first_seq=time.time_ns() // 1_000_000))
+
+
+class Queue:
+    """The device's stream, one message after the other."""
+
+    def __init__(self, messages: Any) -> None:
+        self._messages = messages
+
+    async def next(self) -> Msg:
+        """The oldest that the hub does not have. Raises Ended."""
+        while True:
+            with ending("connection lost"), suppress(TimeoutError):
+                return await self._messages.next_msg(timeout=ANSWER_S)
+
+    @staticmethod
+    async def is_stored(message: Msg) -> None:
+        """The hub has it: it goes from here. Raises Ended."""
+        with ending("connection lost"):
+            await message.ack()
 
 
 def _stream(max_bytes: int) -> StreamConfig:
@@ -132,12 +155,13 @@ def _stream(max_bytes: int) -> StreamConfig:
 
 
 @asynccontextmanager
-async def connected(config: FleetConfig, name: str) -> AsyncGenerator[Leaf]:
+async def connected(config: FleetConfig, station: str) -> AsyncGenerator[Leaf]:
     """Raises Ended where the server is not there."""
     try:
         client = await _untyped(nats).connect(
             config.server,
-            name=name,
+            name=f"goldline-{station}",
+            inbox_prefix=inbox(station),
             allow_reconnect=False,
             connect_timeout=CONNECT_S,
             ping_interval=PING_S,

@@ -1,7 +1,7 @@
 """The configurations of the fleet's NATS servers: one beside each station, one (or a cluster) for the plant.
 
-A device is known to the hub by the public half of its key and may say there only what its station says: the hub asks
-for its events and lets nothing in that is not below its own subjects. The secret half never leaves the device.
+A device is known to the hub by the public half of its key, and is in an account of its own there, from which it reaches
+only what its station may ask for and say (rights.py). The secret half never leaves the device.
 """
 
 import json
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import nkeys  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from edge.errors import GoldlineError
-from edge.fleet.rights import OPERATOR, Rights, device_rights
+from edge.fleet.rights import EXPORTS, OPERATOR, Rights, device_rights, services
 from edge.fleet.words import HUB_DOMAIN
 
 _nkeys: Any = nkeys
@@ -52,7 +52,18 @@ LEAF_TLS = """
 
 DEVICES_HEAD = """\
 # Who is let into the hub, written by `goldline fleet hub`: public keys only. After a change:
-#   nats-server --signal reload=PID   (systemctl reload goldline-hub)
+#   systemctl reload goldline-hub     (by hand: nats-server --signal reload=PID, twice, a second apart)
+"""
+# By this name the plant's account keeps its streams on the disk.
+PLANT_ACCOUNT = "FLEET"
+PLANT = """\
+FLEET {{
+  jetstream: enabled
+  users: [
+{users}  ]
+  exports: [
+{exports}  ]
+}}
 """
 
 
@@ -105,19 +116,32 @@ def port_of(server: str) -> int:
 
 
 def devices_conf(devices: Mapping[str, str], others: Mapping[str, tuple[str, Rights]] | None = None) -> str:
-    """Who is let into the hub. `devices`: public key by station; `others`: public key and rights by name."""
-    users = [(name, key, rights) for name, (key, rights) in sorted((others or {}).items())]
-    users += [(name, check_public(key), device_rights(check_station(name))) for name, key in sorted(devices.items())]
-    return DEVICES_HEAD + "users: [\n" + "".join(_user(*one) for one in users) + "]\n"
+    """The hub's accounts: the plant's, and one for each device, which holds nothing.
+
+    `devices`: public key by station; `others`: public key and rights by name.
+    """
+    users = (_user(name, key, rights) for name, (key, rights) in sorted((others or {}).items()))
+    exports = (f"    {{ service: {json.dumps(subject)} }}\n" for subject in EXPORTS)
+    accounts = (_device(check_station(name), check_public(key)) for name, key in sorted(devices.items()))
+    return DEVICES_HEAD + PLANT.format(users="".join(users), exports="".join(exports)) + "".join(accounts)
+
+
+def _device(station: str, key: str) -> str:
+    imports = (
+        f"    {{ service: {{ account: {PLANT_ACCOUNT}, subject: {json.dumps(one.plant)} }}, to: {json.dumps(one.asked)} }}\n"
+        for one in services(station)
+    )
+    user = _user(station, key, device_rights(station))
+    return f"{json.dumps(f'device-{station}')} {{\n  users: [\n{user}  ]\n  imports: [\n{''.join(imports)}  ]\n}}\n"
 
 
 def _user(name: str, key: str, rights: Rights) -> str:
     if rights is OPERATOR:
-        return f"  {{ nkey: {key} }} # {name}\n"
+        return f"    {{ nkey: {key} }} # {name}\n"
     publish, subscribe = (json.dumps(list(one)) for one in (rights.publish, rights.subscribe))
     return (
-        f"  {{ nkey: {key}, permissions: {{ # {name}\n"
-        f"    publish: {{ allow: {publish} }}\n    subscribe: {{ allow: {subscribe} }}\n  }} }}\n"
+        f"    {{ nkey: {key}, permissions: {{ # {name}\n"
+        f"      publish: {{ allow: {publish} }}\n      subscribe: {{ allow: {subscribe} }}\n    }} }}\n"
     )
 
 

@@ -16,8 +16,10 @@ from edge.heard import Arrived, Cursor, Gone, Item, NewStream
 
 # The device's stream, and the hub's that gathers all of them.
 DEVICE_STREAM, PLANT_STREAM = "EVENTS", "PLANT"
-# What the device keeps for the hub: how far it has stored.
+# How far the hub has stored, as the device's server keeps it.
 HUB_CONSUMER = "hub"
+# Below it a device asks the hub for whatever it may; the hub's accounts say what stands behind each (rights.py).
+AT_HUB = "goldline.hub"
 # The subject of every event and notice, and of nothing else.
 ANY_EVENT = "goldline.v1.*.*.*.*.*"
 # JetStream's domain of the hub; a device's is its station id.
@@ -59,6 +61,12 @@ def message_of(item: Item, source: Source) -> Message:
             return _notice(item.cursor, source, f"gone:{first}", stream=str(stream), first=first, last=last)
         case NewStream(before=before, heard=heard, stream=stream):
             return _notice(item.cursor, source, "new_stream", stream=str(stream), before=str(before), heard=heard)
+
+
+def at_hub(subject: str) -> str:
+    """Where an event of this subject is handed to the hub, which writes the station into it again."""
+    site, line, _, camera, kind = subject.split(".")[2:]
+    return f"{AT_HUB}.events.{site}.{line}.{camera}.{kind}"
 
 
 def too_large(message: Message, source: Source, limit: int) -> Message:
