@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edge import events
+from edge.durable import sync
 from edge.errors import GoldlineError
 from edge.transactions import transaction
 
@@ -203,14 +204,5 @@ def set_aside(path: Path, now_utc_ns: int) -> Path:
             found = Path(f"{path}{suffix}")
             if found.exists():
                 found.rename(f"{aside}{suffix}")
-        sync_directory(path.parent)
+        sync(path.parent)
     return aside
-
-
-def sync_directory(directory: Path) -> None:
-    """Have the names in it survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from edge.config import Station
+from edge.durable import sync
 from edge.errors import GoldlineError
 from edge.references import Store
 
@@ -85,9 +86,9 @@ def _carry_out(station: Station, journal: Journal) -> None:
         if (source / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(source / name, folder / name)
-            _sync((folder / name).parent)
+            sync((folder / name).parent)
     path.unlink()
-    _sync(path.parent)
+    sync(path.parent)
     shutil.rmtree(source, ignore_errors=True)
 
 
@@ -102,15 +103,7 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.durable import sync
 from edge.errors import GoldlineError
 from edge.manifest import Manifest, ViewManifest
 from edge.recipe import LoadedRecipe, Recipe
@@ -123,18 +124,10 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return target.getvalue()
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    _sync(path)
+    sync(path)
 
 
 class Store:
@@ -163,7 +156,7 @@ class Store:
             _write(partial / name, content)
         shutil.rmtree(self.root / identity, ignore_errors=True)
         os.rename(partial, self.root / identity)
-        _sync(self.root)
+        sync(self.root)
 
     def adopt(self, source: Path) -> None:
         """Take over a set that was unpacked on this disk, by its folder's name; one that is here already stays as it is."""
@@ -171,7 +164,7 @@ class Store:
             if not self._is_sound(source.name):
                 shutil.rmtree(self.root / source.name, ignore_errors=True)
                 os.rename(source, self.root / source.name)
-                _sync(self.root)
+                sync(self.root)
 
     def _is_sound(self, identity: str) -> bool:
         try:
@@ -249,7 +242,7 @@ class Store:
         link.unlink(missing_ok=True)
         os.symlink(history[-1], link)
         os.replace(link, self.root / "active")
-        _sync(self.root)
+        sync(self.root)
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:

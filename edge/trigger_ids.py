@@ -16,8 +16,8 @@ from zlib import crc32
 
 import structlog
 
+from edge.durable import sync
 from edge.events import IdRange
-from edge.outbox_file import sync_directory
 
 # Half a minute of ids at 30 triggers a second: one commit for 1024 triggers.
 BLOCK_IDS = 1024
@@ -66,7 +66,7 @@ class HighWater:
         finally:
             os.close(descriptor)
         if is_new:
-            sync_directory(self._path.parent)
+            sync(self._path.parent)
 
 
 def _copy(content: bytes, at: int) -> int | None:

@@ -20,6 +20,7 @@ import structlog
 
 from edge import product_switch
 from edge.config import Station
+from edge.durable import sync
 from edge.fleet import bundle, product_files, signing
 from edge.fleet.bundle import BundleError, Manifest
 from edge.fleet.kept import Held, Kept, ProductRecord, Record, Refused
@@ -170,9 +171,9 @@ class Arrivals:
         for name in manifest.below("pipeline"):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, target / name)
-            bundle.sync(target / name)
+            sync(target / name)
         for folder, _, _ in os.walk(target):
-            bundle.sync(Path(folder))
+            sync(Path(folder))
         product_switch.switch(self._station, product, manifest.reference_set, manifest.below("pipeline"))
 
 

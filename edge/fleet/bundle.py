@@ -23,6 +23,7 @@ from typing import IO, Annotated, cast
 
 import msgspec
 
+from edge.durable import sync
 from edge.errors import GoldlineError
 from edge.fleet.signing import MAX_HEAD_BYTES, Trusted, verify
 
@@ -247,12 +248,3 @@ def _write(
 def _chunks(content: IO[bytes]) -> Iterator[bytes]:
     while chunk := content.read(CHUNK_BYTES):
         yield chunk
-
-
-def sync(path: Path) -> None:
-    """Bring a folder's or a file's entry to the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge.durable import sync
 from edge.errors import GoldlineError
-from edge.fleet.bundle import Product, sync
+from edge.fleet.bundle import Product
 
 # A disk that is full to its last byte keeps the station from writing its events: so much stays free.
 ROOM_BYTES = 256 << 20

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge.durable import sync
 from edge.errors import GoldlineError
 from edge.installing import observe
 from edge.installing.items import Action, Command, Directory, File, Link, Placed, Step
@@ -103,7 +104,7 @@ def _write(item: File | Link, root: Path) -> None:
                 os.replace(Path(folder, "link"), path)
         else:
             write_file(path, item.content, item.mode, owner)
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
 def write_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
@@ -121,14 +122,6 @@ def write_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | N
     except OSError:
         os.unlink(name)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _owner(item: Placed, root: Path) -> tuple[int, int] | None:

@@ -3,9 +3,11 @@
 With a look before, rates and quantiles are of the time between the two; without, quantiles are since the start.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +19,7 @@ from edge.overview.attention import attention
 from edge.overview.look import Look
 from edge.overview.scraped import Counted
 from edge.records import Outcome
+from edge.vitals import quantile_s
 
 ANSWERS = "goldline_answer_seconds"
 
@@ -182,15 +185,8 @@ def quantile(buckets: Mapping[float, float], share: float) -> float | None:
 
     What lies above the last finite bound is that bound, as Prometheus has it.
     """
-    total = buckets.get(float("inf"), 0.0)
-    if total <= 0:
-        return None
-    low, below = 0.0, 0.0
-    for bound, count in buckets.items():
-        if count >= share * total and count > below:
-            return low if bound == float("inf") else low + (bound - low) * (share * total - below) / (count - below)
-        low, below = bound, count
-    return low
+    counts = [here - below for below, here in pairwise((0.0, *buckets.values()))]
+    return quantile_s(counts, tuple(bound for bound in buckets if bound < math.inf), share)
 
 
 def _ms(seconds: float | None) -> float | None:
